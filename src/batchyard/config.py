@@ -1,0 +1,113 @@
+"""All settings of an installation; the only place that reads the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from batchyard.errors import ConfigError
+
+
+class Config(BaseSettings):
+    """Settings, each read from the environment as `BATCHYARD_<NAME>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BATCHYARD_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
+
+    database_url: str | None = Field(
+        default=None,
+        description="libpq URL of an existing PostgreSQL ≥ 16; without it a private one starts",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: default_data_dir(),
+        description="folder of the private PostgreSQL and of the demo's token",
+    )
+    pg_version: Literal[16, 18] = Field(
+        default=18, description="major version of the private PostgreSQL"
+    )
+    host: str = Field(default="127.0.0.1", description="address the server listens on")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="port the server listens on; 0 picks a free one"
+    )
+    public_url: str | None = Field(
+        default=None, description="address under which providers reach this server for callbacks"
+    )
+    bootstrap_token: SecretStr | None = Field(
+        default=None, description="made a token of the team `default` at start"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe log line that is written"
+    )
+    max_upload_bytes: int = Field(
+        default=6 * 1024**3, gt=0, description="largest upload of a file, in bytes"
+    )
+    max_body_bytes: int = Field(
+        default=50 * 1024**2, gt=0, description="largest JSON body, in bytes"
+    )
+    phone_check: Literal["possible", "valid"] = Field(
+        default="possible", description="`valid` also refuses numbers in no assigned range"
+    )
+    import_idle_seconds: float = Field(
+        default=900, gt=0, description="an upload silent for so long is removed"
+    )
+    bolna_schedule_step_minutes: int = Field(
+        default=10, ge=0, le=60, description="scheduled times are rounded up to this mark"
+    )
+    bolna_schedule_lead_seconds: int = Field(
+        default=120, ge=0, description="least time between scheduling and the scheduled time"
+    )
+    bolna_create_agents: bool = Field(
+        default=True, description="an agent id never seen before is created on first use"
+    )
+    unknown_grace_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="after this time the doors show an unknown outcome as failed",
+    )
+    team_concurrency: int = Field(
+        default=500, gt=0, description="items of one team in flight at once, unless set per team"
+    )
+    worker_slots: int = Field(
+        default=500, gt=0, description="requests one worker process has out at once"
+    )
+    stop_seconds: float = Field(
+        default=10, ge=0, description="time a stopping worker waits for what is out"
+    )
+    sandbox_speed: float = Field(
+        default=1, ge=0, description="1 is lifelike, 50 fifty times faster, 0 at once"
+    )
+    sandbox_seed: str = Field(
+        default="batchyard", description="spreads the sandbox's outcomes of ordinary rows"
+    )
+
+
+def load(**overrides: object) -> Config:
+    """Read the environment; values given here (None counts as not given) win.
+
+    Raises `ConfigError` naming each wrong setting.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Config(**given)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        faults = "; ".join(
+            f"BATCHYARD_{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"Wrong setting. {faults}") from error
+
+
+def default_data_dir() -> Path:
+    """Return where the private PostgreSQL lives unless told otherwise.
+
+    As root the server runs as a user of its own that must reach the folder, so a home folder
+    will not do.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/batchyard")
+    return Path(platformdirs.user_data_dir("batchyard"))
+

@@ -1,0 +1,239 @@
+"""Which state follows which, for batches and items; pure, drawn in `docs/lifecycle.md`."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from batchyard import retry
+from batchyard.errors import Conflict
+from batchyard.models import (
+    Accepted,
+    Answer,
+    BatchState,
+    Ended,
+    Kind,
+    Phase,
+    Policy,
+    Progress,
+    Refused,
+    RetryPolicy,
+)
+
+
+class BatchEvent(StrEnum):
+    """What can happen to a batch."""
+
+    OPENED = "opened"
+    IMPORT_FAILED = "import_failed"
+    SCHEDULED = "scheduled"
+    DISPATCHED = "dispatched"
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REOPENED = "reopened"
+
+
+S, E = BatchState, BatchEvent
+
+BATCH_TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
+    (S.IMPORTING, E.OPENED): S.OPEN,
+    (S.IMPORTING, E.IMPORT_FAILED): S.FAILED,
+    (S.OPEN, E.SCHEDULED): S.SCHEDULED,
+    (S.OPEN, E.DISPATCHED): S.QUEUED,
+    (S.OPEN, E.CANCELLED): S.CANCELLED,
+    (S.SCHEDULED, E.SCHEDULED): S.SCHEDULED,
+    (S.SCHEDULED, E.DISPATCHED): S.QUEUED,
+    (S.SCHEDULED, E.STOPPED): S.STOPPED,
+    (S.QUEUED, E.STARTED): S.RUNNING,
+    (S.QUEUED, E.PAUSED): S.PAUSED,
+    (S.QUEUED, E.STOPPED): S.STOPPED,
+    (S.RUNNING, E.PAUSED): S.PAUSED,
+    (S.RUNNING, E.STOPPED): S.STOPPED,
+    (S.RUNNING, E.COMPLETED): S.COMPLETED,
+    (S.RUNNING, E.FAILED): S.FAILED,
+    (S.PAUSED, E.RESUMED): S.RUNNING,
+    (S.PAUSED, E.STOPPED): S.STOPPED,
+    (S.COMPLETED, E.REOPENED): S.RUNNING,
+    (S.FAILED, E.REOPENED): S.RUNNING,
+    (S.STOPPED, E.REOPENED): S.RUNNING,
+}
+
+ADMITTING_STATES = (BatchState.QUEUED, BatchState.RUNNING)
+"""The states in which a batch's items may be sent."""
+
+WAITING_STATUSES = ("waiting", "rescheduled", "retrying")
+"""Statuses of items that are ready or claimed."""
+
+SENDING_STATUS = "sending"
+UNKNOWN_STATUS = "unknown"
+STOPPED_STATUS = "stopped"
+CANCELED_STATUS = "canceled"
+
+LIVE_STATUSES: dict[Kind, tuple[str, ...]] = {
+    Kind.CALL: ("initiated", "ringing", "in-progress", "call-disconnected"),
+    Kind.SHIPMENT: ("processing",),
+}
+"""Statuses of live items in the order a provider goes through them."""
+
+ENDED_STATUSES: dict[Kind, tuple[str, ...]] = {
+    Kind.CALL: (
+        "completed",
+        "no-answer",
+        "busy",
+        "failed",
+        "error",
+        CANCELED_STATUS,
+        STOPPED_STATUS,
+        "balance-low",
+    ),
+    Kind.SHIPMENT: ("booked", "failed", CANCELED_STATUS, STOPPED_STATUS),
+}
+
+SUCCESS_STATUS: dict[Kind, str] = {Kind.CALL: "completed", Kind.SHIPMENT: "booked"}
+
+STATUSES_BY_PHASE: dict[Phase, frozenset[str]] = {
+    Phase.READY: frozenset(WAITING_STATUSES),
+    Phase.CLAIMED: frozenset(WAITING_STATUSES),
+    Phase.CALLING: frozenset({SENDING_STATUS}),
+    Phase.LIVE: frozenset(word for words in LIVE_STATUSES.values() for word in words),
+    Phase.UNKNOWN: frozenset({UNKNOWN_STATUS}),
+    Phase.DONE: frozenset(word for words in ENDED_STATUSES.values() for word in words),
+}
+"""Held by a CHECK constraint; a test compares the two."""
+
+ITEM_TRANSITIONS: dict[Phase, frozenset[Phase]] = {
+    Phase.READY: frozenset({Phase.CLAIMED, Phase.CALLING, Phase.DONE}),
+    Phase.CLAIMED: frozenset({Phase.READY, Phase.CALLING, Phase.DONE}),
+    Phase.CALLING: frozenset({Phase.LIVE, Phase.DONE, Phase.READY, Phase.UNKNOWN}),
+    Phase.LIVE: frozenset({Phase.LIVE, Phase.DONE, Phase.READY, Phase.UNKNOWN}),
+    Phase.UNKNOWN: frozenset({Phase.LIVE, Phase.DONE, Phase.READY}),
+    Phase.DONE: frozenset({Phase.READY}),
+}
+
+IN_FLIGHT_PHASES = (Phase.CLAIMED, Phase.CALLING, Phase.LIVE)
+"""Phases that count against concurrency caps."""
+
+SENT_PHASES = (Phase.CALLING, Phase.LIVE, Phase.UNKNOWN)
+"""Phases in which an answer to the item's key is believed."""
+
+
+def next_batch_state(state: BatchState, event: BatchEvent) -> BatchState:
+    """Return the state after `event`; raise `Conflict` where the table has none."""
+    try:
+        return BATCH_TRANSITIONS[state, event]
+    except KeyError:
+        raise Conflict(
+            f"A batch that is {state} cannot be {event.replace('_', ' ')}.", state=state
+        ) from None
+
+
+def states_allowing(event: BatchEvent) -> tuple[BatchState, ...]:
+    """Return every state that has a transition for `event`."""
+    return tuple(state for state, known in BATCH_TRANSITIONS if known is event)
+
+
+def final_batch_event(kind: Kind, *, succeeded: int) -> BatchEvent:
+    """Return how a run ends: a shipment batch in which nothing was booked has failed."""
+    if kind is Kind.SHIPMENT and succeeded == 0:
+        return BatchEvent.FAILED
+    return BatchEvent.COMPLETED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What an answer makes of a sent item; written only where `try` and phase still match."""
+
+    phase: Phase
+    status: str
+    attempt: int
+    """`try` after the change; one more than before only for a wanted retry."""
+    due_at: datetime | None = None
+    deadline_at: datetime | None = None
+    from_phases: tuple[Phase, ...] = SENT_PHASES
+    live_rank: int | None = None
+    """A live item moves only to a higher rank, so late and doubled news changes nothing."""
+
+
+LIVE_CHECK = timedelta(hours=1)
+"""When a live item is looked up if its provider named no time and sent no callback."""
+
+REFUSED_DELAY = timedelta(seconds=1)
+"""How long a refused item waits if the provider named no time."""
+
+
+def change_for_answer(
+    answer: Answer,
+    *,
+    kind: Kind,
+    attempt: int,
+    retry_policy: RetryPolicy,
+    provider_policy: Policy,
+    undecided_until: datetime,
+    now: datetime,
+) -> Change:
+    """Decide what an answer to the item's current key makes of it.
+
+    `undecided_until` is when a lost answer may be asked for: never before the request can no
+    longer arrive.
+    """
+    match answer:
+        case Ended():
+            due_at = retry.plan(
+                retry_policy,
+                status=answer.status,
+                answered_by_voicemail=bool(answer.result.get("answered_by_voice_mail")),
+                attempt=attempt,
+                now=now,
+            )
+            if due_at is not None:
+                return Change(
+                    phase=Phase.READY, status="retrying", attempt=attempt + 1, due_at=due_at
+                )
+            return Change(phase=Phase.DONE, status=answer.status, attempt=attempt)
+        case Accepted():
+            status = answer.status or LIVE_STATUSES[kind][0]
+            return _live(kind, status, attempt, answer.check_at or now + LIVE_CHECK)
+        case Progress():
+            return _live(kind, answer.status, attempt, None)
+        case Refused():
+            seconds = answer.retry_after_seconds
+            delay = REFUSED_DELAY if seconds is None else timedelta(seconds=seconds)
+            return Change(
+                phase=Phase.READY,
+                status="waiting" if attempt == 1 else "retrying",
+                attempt=attempt,
+                due_at=now + delay,
+                from_phases=(Phase.CALLING,),
+            )
+        case _:
+            if provider_policy is Policy.NEITHER:
+                return Change(
+                    phase=Phase.UNKNOWN,
+                    status=UNKNOWN_STATUS,
+                    attempt=attempt,
+                    from_phases=(Phase.CALLING, Phase.LIVE),
+                )
+            return Change(
+                phase=Phase.CALLING,
+                status=SENDING_STATUS,
+                attempt=attempt,
+                deadline_at=undecided_until,
+                from_phases=(Phase.CALLING,),
+            )
+
+
+def _live(kind: Kind, status: str, attempt: int, check_at: datetime | None) -> Change:
+    words = LIVE_STATUSES[kind]
+    if status not in words:
+        status = words[0]
+    return Change(
+        phase=Phase.LIVE,
+        status=status,
+        attempt=attempt,
+        deadline_at=check_at,
+        live_rank=words.index(status),
+    )

@@ -1,0 +1,173 @@
+"""The words of the house: states, items, what goes to a provider and what comes back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+JsonObject = Mapping[str, object]
+
+
+class Kind(StrEnum):
+    """What an item of a batch asks for."""
+
+    CALL = "call"
+    SHIPMENT = "shipment"
+
+
+class Phase(StrEnum):
+    """What the engine does with an item."""
+
+    READY = "ready"
+    CLAIMED = "claimed"
+    CALLING = "calling"
+    LIVE = "live"
+    UNKNOWN = "unknown"
+    DONE = "done"
+
+
+class BatchState(StrEnum):
+    """Where a batch stands; the doors translate these words."""
+
+    IMPORTING = "importing"
+    OPEN = "open"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Policy(StrEnum):
+    """What a provider promises about the same key sent twice."""
+
+    REPEATABLE = "repeatable"
+    ASKABLE = "askable"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Team:
+    """A tenant: owns batches, tokens, agents and limits."""
+
+    id: int
+    uuid: UUID
+    slug: str
+    name: str
+    locale: str
+    timezone: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Principal:
+    """Who speaks: a team by one of its tokens."""
+
+    team: Team
+    token_id: int
+    bolna_version: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryPolicy:
+    """Which ended statuses are tried again, how often, after how many minutes."""
+
+    statuses: tuple[str, ...] = ()
+    max_retries: int = 0
+    intervals_minutes: tuple[float, ...] = (30, 60, 120)
+    on_voicemail: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One intended effect, as a provider gets it. `key` is `item_id.attempt`."""
+
+    key: str
+    item_id: UUID
+    batch_id: UUID
+    team: str
+    kind: Kind
+    attempt: int
+    delivery: int
+    """How often the item was claimed so far; rises with transport retries, the key does not."""
+    sent_at: datetime
+    payload: Mapping[str, object]
+    number: str | None = None
+    from_number: str | None = None
+    reference: str | None = None
+    """The provider's own reference of an earlier answer, when there is one."""
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A file that belongs to an ended item, such as a label."""
+
+    kind: Literal["label", "customs", "other"]
+    format: Literal["pdf", "zpl", "png"]
+    content: bytes
+    parcel: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The provider took the item and works on it; the item becomes live."""
+
+    reference: str | None = None
+    status: str | None = None
+    """A live status word of the trade; None takes the kind's first."""
+    check_at: datetime | None = None
+    """When to look the item up if no callback ended it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """A live item moved on (ringing, in-progress)."""
+
+    status: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """The effect has its final answer."""
+
+    status: str
+    result: Mapping[str, object] = field(default_factory=dict)
+    documents: Sequence[Document] = ()
+    error_code: str | None = None
+    error_message: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Proven: nothing was done. The same key may be sent again later."""
+
+    code: str
+    message: str
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """The request may have been received; nobody here knows."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotReceived:
+    """Asked: the provider never received this key."""
+
+
+Answer = Accepted | Progress | Ended | Refused | Lost
+"""What sending, or a callback, can bring."""
+Finding = Accepted | Progress | Ended | NotReceived | Lost
+"""What asking a provider can bring; Lost is 'could not be decided'."""

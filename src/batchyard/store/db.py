@@ -1,0 +1,87 @@
+"""Connections to PostgreSQL: one pool a process, transactions, and the offset of its clock."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from batchyard.clock import DatabaseClock, monotonic
+from batchyard.errors import ConfigError, StoreError
+
+Connection = AsyncConnection[tuple[object, ...]]
+
+OPEN_TIMEOUT_SECONDS = 10.0
+STATEMENT_TIMEOUT_MS = 60_000
+
+
+class Database:
+    """The pool and the clock of one process. Open it before use, close it after."""
+
+    def __init__(self, url: str, *, max_connections: int = 16) -> None:
+        self.url = url
+        self.clock = DatabaseClock()
+        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=max_connections,
+            open=False,
+            timeout=30,
+            configure=_configure,
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    async def open(self) -> None:
+        """Connect; raise `ConfigError` with what to do when PostgreSQL cannot be reached."""
+        try:
+            # A first connection outside the pool: its error says why, the pool's says 'timeout'.
+            async with await psycopg.AsyncConnection.connect(
+                self.url, connect_timeout=int(OPEN_TIMEOUT_SECONDS)
+            ) as connection:
+                version = connection.info.server_version
+        except psycopg.Error as error:
+            raise ConfigError(
+                f"PostgreSQL cannot be reached: {str(error).strip().splitlines()[-1]}. "
+                "Check BATCHYARD_DATABASE_URL and that the server runs."
+            ) from error
+        if version < 160000:
+            raise ConfigError(
+                f"PostgreSQL {version // 10000} is too old; Batchyard needs 16 or newer."
+            )
+        try:
+            await self.pool.open(wait=True, timeout=OPEN_TIMEOUT_SECONDS)
+        except PoolTimeout as error:
+            raise ConfigError("PostgreSQL accepts no more connections.") from error
+        await self.measure_clock()
+
+    async def close(self) -> None:
+        """Give all connections back to PostgreSQL."""
+        await self.pool.close(timeout=2)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction: committed on leaving, undone on an error."""
+        async with self.pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def measure_clock(self) -> None:
+        """Correct the clock by PostgreSQL's."""
+        async with self.pool.connection() as connection:
+            asked_at = monotonic()
+            row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
+            answered_at = monotonic()
+        if row is None:
+            raise StoreError("PostgreSQL did not tell its time.")
+        self.clock.correct(
+            database_now=row[0],  # type: ignore[arg-type]  # a timestamptz
+            asked_at=asked_at,
+            answered_at=answered_at,
+        )
+
+
+async def _configure(connection: Connection) -> None:
+    connection.prepare_threshold = 2
+    await connection.set_autocommit(True)
+    await connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
+    await connection.execute("SET timezone = 'UTC'")
