@@ -1,0 +1,1 @@
+"""The Bolna batches door."""

@@ -1,0 +1,1 @@
+"""The Smart Send v2 booking-batches door."""

@@ -1,0 +1,1 @@
+"""Turns, journal, housekeeping: what runs the batches."""

@@ -1,0 +1,1 @@
+"""Everything anyone may ask; opens the transactions."""
