@@ -14,6 +14,7 @@ class DatabaseClock:
         self._offset = timedelta(0)
 
     def __call__(self) -> datetime:
+        """Return the time, UTC."""
         return machine_now() + self._offset
 
     def correct(self, *, database_now: datetime, asked_at: float, answered_at: float) -> None:

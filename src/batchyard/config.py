@@ -23,7 +23,7 @@ class Config(BaseSettings):
         description="libpq URL of an existing PostgreSQL ≥ 16; without it a private one starts",
     )
     data_dir: Path = Field(
-        default_factory=lambda: default_data_dir(),
+        default_factory=lambda: default_data_dir(),  # noqa: PLW0108  # defined below
         description="folder of the private PostgreSQL and of the demo's token",
     )
     pg_version: Literal[16, 18] = Field(
@@ -110,4 +110,3 @@ def default_data_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/batchyard")
     return Path(platformdirs.user_data_dir("batchyard"))
-

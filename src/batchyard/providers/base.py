@@ -63,9 +63,9 @@ class Provider(ABC):
         `Lost`.
         """
 
-    async def ask(self, request: Request) -> Finding:
+    async def ask(self, request: Request) -> Finding:  # noqa: ARG002  # for those that can
         """Look up what became of `request.key`; `Lost` when that cannot be decided."""
         return Lost(code="not_askable", message=f"{self.name} cannot be asked.")
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027  # most have nothing to give back
         """Give back connections."""
