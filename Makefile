@@ -1,0 +1,57 @@
+# Everything a developer does here. `make` alone lists it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+ARGS ?=
+PG ?= 18
+JOBS ?= 2
+
+# The first of these that is new enough; PYTHON=... overrides it.
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+	$(if $(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print(1)' 2>/dev/null),$(name))))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check fmt docs clean
+
+help:  ## list what can be made
+	@echo "make <target>"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1#\2/p' $(MAKEFILE_LIST) \
+		| while IFS='#' read -r name what; do printf '  %-8s %s\n' "$$name" "$$what"; done
+
+setup: $(STAMP)  ## make .venv ready (does nothing when it is)
+
+run: setup  ## run the demo (ARGS="--exit --port 8081 --data-dir D")
+	@exec $(BIN)/batchyard demo $(ARGS)
+
+test: setup  ## run all tests (PG=16|18, JOBS=2, ARGS="-k name")
+	BATCHYARD_PG_VERSION=$(PG) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+check: setup  ## check format, lint, types, imports, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/write_docs.py --check
+
+fmt: setup  ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup  ## write the generated pages again
+	$(BIN)/python tools/write_docs.py
+
+clean:  ## remove .venv and everything made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Batchyard needs Python 3.11 or newer; none was found." \
+		"Install it, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) with $$($(PYTHON) --version)"; \
+		$(PYTHON) -m venv $(VENV); }
+	@echo "Installing Batchyard and its tools; about a minute"
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@touch $@
