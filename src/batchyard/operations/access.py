@@ -1,0 +1,71 @@
+"""Tokens: make them, and tell who speaks."""
+
+import hashlib
+import re
+import secrets
+
+from batchyard.errors import Conflict, InvalidRequest
+from batchyard.models import Principal, Team
+from batchyard.store import tokens
+from batchyard.store.db import Database
+
+TOKEN_PREFIX = "by_"
+TOKEN_BYTES = 32
+BOLNA_VERSIONS = ("2024-01", "2026-08")
+SENDABLE = re.compile(r"[\x21-\x7e]{1,512}")
+"""What can follow `Bearer ` in a header."""
+
+
+async def authenticate(db: Database, *, token: str) -> Principal | None:
+    """Return who speaks by this token, or None when it is unknown or revoked."""
+    async with db.pool.connection() as connection:
+        return await tokens.find_principal(connection, token_hash=_hash(token))
+
+
+async def create_token(
+    db: Database, *, team: Team, name: str, bolna_version: str | None = None
+) -> str:
+    """Make a token of the team and return its text, which is not kept."""
+    if bolna_version is not None and bolna_version not in BOLNA_VERSIONS:
+        raise InvalidRequest(f"The Bolna version is one of {', '.join(BOLNA_VERSIONS)}.")
+    token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    async with db.transaction() as connection:
+        await tokens.insert(
+            connection,
+            team_id=team.id,
+            name=name,
+            token_hash=_hash(token),
+            bolna_version=bolna_version,
+            now=db.clock(),
+        )
+    return token
+
+
+async def ensure_token(db: Database, *, team: Team, token: str, name: str) -> None:
+    """Make this very text a token of the team, unless it is one already.
+
+    Raises `Conflict` when it is another team's or was revoked.
+    """
+    if not SENDABLE.fullmatch(token):
+        raise InvalidRequest("A token has 1 to 512 printable ASCII characters and no space.")
+    token_hash = _hash(token)
+    async with db.transaction() as connection:
+        is_new = await tokens.insert(
+            connection,
+            team_id=team.id,
+            name=name,
+            token_hash=token_hash,
+            bolna_version=None,
+            now=db.clock(),
+        )
+        if is_new:
+            return
+        owner = await tokens.find_owner(connection, token_hash=token_hash)
+    if owner is None or owner.team_id != team.id:
+        raise Conflict("This token belongs to another team; choose another one.")
+    if owner.revoked_at is not None:
+        raise Conflict("This token was revoked; choose another one.")
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,99 @@
+"""Change batches: create, dispatch, schedule, cancel."""
+
+from datetime import datetime
+from uuid import UUID
+
+from batchyard.errors import Conflict, NotFound
+from batchyard.lifecycle import BatchEvent, next_batch_state
+from batchyard.models import BatchState, Kind, Team
+from batchyard.store import batches, queue
+from batchyard.store.batches import LockedBatch
+from batchyard.store.db import Connection, Database
+from batchyard.store.ids import new_id
+
+
+async def create_batch(
+    db: Database,
+    *,
+    team: Team,
+    kind: Kind,
+    reference: str | None = None,
+    identifier: str | None = None,
+) -> UUID:
+    """Make an empty batch that takes items, and return its id."""
+    batch_id = new_id()
+    async with db.transaction() as connection:
+        await batches.insert_open(
+            connection,
+            batch_id=batch_id,
+            team_id=team.id,
+            kind=kind,
+            reference=reference,
+            identifier=identifier,
+            now=db.clock(),
+        )
+    return batch_id
+
+
+async def dispatch_batch(
+    db: Database,
+    *,
+    team: Team,
+    kind: Kind,
+    batch_id: UUID,
+    expected: BatchState | None = None,
+) -> None:
+    """Let a batch run now, and wake its team.
+
+    `expected` narrows the states it may come from. Raises `Conflict` when its state does not
+    allow it or it has no items (then the error's `state` is one that allows it), and `NotFound`.
+    """
+    async with db.transaction() as connection:
+        batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
+        if expected is not None and batch.state is not expected:
+            raise Conflict(f"The batch is not {expected}.", state=batch.state)
+        state = next_batch_state(batch.state, BatchEvent.DISPATCHED)
+        if not await batches.has_items(connection, batch_id=batch_id):
+            raise Conflict("The batch has no items.", state=batch.state)
+        now = db.clock()
+        await batches.set_state(connection, batch_id=batch_id, state=state, now=now)
+        await queue.wake(connection, team_id=team.id, now=now)
+
+
+async def schedule_batch(
+    db: Database,
+    *,
+    team: Team,
+    kind: Kind,
+    batch_id: UUID,
+    at: datetime,
+    bypass_windows: bool | None = None,
+) -> None:
+    """Let a batch run at a time; a time set before is replaced.
+
+    `bypass_windows` None leaves the batch's own. Raises `Conflict` and `NotFound`.
+    """
+    async with db.transaction() as connection:
+        batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
+        next_batch_state(batch.state, BatchEvent.SCHEDULED)
+        await batches.set_scheduled(
+            connection, batch_id=batch_id, at=at, bypass_windows=bypass_windows, now=db.clock()
+        )
+
+
+async def cancel_batch(db: Database, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+    """End an open batch and its items; it is gone for clients. Raises `Conflict`, `NotFound`."""
+    async with db.transaction() as connection:
+        batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
+        next_batch_state(batch.state, BatchEvent.CANCELLED)
+        await batches.set_cancelled(connection, batch_id=batch_id, now=db.clock())
+
+
+async def lock_batch(
+    connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
+) -> LockedBatch:
+    """Lock a batch of the team for the rest of the transaction; raise `NotFound`."""
+    batch = await batches.lock(connection, batch_id=batch_id, team_id=team.id, kind=kind)
+    if batch is None:
+        raise NotFound("There is no such batch.")
+    return batch

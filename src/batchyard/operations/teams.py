@@ -1,0 +1,105 @@
+"""Make and find teams."""
+
+import re
+import unicodedata
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from babel.core import Locale, UnknownLocaleError
+
+from batchyard.errors import Conflict, InvalidRequest, StoreError
+from batchyard.models import Team
+from batchyard.store import teams
+from batchyard.store.db import Database
+from batchyard.store.ids import new_id
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+MAX_SLUG_LENGTH = 63
+MAX_NAME_LENGTH = 255
+
+
+async def create_team(
+    db: Database,
+    *,
+    name: str,
+    slug: str | None = None,
+    locale: str = "en",
+    timezone: str = "UTC",
+) -> Team:
+    """Make a team; without a slug, one is made from the name.
+
+    Raises `Conflict` when the slug is taken and `InvalidRequest` naming each wrong value.
+    """
+    team = Team(
+        id=0,
+        uuid=new_id(),
+        slug=_slug_of(name) if slug is None else slug,
+        name=name.strip(),
+        locale=locale.replace("_", "-"),
+        timezone=timezone,
+        created_at=db.clock(),
+    )
+    faults = _faults(team)
+    if faults:
+        sentences = " ".join(sentence for told in faults.values() for sentence in told)
+        raise InvalidRequest(sentences, faults=faults)
+    async with db.transaction() as connection:
+        made = await teams.insert(connection, team=team)
+    if made is None:
+        raise Conflict(f"A team with the slug {team.slug} exists already.")
+    return made
+
+
+async def ensure_team(db: Database, *, slug: str, name: str) -> Team:
+    """Return the team of this slug, made if it is not there."""
+    found = await find_team(db, slug_or_uuid=slug)
+    if found is not None:
+        return found
+    try:
+        return await create_team(db, name=name, slug=slug)
+    except Conflict:
+        found = await find_team(db, slug_or_uuid=slug)
+    if found is None:
+        raise StoreError(f"The team {slug} is there and is not.")
+    return found
+
+
+async def find_team(db: Database, *, slug_or_uuid: str) -> Team | None:
+    """Return the team named by its slug or its uuid."""
+    async with db.pool.connection() as connection:
+        if UUID_TEXT.fullmatch(slug_or_uuid):
+            return await teams.find_by_uuid(connection, uuid=UUID(slug_or_uuid))
+        if SLUG.fullmatch(slug_or_uuid):
+            return await teams.find_by_slug(connection, slug=slug_or_uuid)
+    return None
+
+
+def _slug_of(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_SLUG_LENGTH].rstrip("-")
+
+
+def _faults(team: Team) -> dict[str, list[str]]:
+    faults: dict[str, list[str]] = {}
+    if not 0 < len(team.name) <= MAX_NAME_LENGTH or "\0" in team.name:
+        faults["name"] = [f"A name has 1 to {MAX_NAME_LENGTH} characters."]
+    # A slug in the form of a uuid could stand for another team.
+    if not SLUG.fullmatch(team.slug) or UUID_TEXT.fullmatch(team.slug):
+        faults["slug"] = [
+            "A slug has 1 to 63 small letters, digits and dashes, starts with a letter or a "
+            "digit, and is no UUID."
+        ]
+    if not _is_locale(team.locale):
+        faults["locale"] = [f"{team.locale!r} is no language tag such as en or da-DK."]
+    if team.timezone not in available_timezones():
+        faults["timezone"] = [f"{team.timezone!r} is no time zone such as Europe/Copenhagen."]
+    return faults
+
+
+def _is_locale(tag: str) -> bool:
+    try:
+        Locale.parse(tag, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return False
+    return True

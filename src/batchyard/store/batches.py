@@ -1,0 +1,150 @@
+"""Rows of `batches`, always looked up within their team."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import kwargs_row
+
+from batchyard.models import BatchState, Kind
+from batchyard.store.db import Connection
+
+INSERT_OPEN = """
+INSERT INTO batches (id, team_id, kind, state, reference, identifier, created_at, updated_at)
+VALUES (%(id)s, %(team_id)s, %(kind)s, 'open', %(reference)s, %(identifier)s, %(now)s, %(now)s)
+"""
+
+
+async def insert_open(
+    connection: Connection,
+    *,
+    batch_id: UUID,
+    team_id: int,
+    kind: Kind,
+    reference: str | None,
+    identifier: str | None,
+    now: datetime,
+) -> None:
+    """Write an empty batch that takes items."""
+    await connection.execute(
+        INSERT_OPEN,
+        {
+            "id": batch_id,
+            "team_id": team_id,
+            "kind": kind,
+            "reference": reference,
+            "identifier": identifier,
+            "now": now,
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedBatch:
+    """What a change of a batch has to know, read under its lock."""
+
+    id: UUID
+    state: BatchState
+    total_rows: int
+
+
+# Locks the batch against every other change of it; comes before any lock on its items.
+LOCK_BATCH = """
+SELECT id, state, total_rows
+  FROM batches
+ WHERE id = %(id)s AND team_id = %(team_id)s AND kind = %(kind)s
+   AND deleted_at IS NULL AND NOT is_single AND state NOT IN ('importing', 'cancelled')
+   FOR UPDATE
+"""
+
+
+async def lock(
+    connection: Connection, *, batch_id: UUID, team_id: int, kind: Kind
+) -> LockedBatch | None:
+    """Lock a batch that clients can see, and return it."""
+    async with connection.cursor(row_factory=kwargs_row(_locked)) as cursor:
+        await cursor.execute(LOCK_BATCH, {"id": batch_id, "team_id": team_id, "kind": kind})
+        return await cursor.fetchone()
+
+
+def _locked(*, id: UUID, state: str, total_rows: int) -> LockedBatch:  # noqa: A002 - the column
+    return LockedBatch(id=id, state=BatchState(state), total_rows=total_rows)
+
+
+COUNT_ITEMS = """
+SELECT coalesce(sum(n), 0) > 0
+  FROM batch_counts
+ WHERE batch_id = %(id)s AND status <> 'canceled'
+"""
+
+
+async def has_items(connection: Connection, *, batch_id: UUID) -> bool:
+    """Tell whether anything in the batch is left to do or was done."""
+    cursor = await connection.execute(COUNT_ITEMS, {"id": batch_id})
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+SET_STATE = """
+UPDATE batches SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s
+"""
+
+
+async def set_state(
+    connection: Connection, *, batch_id: UUID, state: BatchState, now: datetime
+) -> None:
+    """Write the state of a batch locked before."""
+    await connection.execute(SET_STATE, {"id": batch_id, "state": state, "now": now})
+
+
+SET_SCHEDULED = """
+UPDATE batches
+   SET state = 'scheduled', scheduled_at = %(at)s, updated_at = %(now)s,
+       bypass_windows = coalesce(%(bypass_windows)s, bypass_windows)
+ WHERE id = %(id)s
+"""
+
+
+async def set_scheduled(
+    connection: Connection,
+    *,
+    batch_id: UUID,
+    at: datetime,
+    bypass_windows: bool | None,
+    now: datetime,
+) -> None:
+    """Write when a batch locked before starts."""
+    await connection.execute(
+        SET_SCHEDULED,
+        {"id": batch_id, "at": at, "bypass_windows": bypass_windows, "now": now},
+    )
+
+
+SET_CANCELLED = """
+UPDATE batches
+   SET state = 'cancelled', finished_at = %(now)s, updated_at = %(now)s
+ WHERE id = %(id)s
+"""
+
+# Nobody else changes items of an open batch, whose row is locked.
+CANCEL_ITEMS = """
+UPDATE items
+   SET phase = 'done', status = 'canceled', updated_at = %(now)s
+ WHERE batch_id = %(id)s AND phase = 'ready'
+"""
+
+
+async def set_cancelled(connection: Connection, *, batch_id: UUID, now: datetime) -> None:
+    """End an open batch locked before, and its items."""
+    await connection.execute(SET_CANCELLED, {"id": batch_id, "now": now})
+    await connection.execute(CANCEL_ITEMS, {"id": batch_id, "now": now})
+
+
+ADD_ROWS = """
+UPDATE batches SET total_rows = total_rows + %(added)s, updated_at = %(now)s WHERE id = %(id)s
+"""
+
+
+async def add_rows(connection: Connection, *, batch_id: UUID, added: int, now: datetime) -> None:
+    """Record that a batch locked before got items."""
+    await connection.execute(ADD_ROWS, {"id": batch_id, "added": added, "now": now})

@@ -1,0 +1,59 @@
+"""Rows of `teams`."""
+
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from batchyard.models import Team
+from batchyard.store.db import Connection
+
+INSERT_TEAM = """
+INSERT INTO teams (uuid, slug, name, locale, timezone, created_at)
+VALUES (%(uuid)s, %(slug)s, %(name)s, %(locale)s, %(timezone)s, %(created_at)s)
+ON CONFLICT (slug) DO NOTHING
+RETURNING id, uuid, slug, name, locale, timezone, created_at
+"""
+
+
+async def insert(connection: Connection, *, team: Team) -> Team | None:
+    """Write a team and return it with its id, or None when its slug is taken.
+
+    The given `id` is not used.
+    """
+    async with connection.cursor(row_factory=class_row(Team)) as cursor:
+        await cursor.execute(
+            INSERT_TEAM,
+            {
+                "uuid": team.uuid,
+                "slug": team.slug,
+                "name": team.name,
+                "locale": team.locale,
+                "timezone": team.timezone,
+                "created_at": team.created_at,
+            },
+        )
+        return await cursor.fetchone()
+
+
+SELECT_BY_SLUG = """
+SELECT id, uuid, slug, name, locale, timezone, created_at FROM teams WHERE slug = %(slug)s
+"""
+
+
+async def find_by_slug(connection: Connection, *, slug: str) -> Team | None:
+    """Return the team of this slug."""
+    async with connection.cursor(row_factory=class_row(Team)) as cursor:
+        await cursor.execute(SELECT_BY_SLUG, {"slug": slug})
+        return await cursor.fetchone()
+
+
+SELECT_BY_UUID = """
+SELECT id, uuid, slug, name, locale, timezone, created_at FROM teams WHERE uuid = %(uuid)s
+"""
+
+
+async def find_by_uuid(connection: Connection, *, uuid: UUID) -> Team | None:
+    """Return the team of this uuid."""
+    async with connection.cursor(row_factory=class_row(Team)) as cursor:
+        await cursor.execute(SELECT_BY_UUID, {"uuid": uuid})
+        return await cursor.fetchone()
