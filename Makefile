@@ -27,7 +27,7 @@ run: setup  ## run the demo (ARGS="--exit --port 8081 --data-dir D")
 	@exec $(BIN)/batchyard demo $(ARGS)
 
 test: setup  ## run all tests (PG=16|18, JOBS=2, ARGS="-k name")
-	BATCHYARD_PG_VERSION=$(PG) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	BATCHYARD_TEST_PG=$(PG) BATCHYARD_PG_VERSION=$(PG) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 check: setup  ## check format, lint, types, imports, docs
 	$(BIN)/ruff format --check .
