@@ -6,14 +6,15 @@ from uuid import UUID
 from batchyard.errors import Conflict, NotFound
 from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import batches, queue
 from batchyard.store.batches import LockedBatch
-from batchyard.store.db import Connection, Database
+from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
 
 
 async def create_batch(
-    db: Database,
+    db: Transactions,
     *,
     team: Team,
     kind: Kind,
@@ -36,7 +37,7 @@ async def create_batch(
 
 
 async def dispatch_batch(
-    db: Database,
+    db: Transactions,
     *,
     team: Team,
     kind: Kind,
@@ -61,7 +62,7 @@ async def dispatch_batch(
 
 
 async def schedule_batch(
-    db: Database,
+    db: Transactions,
     *,
     team: Team,
     kind: Kind,
@@ -81,7 +82,7 @@ async def schedule_batch(
         )
 
 
-async def cancel_batch(db: Database, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+async def cancel_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:
     """End an open batch and its items; it is gone for clients. Raises `Conflict`, `NotFound`."""
     async with db.transaction() as connection:
         batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)

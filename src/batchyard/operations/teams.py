@@ -87,8 +87,7 @@ def _faults(team: Team) -> dict[str, list[str]]:
     # A slug in the form of a uuid could stand for another team.
     if not SLUG.fullmatch(team.slug) or UUID_TEXT.fullmatch(team.slug):
         faults["slug"] = [
-            "A slug has 1 to 63 small letters, digits and dashes, starts with a letter or a "
-            "digit, and is no UUID."
+            "A slug has 1 to 63 small letters, digits or dashes, no dash first, and is no UUID."
         ]
     if not _is_locale(team.locale):
         faults["locale"] = [f"{team.locale!r} is no language tag such as en or da-DK."]

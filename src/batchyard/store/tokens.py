@@ -9,7 +9,7 @@ from psycopg.rows import class_row, dict_row
 from batchyard.models import Principal, Team
 from batchyard.store.db import Connection
 
-INSERT_TOKEN = """
+INSERT = """
 INSERT INTO tokens (team_id, name, hash, bolna_version, created_at)
 VALUES (%(team_id)s, %(name)s, %(hash)s, %(bolna_version)s, %(now)s)
 ON CONFLICT (hash) DO NOTHING
@@ -27,7 +27,7 @@ async def insert(
 ) -> bool:
     """Write a token; return False when this hash is there already."""
     cursor = await connection.execute(
-        INSERT_TOKEN,
+        INSERT,
         {
             "team_id": team_id,
             "name": name,

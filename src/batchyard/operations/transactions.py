@@ -1,0 +1,41 @@
+"""Let a caller put several operations, and what it reads after them, into one transaction."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from batchyard.clock import Clock
+from batchyard.store.db import Connection, Database
+
+
+class Transactions(Protocol):
+    """What an operation needs of a database: transactions and the time."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time as PostgreSQL sees it."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for one transaction."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joined:
+    """An open transaction that operations join, each as a savepoint."""
+
+    connection: Connection
+    clock: Clock
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend the connection for one part of the transaction."""
+        async with self.connection.transaction():
+            yield self.connection
+
+
+@asynccontextmanager
+async def one_transaction(db: Database) -> AsyncIterator[Joined]:
+    """Open a transaction for several operations: all of them happen, or none."""
+    async with db.transaction() as connection:
+        yield Joined(connection=connection, clock=db.clock)
