@@ -11,7 +11,9 @@ from batchyard.models import (
     Answer,
     BatchState,
     Ended,
+    Finding,
     Kind,
+    NotReceived,
     Phase,
     Policy,
     Progress,
@@ -78,6 +80,9 @@ LIVE_STATUSES: dict[Kind, tuple[str, ...]] = {
     Kind.SHIPMENT: ("processing",),
 }
 """Statuses of live items in the order a provider goes through them."""
+
+LIVE_ORDER = tuple(word for words in LIVE_STATUSES.values() for word in words)
+"""All live statuses; `Change.live_rank` counts in it from 1."""
 
 ENDED_STATUSES: dict[Kind, tuple[str, ...]] = {
     Kind.CALL: (
@@ -198,7 +203,7 @@ def change_for_answer(
             status = answer.status or LIVE_STATUSES[kind][0]
             return _live(kind, status, attempt, answer.check_at or now + LIVE_CHECK)
         case Progress():
-            return _live(kind, answer.status, attempt, None)
+            return _live(kind, answer.status, attempt, now + LIVE_CHECK)
         case Refused():
             seconds = answer.retry_after_seconds
             delay = REFUSED_DELAY if seconds is None else timedelta(seconds=seconds)
@@ -226,7 +231,7 @@ def change_for_answer(
             )
 
 
-def _live(kind: Kind, status: str, attempt: int, check_at: datetime | None) -> Change:
+def _live(kind: Kind, status: str, attempt: int, check_at: datetime) -> Change:
     words = LIVE_STATUSES[kind]
     if status not in words:
         status = words[0]
@@ -235,5 +240,80 @@ def _live(kind: Kind, status: str, attempt: int, check_at: datetime | None) -> C
         status=status,
         attempt=attempt,
         deadline_at=check_at,
-        live_rank=words.index(status),
+        live_rank=LIVE_ORDER.index(status) + 1,
+    )
+
+
+SEND_WITHIN = timedelta(seconds=2)
+"""A worker sends only so soon after issuing the intent, else it hands the item back."""
+
+ASK_PATIENCE = timedelta(minutes=10)
+"""So long an undecided item is asked for before it is declared unknown."""
+
+
+def change_for_finding(
+    finding: Finding | Refused,
+    *,
+    kind: Kind,
+    phase: Phase,
+    status: str,
+    attempt: int,
+    retry_policy: RetryPolicy,
+    undecided_since: datetime,
+    can_be_asked_again: bool,
+    now: datetime,
+) -> Change:
+    """Decide what asking about an item, or repeating its key, makes of it.
+
+    `Refused` and `NotReceived` say nothing about a request that went before, so the caller hands
+    in `NotReceived` only when it is believed.
+    """
+    match finding:
+        case Ended() | Accepted() | Progress():
+            return change_for_answer(
+                finding,
+                kind=kind,
+                attempt=attempt,
+                retry_policy=retry_policy,
+                provider_policy=Policy.ASKABLE,
+                undecided_until=now,
+                now=now,
+            )
+        case NotReceived() if phase is Phase.CALLING:
+            return Change(
+                phase=Phase.READY,
+                status="waiting" if attempt == 1 else "retrying",
+                attempt=attempt,
+                due_at=now,
+                from_phases=(Phase.CALLING,),
+            )
+        case Refused():
+            wait = timedelta(seconds=finding.retry_after_seconds or 0)
+            return _ask_again(phase, status, attempt, undecided_since, now, at_least=wait)
+        case _:
+            if not can_be_asked_again or now - undecided_since > ASK_PATIENCE:
+                return Change(
+                    phase=Phase.UNKNOWN, status=UNKNOWN_STATUS, attempt=attempt, from_phases=(phase,)
+                )
+            return _ask_again(phase, status, attempt, undecided_since, now)
+
+
+def _ask_again(
+    phase: Phase,
+    status: str,
+    attempt: int,
+    since: datetime,
+    now: datetime,
+    *,
+    at_least: timedelta = timedelta(0),
+) -> Change:
+    """Wait half as long again as the item is undecided: an exponential pace without a counter."""
+    pause = min(max((now - since) / 2, timedelta(seconds=1), at_least), timedelta(minutes=1))
+    return Change(
+        phase=phase,
+        status=status,
+        attempt=attempt,
+        deadline_at=now + max(pause, at_least),
+        from_phases=(phase,),
+        live_rank=LIVE_ORDER.index(status) + 1 if phase is Phase.LIVE else None,
     )

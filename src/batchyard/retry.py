@@ -1,8 +1,38 @@
 """When an ended item is tried again; pure."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from batchyard.models import RetryPolicy
+
+
+def to_json(policy: RetryPolicy) -> dict[str, object]:
+    """Write a policy as it is kept with its batch."""
+    return {
+        "statuses": list(policy.statuses),
+        "max_retries": policy.max_retries,
+        "intervals_minutes": list(policy.intervals_minutes),
+        "on_voicemail": policy.on_voicemail,
+    }
+
+
+def from_json(kept: Mapping[str, object]) -> RetryPolicy:
+    """Read a kept policy; an empty object is the policy without retries."""
+    statuses, intervals = kept.get("statuses", ()), kept.get("intervals_minutes", ())
+    max_retries = kept.get("max_retries", 0)
+    if not (
+        isinstance(statuses, list | tuple)
+        and isinstance(intervals, list | tuple)
+        and isinstance(max_retries, int)
+    ):
+        return RetryPolicy()
+    return RetryPolicy(
+        statuses=tuple(str(status) for status in statuses),
+        max_retries=max_retries,
+        intervals_minutes=tuple(float(minutes) for minutes in intervals)
+        or RetryPolicy().intervals_minutes,
+        on_voicemail=bool(kept.get("on_voicemail", False)),
+    )
 
 
 def plan(

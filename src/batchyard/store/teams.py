@@ -57,3 +57,15 @@ async def find_by_uuid(connection: Connection, *, uuid: UUID) -> Team | None:
     async with connection.cursor(row_factory=class_row(Team)) as cursor:
         await cursor.execute(SELECT_BY_UUID, {"uuid": uuid})
         return await cursor.fetchone()
+
+
+SELECT_BY_ID = """
+SELECT id, uuid, slug, name, locale, timezone, created_at FROM teams WHERE id = %(team_id)s
+"""
+
+
+async def find_by_id(connection: Connection, *, team_id: int) -> Team | None:
+    """Return the team of this id."""
+    async with connection.cursor(row_factory=class_row(Team)) as cursor:
+        await cursor.execute(SELECT_BY_ID, {"team_id": team_id})
+        return await cursor.fetchone()

@@ -33,7 +33,8 @@ CREATE TABLE batches (
     wait_until       timestamptz,
     CHECK (state <> 'scheduled' OR scheduled_at IS NOT NULL),
     CHECK (state NOT IN ('completed', 'failed') OR finished_at IS NOT NULL),
-    CHECK (kind <> 'call' OR agent_id IS NOT NULL)
+    -- An upload may name its agent after its file.
+    CHECK (kind <> 'call' OR agent_id IS NOT NULL OR state = 'importing')
 ) WITH (fillfactor = 80);
 
 COMMENT ON COLUMN batches.columns IS 'the header of the uploaded file, in its order';
@@ -41,7 +42,7 @@ COMMENT ON COLUMN batches.total_rows IS 'data rows of the upload that are not bl
 COMMENT ON COLUMN batches.imported_at IS 'last sign of life of an import';
 COMMENT ON COLUMN batches.served_at IS 'when the batch was last admitted from; least recent goes first';
 
-CREATE INDEX batches_listed ON batches (team_id, kind, created_at DESC, id DESC)
+CREATE INDEX batches_listed ON batches (team_id, kind, created_at DESC, id DESC) INCLUDE (state)
     WHERE deleted_at IS NULL AND NOT is_single AND state NOT IN ('importing', 'cancelled');
 CREATE INDEX batches_by_agent ON batches (agent_id, created_at DESC, id DESC)
     WHERE deleted_at IS NULL AND NOT is_single AND state <> 'importing';
@@ -86,8 +87,12 @@ CREATE TABLE items (
 CREATE INDEX items_ready ON items (batch_id, due_at, id) WHERE phase = 'ready';
 CREATE INDEX items_in_flight ON items (team_id) WHERE phase IN ('claimed', 'calling', 'live');
 CREATE INDEX items_held ON items (worker_id) WHERE phase IN ('claimed', 'calling') AND worker_id IS NOT NULL;
-CREATE INDEX items_overdue ON items (deadline_at) WHERE phase IN ('calling', 'live') AND deadline_at IS NOT NULL;
+CREATE INDEX items_overdue ON items (deadline_at) WHERE phase IN ('calling', 'live') AND worker_id IS NULL;
 CREATE INDEX items_of_batch ON items (batch_id, id);
+CREATE INDEX items_unknown ON items (batch_id, updated_at) WHERE phase = 'unknown';
+CREATE INDEX items_unknown ON items (batch_id, updated_at) WHERE phase = 'unknown';
+
+COMMENT ON COLUMN items.deadline_at IS 'when to ask what became of the item, once no worker holds it';
 
 -- Wide and written rarely: at intake, when a provider names a reference, at the end.
 CREATE TABLE item_data (

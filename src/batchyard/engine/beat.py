@@ -1,0 +1,52 @@
+"""The worker's sign of life: a thread with its own connection, so that a busy loop does not kill."""
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import structlog
+
+from batchyard.store import workers
+from batchyard.store.db import Database
+
+BEAT_SECONDS = 2.0
+
+log = structlog.get_logger("batchyard.beat")
+
+
+class Beat:
+    """Beats until stopped; calls `given_up` once if the others took this worker for dead."""
+
+    def __init__(self, db: Database, *, worker_id: int, given_up: Callable[[], None]) -> None:
+        self._db = db
+        self._worker_id = worker_id
+        self._given_up = given_up
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
+
+    def start(self) -> None:
+        """Start beating."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating; the worker's row is ended by the caller."""
+        self._stopping.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with psycopg.connect(
+                    self._db.url, autocommit=True, connect_timeout=5
+                ) as connection:
+                    while not self._stopping.is_set():
+                        beaten = connection.execute(
+                            workers.BEAT, {"worker_id": self._worker_id, "now": self._db.clock()}
+                        )
+                        if beaten.rowcount == 0:
+                            self._given_up()
+                            return
+                        self._stopping.wait(BEAT_SECONDS)
+            except psycopg.Error as error:
+                log.warning("beat.missed", worker=self._worker_id, error=str(error))
+                self._stopping.wait(1)

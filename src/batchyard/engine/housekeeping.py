@@ -1,0 +1,153 @@
+"""What must happen without being asked: a loop in every worker, done by one leader at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+import structlog
+
+from batchyard.clock import monotonic
+from batchyard.config import Config
+from batchyard.engine.inquiry import Inquiry
+from batchyard.engine.journal import TRANSIENT
+from batchyard.operations import imports
+from batchyard.store import queue, runs, workers
+from batchyard.store.db import Database
+
+TICK_SECONDS = 0.25
+DEAD_AFTER = timedelta(seconds=10)
+"""A worker silent for so long is dead."""
+
+TURNS_STALL_AFTER = timedelta(seconds=30)
+WORKERS_KEPT = timedelta(days=1)
+LEADER_LOCK = 0x6261746368  # 'batch'
+
+log = structlog.get_logger("batchyard.housekeeping")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duty:
+    """One background duty and how often it is done."""
+
+    name: str
+    every_seconds: float
+    do: Callable[[], Awaitable[None]]
+
+
+class Housekeeping:
+    """All duties of the leader."""
+
+    def __init__(self, config: Config, db: Database, inquiry: Inquiry) -> None:
+        self._config = config
+        self._db = db
+        self._inquiry = inquiry
+        self._asking: asyncio.Task[None] | None = None
+        self.duties = (
+            Duty(name="defer_turns", every_seconds=TICK_SECONDS, do=self.defer_turns),
+            Duty(name="free_dead_workers", every_seconds=1, do=self.free_dead_workers),
+            Duty(name="dispatch_scheduled", every_seconds=1, do=self.dispatch_scheduled),
+            Duty(name="end_batches", every_seconds=1, do=self.end_batches),
+            Duty(name="ask_overdue", every_seconds=0.5, do=self.ask_overdue),
+            Duty(name="sweep", every_seconds=5, do=self.sweep),
+            Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
+        )
+
+    async def run(self) -> None:
+        """Try to lead, and lead while the lock's connection lives; until cancelled."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._db.url, autocommit=True
+                ) as connection:
+                    await self._lead(connection)
+            except TRANSIENT as error:
+                log.warning("housekeeping.interrupted", error=str(error))
+            await asyncio.sleep(1)
+
+    async def _lead(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        while True:
+            row = await (
+                await connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,))
+            ).fetchone()
+            if row and row[0]:
+                break
+            await asyncio.sleep(1)
+        log.info("housekeeping.leads")
+        done_at = dict.fromkeys((duty.name for duty in self.duties), float("-inf"))
+        try:
+            while True:
+                await connection.execute("SELECT 1")  # The lock is ours only while this answers.
+                for duty in self.duties:
+                    if monotonic() - done_at[duty.name] >= duty.every_seconds:
+                        done_at[duty.name] = monotonic()
+                        await self._do(duty)
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            if self._asking is not None:
+                self._asking.cancel()
+
+    async def _do(self, duty: Duty) -> None:
+        try:
+            await duty.do()
+        except TRANSIENT as error:
+            log.warning("housekeeping.duty_postponed", duty=duty.name, error=str(error))
+
+    async def defer_turns(self) -> None:
+        """Queue a turn for every team whose time has come; nothing stays lost."""
+        async with self._db.transaction() as conn:
+            await queue.defer_due_turns(conn, now=self._db.clock())
+
+    async def free_dead_workers(self) -> None:
+        """Give up silent workers and free what ended ones still hold."""
+        now = self._db.clock()
+        async with self._db.transaction() as conn:
+            dead = await workers.end_silent(conn, before=now - DEAD_AFTER, now=now)
+        if dead:
+            log.warning("worker.died", workers=dead)
+        async with self._db.transaction() as conn:
+            for team_id in await workers.take_back(conn, now=now):
+                await queue.wake(conn, team_id=team_id, now=now)
+
+    async def dispatch_scheduled(self) -> None:
+        """Queue batches whose time has come."""
+        now = self._db.clock()
+        async with self._db.transaction() as conn:
+            for team_id in sorted(await runs.dispatch_scheduled(conn, now=now)):
+                await queue.wake(conn, team_id=team_id, now=now)
+
+    async def end_batches(self) -> None:
+        """End batches whose last item ended just before a crash."""
+        async with self._db.transaction() as conn:
+            await runs.finish(conn, batch_ids=None, now=self._db.clock())
+
+    async def ask_overdue(self) -> None:
+        """Ask for missing answers beside the other duties, one block after the other."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all(), name="inquiry")
+
+    async def sweep(self) -> None:
+        """Mend what a crash between two commits left: sleeping teams, turns without a worker."""
+        now = self._db.clock()
+        async with self._db.transaction() as conn:
+            stalled = await queue.end_stalled_turns(conn, before=now - TURNS_STALL_AFTER)
+            for team_id in sorted(set(stalled)):
+                await queue.wake(conn, team_id=team_id, now=now)
+        async with self._db.transaction() as conn:
+            await queue.sweep_sleepers(conn, now=now)
+            await workers.forget(conn, before=now - WORKERS_KEPT)
+        await self._db.measure_clock()
+
+    async def remove_idle_imports(self) -> None:
+        """Remove uploads that fell silent."""
+        await imports.remove_idle(
+            self._db, now=self._db.clock(), idle_seconds=self._config.import_idle_seconds
+        )
+
+    async def _ask_all(self) -> None:
+        try:
+            while await self._inquiry.ask_overdue():
+                pass
+        except TRANSIENT as error:
+            log.warning("housekeeping.duty_postponed", duty="ask_overdue", error=str(error))

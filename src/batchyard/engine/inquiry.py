@@ -1,0 +1,135 @@
+"""Asks what became of items whose answer is missing, or repeats their key where that is safe."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+
+from batchyard import lifecycle, retry
+from batchyard.clock import monotonic
+from batchyard.engine.journal import Journal
+from batchyard.engine.outcome import Sent, news_of
+from batchyard.engine.runner import send_once
+from batchyard.engine.switchboard import Switchboard
+from batchyard.models import Ended, Finding, Kind, Lost, NotReceived, Phase, Policy, Refused, Request
+from batchyard.providers.base import Provider
+from batchyard.store import inquiries
+from batchyard.store.db import Database
+from batchyard.store.inquiries import OpenQuestion
+
+BLOCK = 500
+PARALLEL = 50
+HOLD = timedelta(seconds=60)
+"""How long others leave a question alone; longer than asking takes."""
+
+log = structlog.get_logger("batchyard.inquiry")
+
+
+class Inquiry:
+    """Works through overdue items block by block."""
+
+    def __init__(self, db: Database, journal: Journal, switchboard: Switchboard) -> None:
+        self._db = db
+        self._journal = journal
+        self._switchboard = switchboard
+
+    async def ask_overdue(self) -> int:
+        """Ask for one block of overdue items; return how many there were."""
+        taken_at = monotonic()
+        async with self._db.transaction() as conn:
+            questions = await inquiries.take(conn, limit=BLOCK, hold=HOLD, now=self._db.clock())
+        gate = asyncio.Semaphore(PARALLEL)
+
+        async def settle(question: OpenQuestion) -> None:
+            async with gate:
+                await self._settle(question, taken_at=taken_at)
+
+        async with asyncio.TaskGroup() as tasks:
+            for question in questions:
+                tasks.create_task(settle(question))
+        return len(questions)
+
+    async def _settle(self, question: OpenQuestion, *, taken_at: float) -> None:
+        provider = self._switchboard.choose(
+            team_id=question.team_id, kind=Kind(question.kind), agent_id=question.agent_id
+        )
+        if monotonic() - taken_at > HOLD.total_seconds() / 2:
+            return
+        finding = await self._find_out(question, provider)
+        now = self._db.clock()
+        change = lifecycle.change_for_finding(
+            finding,
+            kind=Kind(question.kind),
+            phase=Phase(question.phase),
+            status=question.status,
+            attempt=question.attempt,
+            retry_policy=retry.from_json(question.retry_policy),
+            undecided_since=question.updated_at,
+            can_be_asked_again=provider.promise.is_askable
+            or self._may_repeat(question, provider),
+            now=now,
+        )
+        sent = Sent(
+            id=question.id,
+            attempt=question.attempt,
+            provider=provider.name,
+            sent_at=question.intent_at,
+        )
+        # A true end is written whoever brings it; everything else only by the holder.
+        lease = None if isinstance(finding, Ended) else question.lease
+        self._journal.write(news_of(sent, finding, change, lease=lease, now=now))
+
+    async def _find_out(self, question: OpenQuestion, provider: Provider) -> Finding | Refused:
+        request = self._request(question)
+        if self._may_repeat(question, provider):
+            return await send_once(provider, request)
+        if not provider.promise.is_askable:
+            return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
+        finding = await _ask_once(provider, request)
+        if isinstance(finding, NotReceived) and not self._is_believed(question, provider):
+            return Lost(code="not_settled", message="Too early to believe 'not received'.")
+        return finding
+
+    def _may_repeat(self, question: OpenQuestion, provider: Provider) -> bool:
+        promise = provider.promise
+        if promise.policy is not Policy.REPEATABLE or question.phase != Phase.CALLING:
+            return False
+        age = self._db.clock() - question.intent_at
+        return promise.key_ttl is None or age + promise.timeout < promise.key_ttl
+
+    def _is_believed(self, question: OpenQuestion, provider: Provider) -> bool:
+        promise = provider.promise
+        settled_at = (
+            question.intent_at
+            + lifecycle.SEND_WITHIN
+            + promise.timeout
+            + promise.ask_settles_after
+        )
+        return not promise.is_one_sided and self._db.clock() >= settled_at
+
+    def _request(self, question: OpenQuestion) -> Request:
+        return Request(
+            key=f"{question.id}.{question.attempt}",
+            item_id=question.id,
+            batch_id=question.batch_id,
+            team=str(question.team_id),
+            kind=Kind(question.kind),
+            attempt=question.attempt,
+            delivery=question.lease,
+            sent_at=question.intent_at,
+            payload=question.payload,
+            number=question.number,
+            from_number=question.from_number,
+            reference=question.provider_reference,
+        )
+
+
+async def _ask_once(provider: Provider, request: Request) -> Finding:
+    try:
+        async with asyncio.timeout(provider.promise.timeout.total_seconds()):
+            return await provider.ask(request)
+    except TimeoutError:
+        return Lost(code="timeout", message="The provider did not answer in time.")
+    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises must not kill a worker
+        log.error("provider.broke", provider=provider.name, item=str(request.item_id), exc_info=error)
+        return Lost(code="provider_broke", message=f"{type(error).__name__}: {error}")

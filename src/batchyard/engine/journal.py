@@ -1,0 +1,217 @@
+"""Writes intents and outcomes of many items together: what gathers in a few milliseconds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+
+from batchyard.models import Document, Phase
+from batchyard.store import documents, items, queue, runs
+from batchyard.store.db import Database
+from batchyard.store.items import Intent, Settled, Settlement
+
+GATHER_SECONDS = 0.002
+"""How long a flush waits for company."""
+
+FULL_AT = 2000
+"""News in one flush; what is more waits for the next."""
+
+CROWDED_AT = 10_000
+"""With so much unwritten news a sender waits before it sends more."""
+
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+"""Faults of the connection or of concurrency (40P01 and 40001 are OperationalErrors)."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger("batchyard.journal")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """What became of one item, on its way to the books."""
+
+    settlement: Settlement
+    documents: Sequence[Document] = ()
+    written: "asyncio.Future[bool] | None" = None
+    """Told, once committed, whether the news fitted the item."""
+
+
+class Journal:
+    """One per process. `run` must be running for anything to be written."""
+
+    def __init__(self, db: Database, *, worker_id: int | None = None) -> None:
+        self._db = db
+        self._worker_id = worker_id
+        self._intents: dict[UUID, Intent] = {}
+        self._intents_round: asyncio.Future[set[UUID]] | None = None
+        self._news: dict[UUID, News] = {}
+        self._later: list[News] = []
+        self._has_intents = asyncio.Event()
+        self._has_news = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    async def intend(self, intent: Intent) -> bool:
+        """Commit an intent together with others; True when the claim still held."""
+        if self._intents_round is None:
+            self._intents_round = asyncio.get_running_loop().create_future()
+        self._intents[intent.id] = intent
+        self._has_intents.set()
+        return intent.id in await self._intents_round
+
+    def write(self, news: News) -> None:
+        """Take news; it is committed within milliseconds, in order per item."""
+        self._is_idle.clear()
+        item_id = news.settlement.id
+        if item_id in self._news:
+            self._later.append(news)
+        else:
+            self._news[item_id] = news
+        if len(self._news) + len(self._later) >= CROWDED_AT:
+            self._has_room.clear()
+        self._has_news.set()
+
+    async def room(self) -> None:
+        """Wait while too much news is unwritten."""
+        await self._has_room.wait()
+
+    async def idle(self) -> None:
+        """Wait until all news taken so far is committed."""
+        await self._is_idle.wait()
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._run_intents(), name="journal intents")
+            tasks.create_task(self._run_news(), name="journal news")
+
+    async def _run_intents(self) -> None:
+        while True:
+            await self._has_intents.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            intents, waiting = list(self._intents.values()), self._intents_round
+            self._intents, self._intents_round = {}, None
+            self._has_intents.clear()
+            held = await self._persistently(lambda batch=intents: self._write_intents(batch))
+            if waiting is not None and not waiting.done():
+                waiting.set_result(held)
+
+    async def _write_intents(self, intents: Sequence[Intent]) -> set[UUID]:
+        if self._worker_id is None:
+            return set()
+        async with self._db.transaction() as conn:
+            return await items.intend(
+                conn, intents, worker_id=self._worker_id, now=self._db.clock()
+            )
+
+    async def _run_news(self) -> None:
+        while True:
+            await self._has_news.wait()
+            if len(self._news) < FULL_AT:
+                await asyncio.sleep(GATHER_SECONDS)
+            block = self._take_block()
+            settled = await self._persistently(lambda batch=block: self._write_news(batch))
+            fitted = {row.id for row in settled}
+            for news in block:
+                if news.written is not None and not news.written.done():
+                    news.written.set_result(news.settlement.id in fitted)
+            await self._follow_up(settled)
+            if not self._news:
+                self._has_news.clear()
+                self._is_idle.set()
+
+    def _take_block(self) -> list[News]:
+        block = list(self._news.values())[:FULL_AT]
+        for news in block:
+            del self._news[news.settlement.id]
+        waiting, self._later = self._later, []
+        for news in waiting:
+            if news.settlement.id in self._news:
+                self._later.append(news)
+            else:
+                self._news[news.settlement.id] = news
+        if len(self._news) + len(self._later) < CROWDED_AT:
+            self._has_room.set()
+        return block
+
+    async def _write_news(self, block: Sequence[News]) -> list[Settled]:
+        try:
+            return await self._write_transaction(block)
+        except psycopg.DataError as error:
+            if len(block) > 1:
+                middle = len(block) // 2
+                first = await self._write_news(block[:middle])
+                return first + await self._write_news(block[middle:])
+            log.error("outcome.unstorable", item=str(block[0].settlement.id), error=str(error))
+            return await self._write_transaction([_without_content(block[0])])
+
+    async def _write_transaction(self, block: Sequence[News]) -> list[Settled]:
+        files = [(news.settlement.id, file) for news in block for file in news.documents]
+        async with self._db.transaction() as conn:
+            now = self._db.clock()
+            if files:
+                await documents.add_to_open_items(conn, files, now=now)
+            return await items.settle(conn, [news.settlement for news in block], now=now)
+
+    async def _follow_up(self, settled: Sequence[Settled]) -> None:
+        """End batches and wake teams: after the commit, so that every worker's part is seen.
+
+        A crash before or a fault here is mended by housekeeping.
+        """
+        if not settled:
+            return
+        now = self._db.clock()
+        wakes = {}
+        for row in settled:
+            at = row.due_at if row.phase == Phase.READY else now
+            wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
+        ended = {row.batch_id for row in settled if row.phase == Phase.DONE}
+        try:
+            if ended:
+                async with self._db.transaction() as conn:
+                    await runs.finish(conn, batch_ids=ended, now=now)
+            async with self._db.transaction() as conn:
+                await queue.wake_after_settling(conn, sorted(wakes.items()))
+        except TRANSIENT as error:
+            log.warning("journal.follow_up_postponed", error=str(error))
+
+    async def _persistently(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a whole flush while the database is away or chose it to break a deadlock."""
+        failures = 0
+        while True:
+            try:
+                return await write()
+            except TRANSIENT as error:
+                pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                failures += 1
+                log.warning("journal.flush_repeated", error=str(error), failures=failures)
+                await asyncio.sleep(pause)
+
+
+def _without_content(news: News) -> News:
+    """Keep the fact, drop what PostgreSQL cannot store; nobody may take it for a success."""
+    return replace(
+        news,
+        documents=(),
+        settlement=replace(
+            news.settlement,
+            phase=Phase.UNKNOWN,
+            status="unknown",
+            next_attempt=news.settlement.attempt,
+            entry=None,
+            result=None,
+            reference=None,
+            error_code="result_unstorable",
+            error_message="The provider's answer cannot be stored.",
+        ),
+    )

@@ -1,0 +1,111 @@
+"""Turns answers into rows for the books."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from batchyard.engine.journal import News
+from batchyard.lifecycle import Change
+from batchyard.models import Accepted, Ended, Lost, NotReceived, Phase, Progress, Refused
+from batchyard.store.items import Settlement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """A key somebody has an answer for."""
+
+    id: UUID
+    attempt: int
+    provider: str | None
+    sent_at: datetime | None
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the intended effect."""
+        return f"{self.id}.{self.attempt}"
+
+
+def news_of(
+    sent: Sent,
+    answer: Accepted | Progress | Ended | Refused | Lost | NotReceived,
+    change: Change,
+    *,
+    lease: int | None,
+    now: datetime,
+) -> News:
+    """Put an answer and what it makes of the item together.
+
+    `lease` is given where only the holder of the claim may write: for everything that is not the
+    key's own true answer.
+    """
+    is_answer = isinstance(answer, Ended)
+    code, message = _error(answer)
+    return News(
+        documents=answer.documents if isinstance(answer, Ended) else (),
+        settlement=Settlement(
+            id=sent.id,
+            attempt=sent.attempt,
+            lease=lease,
+            phase=change.phase,
+            status=change.status,
+            next_attempt=change.attempt,
+            due_at=change.due_at,
+            deadline_at=change.deadline_at,
+            from_phases=change.from_phases,
+            live_rank=change.live_rank,
+            entry=_entry(sent, answer, now=now) if is_answer else None,
+            provider=sent.provider,
+            reference=getattr(answer, "reference", None),
+            result=answer.result if isinstance(answer, Ended) else None,
+            error_code=code,
+            error_message=message,
+        ),
+    )
+
+
+def hand_back(
+    *, item_id: UUID, attempt: int, lease: int, status: str, due_at: datetime
+) -> News:
+    """Return a claimed item that was certainly not sent; the same key stays good."""
+    return News(
+        settlement=Settlement(
+            id=item_id,
+            attempt=attempt,
+            lease=lease,
+            phase=Phase.READY,
+            status=status,
+            next_attempt=attempt,
+            due_at=due_at,
+            deadline_at=None,
+            from_phases=(Phase.CLAIMED, Phase.CALLING),
+        )
+    )
+
+
+def _entry(
+    sent: Sent, answer: Accepted | Progress | Ended | Refused | Lost | NotReceived, *, now: datetime
+) -> Mapping[str, object]:
+    code, message = _error(answer)
+    return {
+        "attempt": sent.attempt,
+        "key": sent.key,
+        "status": getattr(answer, "status", None),
+        "sent_at": sent.sent_at,
+        "ended_at": now,
+        "reference": getattr(answer, "reference", None),
+        "error_code": code,
+        "error_message": message,
+    }
+
+
+def _error(
+    answer: Accepted | Progress | Ended | Refused | Lost | NotReceived,
+) -> tuple[str | None, str | None]:
+    match answer:
+        case Ended():
+            return answer.error_code, answer.error_message
+        case Refused() | Lost():
+            return answer.code, answer.message
+        case _:
+            return None, None

@@ -1,0 +1,82 @@
+"""News that providers bring by themselves: callbacks, and timers of the sandbox."""
+
+import asyncio
+from uuid import UUID
+
+import structlog
+
+from batchyard import lifecycle, retry
+from batchyard.engine.journal import TRANSIENT, Journal, News
+from batchyard.engine.outcome import Sent, news_of
+from batchyard.models import Accepted, Answer, Ended, Kind, Policy, Progress
+from batchyard.store import inquiries
+from batchyard.store.db import Database
+
+log = structlog.get_logger("batchyard.reports")
+
+
+class Reports:
+    """Gathers news by key, reads what is needed to judge it, and hands it to the journal."""
+
+    def __init__(self, db: Database, journal: Journal) -> None:
+        self._db = db
+        self._journal = journal
+        self._waiting: list[tuple[UUID, int, Answer, asyncio.Future[bool] | None]] = []
+        self._has_news = asyncio.Event()
+
+    def put(self, key: str, answer: Answer) -> None:
+        """Take news without waiting; losing it in a crash costs only time, for it is asked again."""
+        self._take(key, answer, None)
+
+    async def deliver(self, key: str, answer: Answer) -> bool:
+        """Take news and wait until it is committed; False when it no longer fitted the item."""
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._take(key, answer, written)
+        return await written
+
+    def _take(self, key: str, answer: Answer, written: asyncio.Future[bool] | None) -> None:
+        item, _, attempt = key.rpartition(".")
+        self._waiting.append((UUID(item), int(attempt), answer, written))
+        self._has_news.set()
+
+    async def run(self) -> None:
+        """Judge what has gathered, until cancelled."""
+        while True:
+            await self._has_news.wait()
+            await asyncio.sleep(0.002)
+            block, self._waiting = self._waiting, []
+            self._has_news.clear()
+            while True:
+                try:
+                    await self._judge(block)
+                    break
+                except TRANSIENT as error:
+                    log.warning("reports.repeated", error=str(error))
+                    await asyncio.sleep(0.5)
+
+    async def _judge(
+        self, block: list[tuple[UUID, int, Answer, asyncio.Future[bool] | None]]
+    ) -> None:
+        async with self._db.pool.connection() as conn:
+            contexts = await inquiries.read_contexts(conn, list({item for item, *_ in block}))
+        now = self._db.clock()
+        for item_id, attempt, answer, written in block:
+            context = contexts.get(item_id)
+            if context is None or not isinstance(answer, Ended | Accepted | Progress):
+                if written is not None:
+                    written.set_result(False)
+                continue
+            change = lifecycle.change_for_answer(
+                answer,
+                kind=Kind(context.kind),
+                attempt=attempt,
+                retry_policy=retry.from_json(context.retry_policy),
+                provider_policy=Policy.ASKABLE,
+                undecided_until=now,
+                now=now,
+            )
+            sent = Sent(id=item_id, attempt=attempt, provider=None, sent_at=context.intent_at)
+            news = news_of(sent, answer, change, lease=None, now=now)
+            self._journal.write(
+                News(settlement=news.settlement, documents=news.documents, written=written)
+            )

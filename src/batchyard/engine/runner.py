@@ -1,0 +1,197 @@
+"""Sends what was admitted: intent, provider, outcome. Requests in flight belong to the worker."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from batchyard import lifecycle
+from batchyard.clock import monotonic
+from batchyard.engine.journal import TRANSIENT, Journal
+from batchyard.engine.outcome import Sent, hand_back, news_of
+from batchyard.models import Answer, Kind, Lost, Refused, Request, RetryPolicy
+from batchyard.providers.base import Provider
+from batchyard.store import runs
+from batchyard.store.db import Database
+from batchyard.store.items import ClaimedItem, Intent
+
+HALT_CHECK_SECONDS = 0.25
+"""How old the knowledge of a batch's state may be when one of its items is sent."""
+
+log = structlog.get_logger("batchyard.runner")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assignment:
+    """What the items of one admission from one batch have in common."""
+
+    batch_id: UUID
+    team: str
+    kind: Kind
+    retry_policy: RetryPolicy
+    provider: Provider
+    issued_at: float
+    """`monotonic()` before the claim; dates the intent where the claim carries it."""
+
+    @property
+    def deadline(self) -> timedelta:
+        """How long after an intent its request can no longer arrive unanswered."""
+        return lifecycle.SEND_WITHIN + self.provider.promise.timeout
+
+
+class Runner:
+    """Has at most `slots` requests out at once."""
+
+    def __init__(self, db: Database, journal: Journal, *, slots: int) -> None:
+        self._db = db
+        self._journal = journal
+        self._slots = slots
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._by_batch: Counter[UUID] = Counter()
+        self._halted: set[UUID] = set()
+        self._slot_freed = asyncio.Event()
+        self.is_fenced = False
+        """Set when this worker was given up or must end: nothing is sent any more."""
+
+    @property
+    def free_slots(self) -> int:
+        """How many more requests may go out now."""
+        return self._slots - len(self._tasks)
+
+    async def slot_freed(self) -> None:
+        """Wait until a request ended."""
+        self._slot_freed.clear()
+        await self._slot_freed.wait()
+
+    def start(self, assignment: Assignment, claimed: Sequence[ClaimedItem]) -> None:
+        """Send these items, each once; returns at once."""
+        for item in claimed:
+            self._by_batch[assignment.batch_id] += 1
+            task = asyncio.create_task(self._serve(assignment, item))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def drain(self, *, seconds: float) -> None:
+        """Wait for what is out; then break off, which leaves the rest to be asked for."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def watch_batches(self) -> None:
+        """Learn of pauses and stops; run until cancelled."""
+        while True:
+            await asyncio.sleep(HALT_CHECK_SECONDS)
+            held = list(self._by_batch)
+            if not held:
+                self._halted = set()
+                continue
+            try:
+                async with self._db.pool.connection() as conn:
+                    self._halted = await runs.list_halted(conn, batch_ids=held)
+            except TRANSIENT as error:
+                log.warning("runner.batches_unread", error=str(error))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slot_freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("runner.item_broke", exc_info=error)
+
+    async def _serve(self, assignment: Assignment, item: ClaimedItem) -> None:
+        try:
+            await self._journal.room()
+            issued_at, intent_at = assignment.issued_at, item.intent_at
+            if intent_at is None and self._may_send(assignment, monotonic()):
+                issued_at, intent_at = monotonic(), self._db.clock()
+                intent = Intent(id=item.id, lease=item.lease, deadline=assignment.deadline)
+                if not await self._journal.intend(intent):
+                    return
+            if intent_at is None or not self._may_send(assignment, issued_at):
+                self._hand_back(item)
+                return
+            answer = await self._send(assignment, item, intent_at)
+            self._record(assignment, item, answer, intent_at)
+        finally:
+            self._by_batch[assignment.batch_id] -= 1
+            if self._by_batch[assignment.batch_id] <= 0:
+                del self._by_batch[assignment.batch_id]
+
+    def _may_send(self, assignment: Assignment, issued_at: float) -> bool:
+        return (
+            not self.is_fenced
+            and assignment.batch_id not in self._halted
+            and monotonic() - issued_at <= lifecycle.SEND_WITHIN.total_seconds()
+        )
+
+    def _hand_back(self, item: ClaimedItem) -> None:
+        self._journal.write(
+            hand_back(
+                item_id=item.id,
+                attempt=item.attempt,
+                lease=item.lease,
+                status=item.status,
+                due_at=self._db.clock(),
+            )
+        )
+
+    async def _send(
+        self, assignment: Assignment, item: ClaimedItem, intent_at: datetime
+    ) -> Answer:
+        request = Request(
+            key=f"{item.id}.{item.attempt}",
+            item_id=item.id,
+            batch_id=assignment.batch_id,
+            team=assignment.team,
+            kind=assignment.kind,
+            attempt=item.attempt,
+            delivery=item.lease,
+            sent_at=intent_at,
+            payload=item.payload,
+            number=item.number,
+            from_number=item.from_number,
+            reference=item.reference,
+        )
+        return await send_once(assignment.provider, request)
+
+    def _record(
+        self, assignment: Assignment, item: ClaimedItem, answer: Answer, intent_at: datetime
+    ) -> None:
+        now = self._db.clock()
+        change = lifecycle.change_for_answer(
+            answer,
+            kind=assignment.kind,
+            attempt=item.attempt,
+            retry_policy=assignment.retry_policy,
+            provider_policy=assignment.provider.promise.policy,
+            undecided_until=max(now, intent_at + assignment.deadline),
+            now=now,
+        )
+        proves_little = isinstance(answer, Refused | Lost)
+        sent = Sent(
+            id=item.id,
+            attempt=item.attempt,
+            provider=assignment.provider.name,
+            sent_at=intent_at,
+        )
+        self._journal.write(
+            news_of(sent, answer, change, lease=item.lease if proves_little else None, now=now)
+        )
+
+
+async def send_once(provider: Provider, request: Request) -> Answer:
+    """Send, and make of every fault the one honest answer: lost."""
+    try:
+        async with asyncio.timeout(provider.promise.timeout.total_seconds()):
+            return await provider.send(request)
+    except TimeoutError:
+        return Lost(code="timeout", message="The provider did not answer in time.")
+    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises must not kill a worker
+        log.error("provider.broke", provider=provider.name, item=str(request.item_id), exc_info=error)
+        return Lost(code="provider_broke", message=f"{type(error).__name__}: {error}")

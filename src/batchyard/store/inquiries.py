@@ -1,0 +1,90 @@
+"""Items whose answer is missing: taken one block at a time, to be asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from batchyard.store.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenQuestion:
+    """A sent item nobody has an answer for."""
+
+    id: UUID
+    batch_id: UUID
+    team_id: int
+    kind: str
+    agent_id: UUID | None
+    attempt: int
+    lease: int
+    phase: str
+    status: str
+    intent_at: datetime
+    updated_at: datetime
+    number: str | None
+    from_number: str | None
+    reference: str | None
+    provider_reference: str | None
+    payload: Mapping[str, object]
+    retry_policy: Mapping[str, object]
+
+
+# The lease rises and the deadline moves on: whoever asks holds the question until then, and a
+# crash while asking only delays it. `updated_at` stays, it tells since when the item is undecided.
+TAKE = """
+WITH picked AS (
+    SELECT id FROM items
+     WHERE phase IN ('calling', 'live') AND worker_id IS NULL AND deadline_at <= %(now)s
+     ORDER BY deadline_at
+     LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE items i SET lease = i.lease + 1, deadline_at = %(held_until)s
+      FROM picked p WHERE i.id = p.id
+    RETURNING i.*
+)
+SELECT t.id, t.batch_id, t.team_id, b.kind, b.agent_id, t.try AS attempt, t.lease, t.phase,
+       t.status, t.intent_at, t.updated_at, d.number, d.from_number, d.reference,
+       d.provider_reference, d.payload, b.retry_policy
+  FROM taken t
+  JOIN item_data d ON d.item_id = t.id
+  JOIN batches b ON b.id = t.batch_id
+ ORDER BY t.id
+"""
+
+
+async def take(
+    conn: Connection, *, limit: int, hold: timedelta, now: datetime
+) -> list[OpenQuestion]:
+    """Take overdue items to ask about; they are left alone by others for `hold`."""
+    async with conn.cursor(row_factory=class_row(OpenQuestion)) as cursor:
+        await cursor.execute(TAKE, {"limit": limit, "held_until": now + hold, "now": now})
+        return await cursor.fetchall()
+
+
+KEYS = """
+SELECT i.id, i.intent_at, b.kind, b.retry_policy
+  FROM items i JOIN batches b ON b.id = i.batch_id
+ WHERE i.id = ANY (%(ids)s)
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyContext:
+    """What is needed to judge news about an item's current key."""
+
+    id: UUID
+    intent_at: datetime | None
+    kind: str
+    retry_policy: Mapping[str, object]
+
+
+async def read_contexts(conn: Connection, ids: list[UUID]) -> dict[UUID, KeyContext]:
+    """Read the context of items that a provider has reported on."""
+    async with conn.cursor(row_factory=class_row(KeyContext)) as cursor:
+        await cursor.execute(KEYS, {"ids": ids})
+        return {row.id: row for row in await cursor.fetchall()}

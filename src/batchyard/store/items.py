@@ -1,0 +1,241 @@
+"""How items move: claimed, intended, settled. All set-based; the counts follow by trigger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import orjson
+from psycopg.rows import class_row
+
+from batchyard.lifecycle import LIVE_ORDER
+from batchyard.models import Phase
+from batchyard.store.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedItem:
+    """A row as a worker took it, with what its provider needs."""
+
+    id: UUID
+    attempt: int
+    lease: int
+    status: str
+    """The waiting status it had, for handing it back."""
+    number: str | None
+    from_number: str | None
+    reference: str | None
+    provider_reference: str | None
+    payload: Mapping[str, object]
+    intent_at: datetime | None
+
+
+# Rows another admission holds are skipped, never waited for. `due_at, id` serves the oldest first.
+# With `with_intent` the intent is part of the claim: right for providers that honour a repeated
+# key, because for them an intent that was never sent costs nothing.
+CLAIM = """
+WITH picked AS (
+    SELECT id, status FROM items
+     WHERE batch_id = %(batch_id)s AND phase = 'ready' AND due_at <= %(now)s
+     ORDER BY due_at, id
+     LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE items i
+       SET phase = CASE WHEN %(with_intent)s THEN 'calling' ELSE 'claimed' END,
+           status = CASE WHEN %(with_intent)s THEN 'sending' ELSE i.status END,
+           intent_at = CASE WHEN %(with_intent)s THEN %(now)s ELSE i.intent_at END,
+           deadline_at = CASE WHEN %(with_intent)s THEN %(deadline_at)s ELSE NULL END,
+           worker_id = %(worker_id)s, lease = i.lease + 1, updated_at = %(now)s
+      FROM picked p
+     WHERE i.id = p.id
+    RETURNING i.id, i.try, i.lease, p.status, i.intent_at
+)
+SELECT c.id, c.try AS attempt, c.lease, c.status, d.number, d.from_number, d.reference,
+       d.provider_reference, d.payload, CASE WHEN %(with_intent)s THEN c.intent_at END AS intent_at
+  FROM claimed c JOIN item_data d ON d.item_id = c.id
+ ORDER BY c.id
+"""
+
+
+async def claim(
+    conn: Connection,
+    *,
+    batch_id: UUID,
+    worker_id: int,
+    limit: int,
+    intent_deadline: timedelta | None,
+    now: datetime,
+) -> list[ClaimedItem]:
+    """Take up to `limit` due items of a batch for a worker.
+
+    With `intent_deadline` the intent is written in the same statement.
+    """
+    async with conn.cursor(row_factory=class_row(ClaimedItem)) as cursor:
+        await cursor.execute(
+            CLAIM,
+            {
+                "batch_id": batch_id,
+                "worker_id": worker_id,
+                "limit": limit,
+                "with_intent": intent_deadline is not None,
+                "deadline_at": None if intent_deadline is None else now + intent_deadline,
+                "now": now,
+            },
+        )
+        return await cursor.fetchall()
+
+
+# Fenced by lease and worker: a claim that was taken away intends nothing. Repeating the statement
+# after a commit whose answer was lost changes nothing and returns the same rows.
+INTEND = """
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json)
+        AS w (id uuid, lease bigint, deadline_seconds float8)
+), locked AS MATERIALIZED (
+    SELECT i.id FROM items i JOIN wanted w USING (id) ORDER BY i.id FOR UPDATE OF i
+)
+UPDATE items i
+   SET phase = 'calling', status = 'sending', intent_at = %(now)s, updated_at = %(now)s,
+       deadline_at = %(now)s + make_interval(secs => w.deadline_seconds)
+  FROM wanted w, locked l
+ WHERE i.id = l.id AND w.id = i.id
+   AND i.lease = w.lease AND i.worker_id = %(worker_id)s AND i.phase IN ('claimed', 'calling')
+RETURNING i.id
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intent:
+    """What a worker is about to send."""
+
+    id: UUID
+    lease: int
+    deadline: timedelta
+    """How long after the intent a missing answer may be asked for."""
+
+
+async def intend(
+    conn: Connection, intents: Sequence[Intent], *, worker_id: int, now: datetime
+) -> set[UUID]:
+    """Write intents; return the ids whose claim still held."""
+    rows = [
+        {"id": i.id, "lease": i.lease, "deadline_seconds": i.deadline.total_seconds()}
+        for i in intents
+    ]
+    cursor = await conn.execute(
+        INTEND, {"rows": orjson.dumps(rows).decode(), "worker_id": worker_id, "now": now}
+    )
+    return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settlement:
+    """One row of news for the books; written only where it still fits the item."""
+
+    id: UUID
+    attempt: int
+    lease: int | None
+    """Given: only the holder of this claim may write. None: whoever knows the key's answer."""
+    phase: Phase
+    status: str
+    next_attempt: int
+    due_at: datetime | None
+    deadline_at: datetime | None
+    from_phases: tuple[Phase, ...]
+    live_rank: int | None = None
+    entry: Mapping[str, object] | None = None
+    """What the history of attempts remembers of this."""
+    provider: str | None = None
+    reference: str | None = None
+    result: Mapping[str, object] | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settled:
+    """A row that took its news."""
+
+    id: UUID
+    batch_id: UUID
+    team_id: int
+    phase: str
+    due_at: datetime
+
+
+# Locks the rows in id order first, so that two flushes never wait for each other in a circle; the
+# UPDATE then checks each row as it stands. The counting trigger fires at the end of the statement.
+# A live row moves only upwards, so a late or doubled callback changes nothing; only who asked the
+# provider under a lease may write the rank it has, to look again later.
+SETTLE = """
+WITH news AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS n (
+        id uuid, attempt smallint, lease bigint, phase text, status text, next_attempt smallint,
+        due_at timestamptz, deadline_at timestamptz, from_phases text[], live_rank int,
+        entry jsonb, provider text, reference text, result jsonb,
+        error_code text, error_message text)
+), locked AS MATERIALIZED (
+    SELECT i.id FROM items i JOIN news n USING (id) ORDER BY i.id FOR UPDATE OF i
+), settled AS (
+    UPDATE items i
+       SET phase = n.phase, status = n.status, try = n.next_attempt,
+           due_at = coalesce(n.due_at, i.due_at),
+           deadline_at = CASE
+               WHEN n.phase = 'live' AND i.phase = 'live' AND n.lease IS NULL THEN i.deadline_at
+               ELSE n.deadline_at END,
+           worker_id = NULL, updated_at = %(now)s
+      FROM news n, locked l
+     WHERE i.id = l.id AND n.id = i.id
+       AND i.try = n.attempt
+       AND i.phase = ANY (n.from_phases)
+       AND (n.lease IS NULL OR i.lease = n.lease)
+       AND (n.live_rank IS NULL OR i.phase <> 'live'
+            OR array_position(%(live_order)s::text[], i.status)
+               < n.live_rank + (n.lease IS NOT NULL)::int)
+    RETURNING i.id, i.batch_id, i.team_id, i.phase, i.due_at
+), noted AS (
+    UPDATE item_data d
+       SET attempts = CASE WHEN n.entry IS NULL THEN d.attempts ELSE d.attempts || n.entry END,
+           provider = coalesce(n.provider, d.provider),
+           provider_reference = coalesce(n.reference, d.provider_reference),
+           result = coalesce(n.result, d.result),
+           error_code = n.error_code, error_message = n.error_message,
+           ended_at = CASE WHEN n.phase = 'done' THEN %(now)s::timestamptz END
+      FROM settled s JOIN news n USING (id)
+     WHERE d.item_id = s.id
+       AND (n.entry IS NOT NULL OR n.reference IS NOT NULL OR n.phase = 'done')
+)
+SELECT id, batch_id, team_id, phase, due_at FROM settled
+"""
+
+
+async def settle(
+    conn: Connection, settlements: Sequence[Settlement], *, now: datetime
+) -> list[Settled]:
+    """Write answers and hand-backs, at most one an item; return the rows they fitted."""
+    rows = orjson.dumps(settlements, default=_plain)
+    async with conn.cursor(row_factory=class_row(Settled)) as cursor:
+        await cursor.execute(
+            SETTLE, {"rows": rows.decode(), "live_order": list(LIVE_ORDER), "now": now}
+        )
+        return await cursor.fetchall()
+
+
+COUNT_IN_FLIGHT = """
+SELECT count(*) FROM items
+ WHERE team_id = %(team_id)s AND phase IN ('claimed', 'calling', 'live')
+"""
+
+
+async def count_in_flight(conn: Connection, *, team_id: int) -> int:
+    """Count the team's items that a worker or a provider holds; from rows, by partial index."""
+    row = await (await conn.execute(COUNT_IN_FLIGHT, {"team_id": team_id})).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def _plain(value: object) -> object:
+    """Let orjson write mappings that are not dicts."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)

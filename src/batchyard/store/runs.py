@@ -1,0 +1,142 @@
+"""Batches as the engine sees them: which may be admitted from, started, finished, dispatched."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from batchyard.lifecycle import SUCCESS_STATUS
+from batchyard.models import Kind
+from batchyard.store.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A batch whose items may be sent."""
+
+    id: UUID
+    kind: str
+    agent_id: UUID | None
+    from_numbers: list[str]
+    retry_policy: Mapping[str, object]
+
+
+# Highest priority first, then the least recently served. Only batches with something due.
+ADMISSIBLE = """
+SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy
+  FROM batches b
+ WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
+   AND EXISTS (SELECT FROM items i
+                WHERE i.batch_id = b.id AND i.phase = 'ready' AND i.due_at <= %(now)s)
+ ORDER BY b.priority DESC, b.served_at NULLS FIRST, b.id
+ LIMIT %(limit)s
+"""
+
+
+async def list_admissible(
+    conn: Connection, *, team_id: int, limit: int, now: datetime
+) -> list[Run]:
+    """List the team's batches that have due items, in the order they are served."""
+    async with conn.cursor(row_factory=class_row(Run)) as cursor:
+        await cursor.execute(ADMISSIBLE, {"team_id": team_id, "limit": limit, "now": now})
+        return await cursor.fetchall()
+
+
+MARK_SERVED = """
+UPDATE batches
+   SET served_at = %(now)s,
+       state = 'running',
+       started_at = coalesce(started_at, %(now)s),
+       updated_at = CASE WHEN state = 'queued' THEN %(now)s ELSE updated_at END,
+       wait_reason = NULL, wait_until = NULL
+ WHERE id = %(batch_id)s AND state IN ('queued', 'running')
+RETURNING id
+"""
+
+
+async def mark_served(conn: Connection, *, batch_id: UUID, now: datetime) -> bool:
+    """Put the batch last in its team's order and let it run; False when it may not run any more.
+
+    Locks the batch row: a pause or stop waits for the admission, or the admission sees it.
+    """
+    cursor = await conn.execute(MARK_SERVED, {"batch_id": batch_id, "now": now})
+    return cursor.rowcount == 1
+
+
+# A statement of its own transaction, after the commit that ended the items: inside it two workers
+# could each miss the other's last item.
+FINISH = """
+UPDATE batches b
+   SET state = CASE WHEN b.kind = 'shipment' AND NOT EXISTS (
+                        SELECT FROM batch_counts c
+                         WHERE c.batch_id = b.id AND c.phase = 'done' AND c.n > 0
+                           AND c.status = %(booked)s)
+                    THEN 'failed' ELSE 'completed' END,
+       finished_at = %(now)s, updated_at = %(now)s, wait_reason = NULL, wait_until = NULL
+ WHERE b.state = 'running'
+   AND (%(batch_ids)s::uuid[] IS NULL OR b.id = ANY (%(batch_ids)s))
+   AND NOT EXISTS (SELECT FROM batch_counts c
+                    WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
+RETURNING b.id
+"""
+
+
+async def finish(
+    conn: Connection, *, batch_ids: Collection[UUID] | None, now: datetime
+) -> list[UUID]:
+    """End running batches that have no open item; None looks at all. Each ends once."""
+    cursor = await conn.execute(
+        FINISH,
+        {
+            "batch_ids": None if batch_ids is None else sorted(batch_ids),
+            "booked": SUCCESS_STATUS[Kind.SHIPMENT],
+            "now": now,
+        },
+    )
+    return [row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)]
+
+
+DISPATCH_SCHEDULED = """
+UPDATE batches SET state = 'queued', updated_at = %(now)s
+ WHERE id IN (SELECT id FROM batches
+               WHERE state = 'scheduled' AND scheduled_at <= %(now)s
+               ORDER BY scheduled_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+RETURNING team_id
+"""
+
+
+async def dispatch_scheduled(conn: Connection, *, now: datetime) -> set[int]:
+    """Queue batches whose time has come; return their teams, to be woken."""
+    cursor = await conn.execute(DISPATCH_SCHEDULED, {"now": now})
+    return {int(str(row[0])) for row in await cursor.fetchall()}
+
+
+HALTED = """
+SELECT id FROM batches
+ WHERE id = ANY (%(batch_ids)s) AND state NOT IN ('queued', 'running')
+"""
+
+
+async def list_halted(conn: Connection, *, batch_ids: Sequence[UUID]) -> set[UUID]:
+    """Tell which of these batches must not send any more."""
+    cursor = await conn.execute(HALTED, {"batch_ids": list(batch_ids)})
+    return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
+
+
+NEXT_DUE = """
+SELECT min(i.due_at)
+  FROM batches b
+ CROSS JOIN LATERAL (
+       SELECT due_at FROM items
+        WHERE batch_id = b.id AND phase = 'ready' ORDER BY due_at LIMIT 1) AS i
+ WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
+"""
+
+
+async def next_due(conn: Connection, *, team_id: int) -> datetime | None:
+    """Return when the team's next ready item is due; None when it has none."""
+    row = await (await conn.execute(NEXT_DUE, {"team_id": team_id})).fetchone()
+    return row[0] if row and isinstance(row[0], datetime) else None
+

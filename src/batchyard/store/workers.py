@@ -1,0 +1,92 @@
+"""Who is alive: worker rows, their beat, and what a dead worker leaves behind."""
+
+from datetime import datetime
+
+from batchyard.store.db import Connection
+
+REGISTER = """
+INSERT INTO workers (host, pid, started_at, beat_at)
+VALUES (%(host)s, %(pid)s, %(now)s, %(now)s) RETURNING id
+"""
+
+
+async def register(conn: Connection, *, host: str, pid: int, now: datetime) -> int:
+    """Enter a worker; return its id, new at every start."""
+    row = await (
+        await conn.execute(REGISTER, {"host": host, "pid": pid, "now": now})
+    ).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+BEAT = "UPDATE workers SET beat_at = %(now)s WHERE id = %(worker_id)s AND ended_at IS NULL"
+"""Run by the beating thread on a connection of its own; no row means the worker was given up."""
+
+END = "UPDATE workers SET ended_at = %(now)s WHERE id = %(worker_id)s AND ended_at IS NULL"
+
+
+async def end(conn: Connection, *, worker_id: int, now: datetime) -> None:
+    """Sign a worker off."""
+    await conn.execute(END, {"worker_id": worker_id, "now": now})
+
+
+END_SILENT = """
+UPDATE workers SET ended_at = %(now)s
+ WHERE ended_at IS NULL AND beat_at < %(before)s
+RETURNING id
+"""
+
+
+async def end_silent(conn: Connection, *, before: datetime, now: datetime) -> list[int]:
+    """Give up workers that have not beaten since `before`; from now on they are fenced."""
+    cursor = await conn.execute(END_SILENT, {"before": before, "now": now})
+    return [int(str(row[0])) for row in await cursor.fetchall()]
+
+
+# Claimed: certain that nothing left the house. Calling: asked for once `deadline_at` has come.
+# The lease rises, so the worker, should it come back, can write nothing but a true answer.
+TAKE_BACK = """
+WITH left_behind AS (
+    SELECT i.id FROM items i
+     WHERE i.phase IN ('claimed', 'calling') AND i.worker_id IS NOT NULL
+       AND i.worker_id IN (SELECT id FROM workers WHERE ended_at IS NOT NULL)
+     ORDER BY i.id
+     LIMIT 10000
+       FOR UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE items i
+       SET phase = CASE WHEN i.phase = 'claimed' THEN 'ready' ELSE i.phase END,
+           worker_id = NULL, lease = i.lease + 1, updated_at = %(now)s
+      FROM left_behind l
+     WHERE i.id = l.id
+    RETURNING i.team_id
+)
+SELECT DISTINCT team_id FROM moved
+"""
+
+
+async def take_back(conn: Connection, *, now: datetime) -> list[int]:
+    """Free what ended workers still hold; return the teams concerned, to be woken."""
+    cursor = await conn.execute(TAKE_BACK, {"now": now})
+    return [int(str(row[0])) for row in await cursor.fetchall()]
+
+
+COUNT_ALIVE = "SELECT count(*) FROM workers WHERE ended_at IS NULL AND beat_at >= %(since)s"
+
+
+async def count_alive(conn: Connection, *, since: datetime) -> int:
+    """Count workers that have beaten since."""
+    row = await (await conn.execute(COUNT_ALIVE, {"since": since})).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+FORGET = """
+DELETE FROM workers w
+ WHERE ended_at < %(before)s AND NOT EXISTS (
+       SELECT FROM items i
+        WHERE i.worker_id = w.id AND i.phase IN ('claimed', 'calling') AND i.worker_id IS NOT NULL)
+"""
+
+
+async def forget(conn: Connection, *, before: datetime) -> None:
+    """Remove workers that ended long ago and hold nothing."""
+    await conn.execute(FORGET, {"before": before})
