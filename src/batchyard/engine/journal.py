@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -102,7 +104,7 @@ class Journal:
             intents, waiting = list(self._intents.values()), self._intents_round
             self._intents, self._intents_round = {}, None
             self._has_intents.clear()
-            held = await self._persistently(lambda batch=intents: self._write_intents(batch))
+            held = await self._persistently(partial(self._write_intents, intents))
             if waiting is not None and not waiting.done():
                 waiting.set_result(held)
 
@@ -120,7 +122,7 @@ class Journal:
             if len(self._news) < FULL_AT:
                 await asyncio.sleep(GATHER_SECONDS)
             block = self._take_block()
-            settled = await self._persistently(lambda batch=block: self._write_news(batch))
+            settled = await self._persistently(partial(self._write_news, block))
             fitted = {row.id for row in settled}
             for news in block:
                 if news.written is not None and not news.written.done():
@@ -171,7 +173,7 @@ class Journal:
         if not settled:
             return
         now = self._db.clock()
-        wakes = {}
+        wakes: dict[int, datetime] = {}
         for row in settled:
             at = row.due_at if row.phase == Phase.READY else now
             wakes[row.team_id] = min(at, wakes.get(row.team_id, at))

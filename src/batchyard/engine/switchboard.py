@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.metadata import entry_points
+from typing import Protocol
 from uuid import UUID
 
 from batchyard.config import Config
@@ -29,6 +30,16 @@ class Switchboard:
         """Close every provider."""
         for provider in self._providers.values():
             await provider.close()
+
+
+class SwitchboardOpener(Protocol):
+    """Builds the switchboard of a process."""
+
+    def __call__(
+        self, config: Config, *, clock: Callable[[], datetime], report: Report
+    ) -> Switchboard:
+        """Open every provider."""
+        ...
 
 
 def open_switchboard(

@@ -15,7 +15,7 @@ from batchyard.engine.inquiry import Inquiry
 from batchyard.engine.journal import TRANSIENT, Journal
 from batchyard.engine.reports import Reports
 from batchyard.engine.runner import Runner
-from batchyard.engine.switchboard import open_switchboard
+from batchyard.engine.switchboard import SwitchboardOpener, open_switchboard
 from batchyard.engine.turn import Turns
 from batchyard.store import queue, workers
 from batchyard.store.db import Database
@@ -26,21 +26,29 @@ RESTART_SECONDS = 0.5
 log = structlog.get_logger("batchyard.worker")
 
 
-async def run_worker(config: Config, db: Database, *, stop: asyncio.Event) -> None:
+async def run_worker(
+    config: Config,
+    db: Database,
+    *,
+    stop: asyncio.Event,
+    connect: SwitchboardOpener = open_switchboard,
+) -> None:
     """Work until `stop` is set, then finish what is out within `config.stop_seconds`.
 
     A worker that was taken for dead (paused, cut off) ends and begins anew under a new id.
     """
     while not stop.is_set():
         try:
-            await _work(config, db, stop=stop)
+            await _work(config, db, stop=stop, connect=connect)
         except TRANSIENT as error:
             log.warning("worker.restarts", error=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
 
 
-async def _work(config: Config, db: Database, *, stop: asyncio.Event) -> None:
+async def _work(
+    config: Config, db: Database, *, stop: asyncio.Event, connect: SwitchboardOpener
+) -> None:
     """One life of a worker.
 
     1. Register, start the beat.
@@ -55,7 +63,7 @@ async def _work(config: Config, db: Database, *, stop: asyncio.Event) -> None:
     log.info("worker.started", worker=worker_id)
     journal = Journal(db, worker_id=worker_id)
     reports = Reports(db, journal)
-    switchboard = open_switchboard(config, clock=db.clock, report=reports.put)
+    switchboard = connect(config, clock=db.clock, report=reports.put)
     runner = Runner(db, journal, slots=config.worker_slots)
     turns = Turns(config, db, runner, switchboard, worker_id=worker_id)
     housekeeping = Housekeeping(config, db, Inquiry(db, journal, switchboard))

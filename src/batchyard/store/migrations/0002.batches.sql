@@ -90,7 +90,6 @@ CREATE INDEX items_held ON items (worker_id) WHERE phase IN ('claimed', 'calling
 CREATE INDEX items_overdue ON items (deadline_at) WHERE phase IN ('calling', 'live') AND worker_id IS NULL;
 CREATE INDEX items_of_batch ON items (batch_id, id);
 CREATE INDEX items_unknown ON items (batch_id, updated_at) WHERE phase = 'unknown';
-CREATE INDEX items_unknown ON items (batch_id, updated_at) WHERE phase = 'unknown';
 
 COMMENT ON COLUMN items.deadline_at IS 'when to ask what became of the item, once no worker holds it';
 
