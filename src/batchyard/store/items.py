@@ -42,17 +42,17 @@ WITH picked AS (
        FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE items i
-       SET phase = CASE WHEN %(with_intent)s THEN 'calling' ELSE 'claimed' END,
-           status = CASE WHEN %(with_intent)s THEN 'sending' ELSE i.status END,
-           intent_at = CASE WHEN %(with_intent)s THEN %(now)s ELSE i.intent_at END,
-           deadline_at = CASE WHEN %(with_intent)s THEN %(deadline_at)s ELSE NULL END,
+       SET phase = CASE WHEN %(with_intent)s::boolean THEN 'calling' ELSE 'claimed' END,
+           status = CASE WHEN %(with_intent)s::boolean THEN 'sending' ELSE i.status END,
+           intent_at = CASE WHEN %(with_intent)s::boolean THEN %(now)s::timestamptz ELSE i.intent_at END,
+           deadline_at = %(deadline_at)s::timestamptz,
            worker_id = %(worker_id)s, lease = i.lease + 1, updated_at = %(now)s
       FROM picked p
      WHERE i.id = p.id
     RETURNING i.id, i.try, i.lease, p.status, i.intent_at
 )
 SELECT c.id, c.try AS attempt, c.lease, c.status, d.number, d.from_number, d.reference,
-       d.provider_reference, d.payload, CASE WHEN %(with_intent)s THEN c.intent_at END AS intent_at
+       d.provider_reference, d.payload, CASE WHEN %(with_intent)s::boolean THEN c.intent_at END AS intent_at
   FROM claimed c JOIN item_data d ON d.item_id = c.id
  ORDER BY c.id
 """
