@@ -1,0 +1,145 @@
+"""The upload of a list of calls, read as a stream; its parts come in any order."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from uuid import UUID
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from batchyard.api.bolna import translate, wire
+from batchyard.api.bolna.answers import Refusal
+from batchyard.api.bolna.forms import FieldCollector, Fields, last, limited, too_large
+from batchyard.config import Config
+from batchyard.errors import BatchyardError
+from batchyard.intake.multipart import MultipartReader, PartData, PartEnd, PartEvent, PartStart
+from batchyard.models import RetryPolicy, Team
+from batchyard.operations.imports import CallImport, CallSettings, import_calls
+from batchyard.store.db import Database
+
+DRAINED_BYTES = 16 * 1024 * 1024
+"""How much of a refused upload is still read, so that its client gets to reading the answer."""
+
+
+async def receive_batch(request: Request, *, team: Team, config: Config, db: Database) -> UUID:
+    """Import the uploaded list while it comes in, and return the id of the new batch."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > config.max_upload_bytes:
+        raise too_large(config.max_upload_bytes)
+    reader = MultipartReader(request.headers.get("content-type", ""))
+    stream = limited(request.stream(), limit=config.max_upload_bytes)
+    try:
+        async with import_calls(
+            db, team=team, refuses_unassigned=config.phone_check == "valid"
+        ) as upload:
+            parts = UploadParts(upload)
+            async for chunk in stream:
+                for event in reader.feed(chunk):
+                    await parts.take(event)
+            reader.finish()
+            parts.require_file()
+            settings = read_settings(
+                parts.fields, file_name=parts.file_name, creates_agent=config.bolna_create_agents
+            )
+            await upload.finish_file()
+            await upload.open(settings)
+    except (BatchyardError, Refusal):
+        await _drain(stream)
+        raise
+    return upload.batch_id
+
+
+class UploadParts:
+    """Leads the file of an upload to its import and collects the other parts."""
+
+    def __init__(self, upload: CallImport) -> None:
+        self.file_name: str | None = None
+        self._upload = upload
+        self._collector = FieldCollector()
+        self._files = 0
+        self._is_in_file = False
+
+    @property
+    def fields(self) -> Fields:
+        """The parts beside the file."""
+        return self._collector.fields
+
+    async def take(self, event: PartEvent) -> None:
+        """Take the next event of the body."""
+        if isinstance(event, PartStart) and event.name == "file":
+            self._begin_file(event)
+        elif not self._is_in_file:
+            self._collector.take(event)
+        elif isinstance(event, PartData):
+            await self._upload.feed(event.data)
+        elif isinstance(event, PartEnd):
+            self._is_in_file = False
+
+    def require_file(self) -> None:
+        """Raise `Refusal` when no file came."""
+        if not self._files:
+            raise Refusal(400, "file is missing.")
+
+    def _begin_file(self, event: PartStart) -> None:
+        self._files += 1
+        if self._files > 1:
+            raise Refusal(400, "Only one file can be sent.")
+        self._is_in_file = True
+        self.file_name = event.file_name or None
+        # What is known to be wrong already is said before a large file is read.
+        if "agent_id" in self.fields:
+            read_agent_id(self.fields)
+
+
+def read_settings(fields: Fields, *, file_name: str | None, creates_agent: bool) -> CallSettings:
+    """Check the parts beside the file; raise `Refusal` for the first that is wrong."""
+    webhook_url = last(fields, "webhook_url")
+    is_webhook_wrong = webhook_url is not None and not wire.is_web_address(webhook_url)
+    return CallSettings(
+        agent_id=read_agent_id(fields),
+        creates_agent=creates_agent,
+        file_name=file_name,
+        from_numbers=_read_from_numbers(fields),
+        webhook_url=None if is_webhook_wrong else webhook_url,
+        retry_policy=_read_retry_policy(fields),
+        warning_codes=["webhook_url_ignored"] if is_webhook_wrong else [],
+    )
+
+
+def read_agent_id(fields: Fields) -> UUID:
+    """Read the agent; raise `Refusal` when it is missing or malformed."""
+    text = last(fields, "agent_id")
+    if text is None:
+        raise Refusal(400, "agent_id is missing.")
+    agent_id = translate.parse_id(text)
+    if agent_id is None:
+        raise Refusal(400, "agent_id is not a UUID.")
+    return agent_id
+
+
+def _read_from_numbers(fields: Fields) -> list[str]:
+    given = [*fields.get("from_phone_numbers", []), *fields.get("from_phone_number", [])]
+    numbers = list(dict.fromkeys(number for number in given if number))
+    for number in numbers:
+        if not wire.is_from_number(number):
+            raise Refusal(422, f"from_phone_number is not an E.164 number: {number[:40]}")
+    return numbers
+
+
+def _read_retry_policy(fields: Fields) -> RetryPolicy:
+    text = last(fields, "retry_config")
+    if text is None:
+        return RetryPolicy()
+    try:
+        return wire.read_retry_config(text)
+    except ValueError as error:
+        raise Refusal(422, str(error)) from error
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    read = 0
+    with suppress(ClientDisconnect, Refusal):
+        async for chunk in stream:
+            read += len(chunk)
+            if read > DRAINED_BYTES:
+                return

@@ -1,0 +1,132 @@
+"""Text to rows: the csv module, fed as the text comes in, with the line where each row starts."""
+
+import csv
+import io
+from collections import deque
+from collections.abc import Iterator
+
+from batchyard.errors import InvalidRequest
+
+MAX_ROW_CHARACTERS = 1024 * 1024
+MAX_UNCLOSED_QUOTES = 100
+"""Each one costs reading ahead by up to a row's length, so there must be an end to them."""
+KEPT_CHARACTERS = 1000
+"""What is kept of a row that is too long."""
+
+Row = tuple[int, list[str], str | None]
+"""Line where the row starts, its cells, and the code of what is wrong with it as a whole.
+
+A plain tuple: millions of them go through, some to another process.
+"""
+
+# The limit belongs to the whole process; a row is cut or given up before it.
+csv.field_size_limit(4 * MAX_ROW_CHARACTERS)
+
+
+class RowReader:
+    """Turns chunks of text into rows, whatever the borders of the chunks."""
+
+    def __init__(self, delimiter: str) -> None:
+        self._delimiter = delimiter
+        self._tail = ""
+        self._lines = _Lines()
+        self._csv = csv.reader(self._lines, delimiter=delimiter)
+        self._line = 1
+        self._unclosed = 0
+
+    def feed(self, text: str) -> list[Row]:
+        """Return the rows that are complete with this text."""
+        # StringIO splits at CR, LF and CRLF only, and keeps them, as the csv module needs it.
+        lines = list(io.StringIO(self._tail + text, newline=""))
+        self._tail = ""
+        # A CR at the very end may be half of a CRLF.
+        if lines and not lines[-1].endswith("\n"):
+            self._tail = self._cut(lines.pop())
+        self._lines.waiting.extend(self._cut(line) for line in lines)
+        return list(self._rows(is_last=False))
+
+    def finish(self) -> list[Row]:
+        """Return the rows that were still open at the end of the file."""
+        if self._tail:
+            self._lines.waiting.append(self._tail)
+            self._tail = ""
+        return list(self._rows(is_last=True))
+
+    def _cut(self, line: str) -> str:
+        """Keep an endless line from filling the memory; its row is refused as too long."""
+        if len(line) <= MAX_ROW_CHARACTERS:
+            return line
+        ending = line[len(line.rstrip("\r\n")) :]
+        return line[:MAX_ROW_CHARACTERS] + ending
+
+    def _rows(self, *, is_last: bool) -> Iterator[Row]:
+        lines = self._lines
+        while lines.waiting:
+            lines.taken.clear()
+            lines.taken_characters = 0
+            try:
+                cells = next(self._csv)
+            except _Exhausted:
+                # The row is not complete: it is read anew, from its start, with more text.
+                lines.put_back()
+                if not is_last:
+                    return
+                yield self._give_up()
+            except _Overlong:
+                lines.put_back()
+                yield self._give_up()
+            else:
+                line = self._line
+                self._line += len(lines.taken)
+                if lines.taken_characters >= MAX_ROW_CHARACTERS:
+                    yield line, ["".join(cells)[:KEPT_CHARACTERS]], "row_too_long"
+                else:
+                    yield line, cells, None
+
+    def _give_up(self) -> Row:
+        """Refuse only the line that opened a quote, so that the rows after it are not lost."""
+        self._unclosed += 1
+        if self._unclosed > MAX_UNCLOSED_QUOTES:
+            raise InvalidRequest(
+                "The file cannot be read as CSV: too many quotation marks are never closed."
+            )
+        line = self._line
+        text = self._lines.waiting.popleft().rstrip("\r\n")
+        self._line += 1
+        return line, text[:MAX_ROW_CHARACTERS].split(self._delimiter), "quote_not_closed"
+
+
+class _Exhausted(Exception):
+    """No more lines for now."""
+
+
+class _Overlong(Exception):
+    """The row goes on beyond any sensible length."""
+
+
+class _Lines:
+    """Feeds the csv reader; the lines of the row it is in can be put back.
+
+    The reader starts each row with a clean state, also after an exception in the row before.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: deque[str] = deque()
+        self.taken: list[str] = []
+        self.taken_characters = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        if not self.waiting:
+            raise _Exhausted
+        if self.taken_characters >= MAX_ROW_CHARACTERS:
+            raise _Overlong
+        line = self.waiting.popleft()
+        self.taken.append(line)
+        self.taken_characters += len(line)
+        return line
+
+    def put_back(self) -> None:
+        self.waiting.extendleft(reversed(self.taken))
