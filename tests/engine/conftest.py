@@ -184,19 +184,28 @@ class Yard:
                 )
             ).fetchall()
         assert sorted(map(str, kept)) == sorted(map(str, real))
-        return {str(status): int(str(n)) for _, status, n in real}
+        by_status: Counter[str] = Counter()
+        for _, status, n in real:
+            by_status[str(status)] += int(str(n))
+        return dict(by_status)
+
+
+async def make_team(db: Database) -> int:
+    """Make a team of any name; return its id."""
+    team = uuid4()
+    async with db.transaction() as conn:
+        row = await (
+            await conn.execute(
+                "INSERT INTO teams (uuid, slug, name, created_at)"
+                " VALUES (%s, %s, 'Yard', %s) RETURNING id",
+                (team, f"yard-{team.hex}", db.clock()),
+            )
+        ).fetchone()
+    assert row is not None
+    return int(str(row[0]))
 
 
 @pytest.fixture
 async def yard(db: Database) -> Yard:
     """Lend a team with a scripted provider."""
-    async with db.transaction() as conn:
-        row = await (
-            await conn.execute(
-                "INSERT INTO teams (uuid, slug, name, created_at)"
-                " VALUES (%s, 'yard', 'Yard', %s) RETURNING id",
-                (uuid4(), db.clock()),
-            )
-        ).fetchone()
-    assert row is not None
-    return Yard(db, int(str(row[0])))
+    return Yard(db, await make_team(db))

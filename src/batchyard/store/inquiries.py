@@ -39,6 +39,7 @@ TAKE = """
 WITH picked AS (
     SELECT id FROM items
      WHERE phase IN ('calling', 'live') AND worker_id IS NULL AND deadline_at <= %(now)s
+       AND (%(of_batch)s::uuid IS NULL OR batch_id = %(of_batch)s)
      ORDER BY deadline_at
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -58,11 +59,11 @@ SELECT t.id, t.batch_id, t.team_id, b.kind, b.agent_id, t.try AS attempt, t.leas
 
 
 async def take(
-    conn: Connection, *, limit: int, hold: timedelta, now: datetime
+    conn: Connection, *, limit: int, hold: timedelta, now: datetime, of_batch: UUID | None = None
 ) -> list[OpenQuestion]:
     """Take overdue items to ask about; they are left alone by others for `hold`."""
     async with conn.cursor(row_factory=class_row(OpenQuestion)) as cursor:
-        await cursor.execute(TAKE, {"limit": limit, "held_until": now + hold, "now": now})
+        await cursor.execute(TAKE, {"limit": limit, "held_until": now + hold, "now": now, "of_batch": of_batch})
         return await cursor.fetchall()
 
 

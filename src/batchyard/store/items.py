@@ -89,18 +89,19 @@ async def claim(
 # Fenced by lease and worker: a claim that was taken away intends nothing. Repeating the statement
 # after a commit whose answer was lost changes nothing and returns the same rows.
 INTEND = """
-WITH wanted AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json)
-        AS w (id uuid, lease bigint, deadline_seconds float8)
-), locked AS MATERIALIZED (
-    SELECT i.id FROM items i JOIN wanted w USING (id) ORDER BY i.id FOR UPDATE OF i
+WITH locked AS MATERIALIZED (
+    SELECT w.*
+      FROM json_to_recordset(%(rows)s::json) AS w (id uuid, lease bigint, deadline_seconds float8)
+      JOIN items i ON i.id = w.id
+     ORDER BY i.id
+       FOR UPDATE OF i
 )
 UPDATE items i
    SET phase = 'calling', status = 'sending', intent_at = %(now)s, updated_at = %(now)s,
-       deadline_at = %(now)s + make_interval(secs => w.deadline_seconds)
-  FROM wanted w, locked l
- WHERE i.id = l.id AND w.id = i.id
-   AND i.lease = w.lease AND i.worker_id = %(worker_id)s AND i.phase IN ('claimed', 'calling')
+       deadline_at = %(now)s + make_interval(secs => l.deadline_seconds)
+  FROM locked l
+ WHERE i.id = l.id
+   AND i.lease = l.lease AND i.worker_id = %(worker_id)s AND i.phase IN ('claimed', 'calling')
 RETURNING i.id
 """
 
@@ -169,14 +170,16 @@ class Settled:
 # A live row moves only upwards, so a late or doubled callback changes nothing; only who asked the
 # provider under a lease may write the rank it has, to look again later.
 SETTLE = """
-WITH news AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS n (
-        id uuid, attempt smallint, lease bigint, phase text, status text, next_attempt smallint,
-        due_at timestamptz, deadline_at timestamptz, from_phases text[], live_rank int,
-        entry jsonb, provider text, reference text, result jsonb,
-        error_code text, error_message text)
-), locked AS MATERIALIZED (
-    SELECT i.id FROM items i JOIN news n USING (id) ORDER BY i.id FOR UPDATE OF i
+WITH locked AS MATERIALIZED (
+    SELECT n.*
+      FROM json_to_recordset(%(rows)s::json) AS n (
+           id uuid, attempt smallint, lease bigint, phase text, status text,
+           next_attempt smallint, due_at timestamptz, deadline_at timestamptz,
+           from_phases text[], live_rank int, entry jsonb, provider text, reference text,
+           result jsonb, error_code text, error_message text)
+      JOIN items i ON i.id = n.id
+     ORDER BY i.id
+       FOR UPDATE OF i
 ), settled AS (
     UPDATE items i
        SET phase = n.phase, status = n.status, try = n.next_attempt,
@@ -185,26 +188,27 @@ WITH news AS MATERIALIZED (
                WHEN n.phase = 'live' AND i.phase = 'live' AND n.lease IS NULL THEN i.deadline_at
                ELSE n.deadline_at END,
            worker_id = NULL, updated_at = %(now)s
-      FROM news n, locked l
-     WHERE i.id = l.id AND n.id = i.id
+      FROM locked n
+     WHERE i.id = n.id
        AND i.try = n.attempt
        AND i.phase = ANY (n.from_phases)
        AND (n.lease IS NULL OR i.lease = n.lease)
        AND (n.live_rank IS NULL OR i.phase <> 'live'
             OR array_position(%(live_order)s::text[], i.status)
                < n.live_rank + (n.lease IS NOT NULL)::int)
-    RETURNING i.id, i.batch_id, i.team_id, i.phase, i.due_at
+    RETURNING i.id, i.batch_id, i.team_id, i.phase, i.due_at,
+              n.entry, n.provider, n.reference, n.result, n.error_code, n.error_message
 ), noted AS (
     UPDATE item_data d
-       SET attempts = CASE WHEN n.entry IS NULL THEN d.attempts ELSE d.attempts || n.entry END,
-           provider = coalesce(n.provider, d.provider),
-           provider_reference = coalesce(n.reference, d.provider_reference),
-           result = coalesce(n.result, d.result),
-           error_code = n.error_code, error_message = n.error_message,
-           ended_at = CASE WHEN n.phase = 'done' THEN %(now)s::timestamptz END
-      FROM settled s JOIN news n USING (id)
+       SET attempts = CASE WHEN s.entry IS NULL THEN d.attempts ELSE d.attempts || s.entry END,
+           provider = coalesce(s.provider, d.provider),
+           provider_reference = coalesce(s.reference, d.provider_reference),
+           result = coalesce(s.result, d.result),
+           error_code = s.error_code, error_message = s.error_message,
+           ended_at = CASE WHEN s.phase = 'done' THEN %(now)s::timestamptz END
+      FROM settled s
      WHERE d.item_id = s.id
-       AND (n.entry IS NOT NULL OR n.reference IS NOT NULL OR n.phase = 'done')
+       AND (s.entry IS NOT NULL OR s.reference IS NOT NULL OR s.phase = 'done')
 )
 SELECT id, batch_id, team_id, phase, due_at FROM settled
 """
