@@ -57,9 +57,9 @@ END
 HUMANIZED_AGE = f"""
 (SELECT {HUMANIZED}
    FROM (SELECT age, age / 86400 AS days,
-                round(age / 86400 % 365 / 30.5::float8)::int AS months
+                round(mod(age / 86400, 365) / 30.5::float8)::int AS months
            FROM (SELECT greatest(0, floor(extract(epoch FROM %(now)s - b.created_at)))::bigint
-                        AS age) AS a) AS b)
+                        AS age) AS aged) AS parted)
 """
 
 CALL_WORD = f"""
