@@ -1,0 +1,154 @@
+"""The shapes clients get, for the OpenAPI document; a test holds the answers against them."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from batchyard.api.smartsend import wire
+
+BatchState = Literal["open", "queued", "processing", "completed", "failed"]
+ShipmentState = Literal["open", "queued", "processing", "booked", "failed", "cancelled"]
+
+
+class Answer(BaseModel):
+    """What all answers have in common: no other keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Batch(Answer):
+    """A batch; `progress` is a percentage."""
+
+    uuid: UUID
+    state: BatchState
+    reference: str | None
+    identifier: str | None
+    total_count: int
+    completed_count: int
+    failed_count: int
+    progress: int = Field(ge=0, le=100)
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Meta(Answer):
+    """Which part of a list this is."""
+
+    current_page: int
+    per_page: int
+    total: int
+    last_page: int
+    from_: int | None = Field(alias="from")
+    to: int | None
+
+
+class Service(Answer):
+    """A service of a carrier; names are in the answer's language."""
+
+    service_code: str
+    service_name: str
+    carrier_code: str
+    carrier_name: str
+    carrier_logo_url: str | None
+    carrier_icon_url: str | None
+    is_pickup: bool
+    is_return: bool
+
+
+class NamedAddon(Answer):
+    """An add-on of a delivery."""
+
+    code: str
+    name: str
+
+
+class ShownDelivery(Service):
+    """How a shipment travels."""
+
+    incoterm: wire.Incoterm | None
+    addons: list[NamedAddon]
+
+
+class ShownParcel(wire.Parcel):
+    """A package; the tracking is there once it is booked."""
+
+    uuid: UUID
+    tracking_code: str | None
+
+
+class AddedShipment(wire.Shipment):
+    """A shipment that was just added."""
+
+    uuid: UUID
+    state: ShipmentState
+    delivery: ShownDelivery  # type: ignore[assignment]  # answered in another shape than sent
+    parcels: list[ShownParcel]  # type: ignore[assignment]  # as above
+
+
+class BookingError(Answer):
+    """Why a shipment failed."""
+
+    code: str
+    message: str
+    retryable: bool
+    at: datetime
+
+
+class ShownShipment(AddedShipment):
+    """A shipment with what went wrong."""
+
+    errors: list[BookingError]
+
+
+class OneBatch(Answer):
+    """One batch."""
+
+    data: Batch
+
+
+class Batches(Answer):
+    """A page of batches, newest first."""
+
+    data: list[Batch]
+    meta: Meta
+
+
+class AddedShipments(Answer):
+    """What was added, in the order it was sent."""
+
+    data: list[AddedShipment]
+
+
+class OneShipment(Answer):
+    """One shipment."""
+
+    data: ShownShipment
+
+
+class Shipments(Answer):
+    """A page of shipments in the order of the batch."""
+
+    data: list[ShownShipment]
+    meta: Meta
+
+
+class Services(Answer):
+    """Everything a shipment can be sent by."""
+
+    data: list[Service]
+
+
+class Done(Answer):
+    """A sentence in the answer's language."""
+
+    message: str
+
+
+class Invalid(Answer):
+    """Every fault under the dotted path of its place."""
+
+    message: str
+    errors: dict[str, list[str]]

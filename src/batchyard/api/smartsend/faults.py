@@ -1,0 +1,181 @@
+"""What goes wrong, as this door tells it (contract, section 5)."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Match
+
+from batchyard.api.smartsend.language import translate
+from batchyard.api.smartsend.messages import Message
+from batchyard.errors import Conflict, InvalidRequest, LimitReached, NotFound
+from batchyard.models import BatchState
+
+Faults = dict[str, list[str]]
+
+MESSAGES_BY_STATUS = {
+    401: Message.UNAUTHENTICATED,
+    404: Message.NOT_FOUND,
+    405: Message.METHOD_NOT_ALLOWED,
+    413: Message.TOO_LARGE,
+    415: Message.NOT_JSON,
+    422: Message.INVALID,
+    429: Message.LIMITED,
+    500: Message.BROKEN,
+}
+
+MESSAGES_BY_TYPE = {
+    "missing": Message.REQUIRED,
+    "model_type": Message.NO_OBJECT,
+    "model_attributes_type": Message.NO_OBJECT,
+    "list_type": Message.NO_LIST,
+    "string_type": Message.NO_STRING,
+    "int_type": Message.NO_INTEGER,
+    "int_parsing": Message.NO_INTEGER,
+    "int_from_float": Message.NO_INTEGER,
+    "float_type": Message.NO_NUMBER,
+    "finite_number": Message.NO_NUMBER,
+    "too_short": Message.TOO_FEW,
+    "too_long": Message.TOO_MANY,
+    "string_too_short": Message.TOO_SHORT,
+    "string_too_long": Message.TOO_LONG,
+    "greater_than_equal": Message.AT_LEAST,
+    "less_than_equal": Message.AT_MOST,
+    "greater_than": Message.ABOVE,
+    "literal_error": Message.ONE_OF,
+    "enum": Message.ONE_OF,
+}
+"""By the types of pydantic's errors; what is not here is just not valid."""
+
+
+def answer(
+    status: int,
+    message: Message,
+    *,
+    language: str,
+    faults: Mapping[str, Sequence[str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an error as clients of this door know it."""
+    body: dict[str, object] = {"message": translate(message, language=language)}
+    if status == 422:
+        body["errors"] = faults or {}
+    return Response(
+        orjson.dumps(body),
+        status_code=status,
+        media_type="application/json",
+        headers=None if headers is None else dict(headers),
+    )
+
+
+def tell(
+    errors: Iterable[ErrorDetails], *, language: str, under: Sequence[str | int] = ()
+) -> Faults:
+    """Return pydantic's errors in a language, under the dotted paths of their places."""
+    faults: Faults = {}
+    for error in errors:
+        path = ".".join(str(part) for part in (*under, *error["loc"]))
+        faults.setdefault(path, []).append(_sentence(error, language))
+    return faults
+
+
+def _sentence(error: ErrorDetails, language: str) -> str:
+    kind = error["type"]
+    message = Message.__members__.get(kind) or MESSAGES_BY_TYPE.get(kind, Message.WRONG_VALUE)
+    values = {name: value for name, value in error.get("ctx", {}).items() if name != "text"}
+    if message is Message.ONE_OF:
+        values["expected"] = str(values["expected"]).replace("'", "").replace(" or ", ", ")
+    return translate(message, language=language, **values)
+
+
+class Refused(Exception):
+    """The door itself refuses a request that an operation was never asked about."""
+
+    def __init__(self, message: Message, *, faults: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.faults = faults
+
+
+def install(door: FastAPI) -> None:
+    """Make the door answer every error in its own way."""
+    door.add_exception_handler(HTTPException, _on_http)
+    door.add_exception_handler(RequestValidationError, _on_invalid_shape)
+    door.add_exception_handler(Refused, _on_refused)
+    door.add_exception_handler(InvalidRequest, _on_invalid)
+    door.add_exception_handler(Conflict, _on_conflict)
+    door.add_exception_handler(NotFound, _on_not_found)
+    door.add_exception_handler(LimitReached, _on_limit)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as installed
+    status = error.status_code
+    language = request.state.language
+    message = MESSAGES_BY_STATUS.get(status, Message.FAILED)
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    if status == 422:
+        told = translate(error.detail, language=language)
+        return answer(422, message, language=language, faults={"body": [told]}, headers=headers)
+    return answer(status, message, language=language, headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    # Starlette names only those of the first route with this path.
+    methods: set[str] = set()
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
+
+
+async def _on_invalid_shape(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as installed
+    language = request.state.language
+    faults: Faults = {}
+    for one in error.errors():
+        place, *path = one["loc"]
+        one["loc"] = tuple(path) or (place,)
+        for where, told in tell([one], language=language).items():
+            faults.setdefault(where, []).extend(told)
+    return answer(422, Message.INVALID, language=language, faults=faults)
+
+
+async def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - as installed
+    return answer(422, error.message, language=request.state.language, faults=error.faults)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidRequest)  # noqa: S101 - as installed
+    return answer(422, Message.INVALID, language=request.state.language, faults=error.faults)
+
+
+async def _on_conflict(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Conflict)  # noqa: S101 - as installed
+    language = request.state.language
+    # All that this door does to a batch wants it open; what is open lacks shipments.
+    is_open = error.state == BatchState.OPEN
+    path = "shipments" if is_open else "state"
+    message = Message.BATCH_EMPTY if is_open else Message.BATCH_NOT_OPEN
+    told = translate(message, language=language)
+    return answer(422, message, language=language, faults={path: [told]})
+
+
+async def _on_not_found(request: Request, _error: Exception) -> Response:
+    return answer(404, Message.NOT_FOUND, language=request.state.language)
+
+
+async def _on_limit(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LimitReached)  # noqa: S101 - as installed
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+    return answer(429, Message.LIMITED, language=request.state.language, headers=headers)

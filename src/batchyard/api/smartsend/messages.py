@@ -1,0 +1,50 @@
+"""Every sentence this door says, in English; translated in `locale/`."""
+
+from enum import StrEnum
+
+
+class Message(StrEnum):
+    """A sentence; `{gaps}` are filled in when it is said."""
+
+    UNAUTHENTICATED = "The bearer token is missing or not valid."
+    NOT_FOUND = "There is no such resource."
+    METHOD_NOT_ALLOWED = "This method is not allowed here."
+    TOO_LARGE = "The request is too large."
+    NOT_JSON = "The body must be JSON in UTF-8 (application/json), not encoded or compressed."
+    LIMITED = "Too many requests; try again later."
+    BROKEN = "Something went wrong on the server."
+    FAILED = "The request could not be answered."
+
+    INVALID = "The request is not valid."
+    INVALID_JSON = "The body is no valid JSON."
+    DUPLICATE_KEY = "The body names a key twice in one object: {key}."
+    REQUIRED = "This field is required."
+    WRONG_VALUE = "This value is not valid."
+    NO_OBJECT = "This must be an object."
+    NO_LIST = "This must be a list."
+    NO_STRING = "This must be a string."
+    NO_INTEGER = "This must be an integer."
+    NO_NUMBER = "This must be a number."
+    TOO_FEW = "This must have at least {min_length} entries."
+    TOO_MANY = "This must have at most {max_length} entries."
+    TOO_SHORT = "This must have at least {min_length} characters."
+    TOO_LONG = "This must have at most {max_length} characters."
+    NOT_PRINTABLE = "This must have 1 to 128 printable characters."
+    NUL = "This must not contain the character NUL."
+    AT_LEAST = "This must be at least {ge}."
+    AT_MOST = "This must be at most {le}."
+    ABOVE = "This must be greater than {gt}."
+    ONE_OF = "This must be one of: {expected}."
+    NO_CURRENCY = "This is no currency code of ISO 4217."
+    NO_COUNTRY = "This is no country code of ISO 3166-1 alpha-2."
+    NO_PHONE = "This is no phone number in E.164 form, such as +4512345678."
+    NO_CARRIER = "There is no such carrier."
+    NO_SERVICE = "The carrier has no such service."
+
+    BATCH_NOT_OPEN = "The batch is not open."
+    BATCH_EMPTY = "The batch has no shipments."
+    BATCH_CANCELLED = "The batch was cancelled."
+
+    SHIPMENT_STOPPED = "The batch was stopped before this shipment was booked."
+    SHIPMENT_UNKNOWN = "It is not known whether the carrier booked this shipment."
+    SHIPMENT_FAILED = "The shipment could not be booked."

@@ -1,0 +1,145 @@
+"""From rows to the shapes clients get; pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from batchyard.api.smartsend.catalogue import Carrier, Service, catalogue
+from batchyard.api.smartsend.language import translate
+from batchyard.api.smartsend.messages import Message
+from batchyard.api.smartsend.queries import Page
+from batchyard.api.smartsend.shipment_queries import ShipmentRow
+from batchyard.lifecycle import STOPPED_STATUS, UNKNOWN_STATUS
+from batchyard.models import JsonObject
+
+OUTCOME_UNKNOWN = "outcome_unknown"
+STOPPED = "stopped"
+FAILED = "failed"
+
+
+def moment(at: datetime) -> str:
+    """Return a time as the door writes it: RFC 3339, UTC, whole seconds."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def meta(page: Page, *, total: int, count: int) -> dict[str, int | None]:
+    """Describe a page that holds `count` of `total`."""
+    first = (page.number - 1) * page.size + 1
+    return {
+        "current_page": page.number,
+        "per_page": page.size,
+        "total": total,
+        "last_page": max(1, -(-total // page.size)),
+        "from": first if count else None,
+        "to": first + count - 1 if count else None,
+    }
+
+
+def services(language: str) -> Iterator[dict[str, object]]:
+    """Return every service of every carrier."""
+    for carrier in catalogue().carriers:
+        for service in carrier.services:
+            yield _service(carrier, service, language)
+
+
+def _service(carrier: Carrier, service: Service, language: str) -> dict[str, object]:
+    return {
+        "service_code": service.code,
+        "service_name": service.name_in(language),
+        "carrier_code": carrier.code,
+        "carrier_name": carrier.name_in(language),
+        "carrier_logo_url": carrier.logo_url,
+        "carrier_icon_url": carrier.icon_url,
+        "is_pickup": service.is_pickup,
+        "is_return": service.is_return,
+    }
+
+
+def new_shipment(shipment_id: UUID, payload: JsonObject, *, language: str) -> dict[str, object]:
+    """Return a shipment that was added just now to an open batch."""
+    return _shipment(shipment_id, "open", payload, {}, language)
+
+
+def shipment(row: ShipmentRow, *, language: str) -> dict[str, object]:
+    """Return a stored shipment with what went wrong."""
+    shown = _shipment(row.id, row.state, row.payload, row.result, language)
+    return {**shown, "errors": _errors(row, language)}
+
+
+def _shipment(
+    shipment_id: UUID, state: str, payload: JsonObject, result: JsonObject, language: str
+) -> dict[str, object]:
+    return {
+        "uuid": str(shipment_id),
+        "state": state,
+        **payload,
+        "delivery": _delivery(_object(payload.get("delivery")), language),
+        "parcels": _parcels(payload, result),
+    }
+
+
+def _delivery(delivery: JsonObject, language: str) -> dict[str, object]:
+    carrier_code, service_code = str(delivery.get("carrier")), str(delivery.get("service"))
+    carrier = catalogue().carrier(carrier_code)
+    service = carrier.service(service_code) if carrier else None
+    codes = [str(_object(addon).get("code")) for addon in _list(delivery.get("addons"))]
+    return {
+        "carrier_code": carrier_code,
+        "carrier_name": carrier.name_in(language) if carrier else carrier_code,
+        "carrier_logo_url": carrier.logo_url if carrier else None,
+        "carrier_icon_url": carrier.icon_url if carrier else None,
+        "service_code": service_code,
+        "service_name": service.name_in(language) if service else service_code,
+        "is_pickup": service is not None and service.is_pickup,
+        "is_return": service is not None and service.is_return,
+        "incoterm": delivery.get("incoterm"),
+        "addons": [
+            {"code": code, "name": catalogue().addon_name(code, language=language)}
+            for code in codes
+        ],
+    }
+
+
+def _parcels(payload: JsonObject, result: JsonObject) -> list[dict[str, object]]:
+    booked = _list(result.get("parcels"))
+    parcels = []
+    for index, parcel in enumerate(_list(payload.get("parcels"))):
+        found = _object(booked[index]) if index < len(booked) else {}
+        parcels.append(
+            {
+                **_object(parcel),
+                "tracking_code": found.get("tracking_code"),
+                "tracking_url": found.get("tracking_url"),
+            }
+        )
+    return parcels
+
+
+def _errors(row: ShipmentRow, language: str) -> list[dict[str, object]]:
+    if row.state != "failed":
+        return []
+    if row.status == UNKNOWN_STATUS:
+        code, message, retryable = OUTCOME_UNKNOWN, Message.SHIPMENT_UNKNOWN.value, False
+    elif row.status == STOPPED_STATUS or row.phase != "done":
+        # Not sent and never will be: the batch was stopped.
+        code, message, retryable = STOPPED, Message.SHIPMENT_STOPPED.value, True
+    else:
+        code = row.error_code or FAILED
+        message = row.error_message or Message.SHIPMENT_FAILED.value
+        retryable = row.result.get("retryable") is True
+    return [
+        {
+            "code": code,
+            "message": translate(message, language=language),
+            "retryable": retryable,
+            "at": moment(row.at),
+        }
+    ]
+
+
+def _object(value: object) -> JsonObject:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
