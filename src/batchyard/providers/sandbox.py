@@ -174,7 +174,10 @@ def _has_documents(request: Request, ending: Ended) -> bool:
 
 
 def _speed(value: object) -> float:
-    speed = float(value) if isinstance(value, int | float | str) else math.nan
+    try:
+        speed = float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
+        speed = math.nan
     if not (math.isfinite(speed) and speed >= 0):
-        raise ConfigError(f"The sandbox's speed must be 0 or more, not {value!r}.")
+        raise ConfigError(f"The sandbox's speed must be a number from 0 up, not {value!r}.")
     return speed
