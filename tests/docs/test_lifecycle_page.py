@@ -2,6 +2,7 @@
 
 import pytest
 
+from batchyard.api.bolna.translate import BATCH_WORDS, Version
 from batchyard.lifecycle import BATCH_TRANSITIONS, ITEM_TRANSITIONS, STATUSES_BY_PHASE
 from batchyard.models import BatchState, Phase
 from tests.docs.pages import page, table
@@ -47,6 +48,15 @@ def test_every_batch_state_is_translated_for_every_door() -> None:
 
     assert {row[0] for row in rows} == set(BatchState)
     assert all(all(row) for row in rows)
+
+
+def test_words_of_the_bolna_door_are_those_it_speaks() -> None:
+    rows = table(LIFECYCLE, headed="| batch | Bolna `2024-01` | Bolna `2026-08` | Smart Send |")
+
+    for state, older, newer, _ in rows:
+        if state != BatchState.IMPORTING:
+            assert BATCH_WORDS[Version.V2024][BatchState(state)] == older
+            assert BATCH_WORDS[Version.V2026][BatchState(state)] == newer
 
 
 @pytest.mark.parametrize(
