@@ -1,0 +1,70 @@
+"""The verdict on each row of a list of calls."""
+
+import pickle
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from batchyard.intake.calls import CallFile, CheckedBlock, check_calls
+from batchyard.intake.records import Row
+from batchyard.intake.tables import Header
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+HEADER = Header(
+    cells=("name", "contact_number"),
+    names=("name", "contact_number"),
+    needed=1,
+    is_renamed=False,
+)
+
+
+def check(*rows: Row, refuses_unassigned: bool = False) -> CheckedBlock:
+    file = CallFile(
+        batch_id=UUID(int=1), team_id=7, header=HEADER, refuses_unassigned=refuses_unassigned
+    )
+    return check_calls(rows, file=file, now=NOW)
+
+
+def test_good_row_becomes_a_call() -> None:
+    block = check((2, ['Bø\t"x"\\n', "+45 20123456"], None))
+    fields = block.items.data.split(b"\t")
+    assert fields[2:6] == [b"2", b"+4520123456", b"\\N", b"\\N"]
+    assert fields[6].decode() == r'{"name":"Bø\\t\\"x\\"\\\\n"}'
+    assert (block.rows, block.items.count, block.rejected, block.warnings) == (1, 1, (), ())
+
+
+@pytest.mark.parametrize(
+    "row,code",
+    [
+        ((2, ["+4520123456"], None), "cells_missing"),
+        ((2, ["Bo", "+4520123456", "x"], None), "cells_extra"),
+        ((2, ["B\0o", "+4520123456"], None), "nul_character"),
+        ((2, ["Bo", ""], None), "phone_missing"),
+        ((2, ['"Bo', "+4520123456"], "quote_not_closed"), "quote_not_closed"),
+        ((2, ["xxx"], "row_too_long"), "row_too_long"),
+    ],
+)
+def test_faulty_row_is_refused_with_its_code_and_cells(row: Row, code: str) -> None:
+    block = check(row)
+    assert block.items.count == 0
+    (refused,) = block.rejected
+    assert (refused.line, refused.code) == (2, code)
+    assert list(refused.cells) == [cell.replace("\0", "\ufffd") for cell in row[1]]
+
+
+def test_empty_cells_beyond_the_last_column_do_no_harm() -> None:
+    assert check((2, ["Bo", "+4520123456", "", " "], None)).items.count == 1
+
+
+def test_unassigned_range_warns_unless_the_installation_refuses_it() -> None:
+    row: Row = (9, ["Bo", "+11112223333"], None)
+    (warning,) = check(row).warnings
+    assert (warning.line, warning.code) == (9, "phone_unassigned_range")
+    (refused,) = check(row, refuses_unassigned=True).rejected
+    assert (refused.line, refused.code) == (9, "phone_unassigned_range")
+
+
+def test_block_travels_between_processes() -> None:
+    block = check((2, ["Bo", "+4520123456"], None), (3, ["Al", ""], None))
+    assert pickle.loads(pickle.dumps(block)) == block  # noqa: S301 - our own bytes
