@@ -77,12 +77,23 @@ class Config(BaseSettings):
     stop_seconds: float = Field(
         default=10, ge=0, description="time a stopping worker waits for what is out"
     )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="encrypts stored secrets; made on first start for the private PostgreSQL",
+    )
     sandbox_speed: float = Field(
         default=1, ge=0, description="1 is lifelike, 50 fifty times faster, 0 at once"
     )
     sandbox_seed: str = Field(
         default="batchyard", description="spreads the sandbox's outcomes of ordinary rows"
     )
+
+
+    @property
+    def callback_base(self) -> str:
+        """Where providers reach this server: the public address, else the one it listens on."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
 def load(**overrides: object) -> Config:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from batchyard.config import Config
-from batchyard.engine.switchboard import Switchboard
+from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.engine.worker import run_worker
 from batchyard.models import Answer, Ended, Finding, Kind, NotReceived, Policy, Request, RetryPolicy
 from batchyard.providers.base import Promise, Provider, Report, Surroundings
@@ -68,6 +68,28 @@ async def _booked(request: Request) -> Answer:
     return Ended(status="booked" if request.kind is Kind.SHIPMENT else "completed")
 
 
+class OneLine:
+    """A switchboard with one provider."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._line = Connected(
+            provider_id=1, provider=provider, concurrency=provider.concurrency
+        )
+
+    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected:
+        del team_id, kind, agent_id
+        return self._line
+
+    def connected(self, provider_id: int) -> Connected | None:
+        return self._line if provider_id == 1 else None
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        await self._line.provider.close()
+
+
 class Yard:
     """A team, its batches, and workers on them."""
 
@@ -80,12 +102,10 @@ class Yard:
         )
         self.report: Report = lambda _key, _answer: None
 
-    def connect(
-        self, config: Config, *, clock: Callable[[], datetime], report: Report
-    ) -> Switchboard:
-        del config, clock
+    async def connect(self, config: Config, db: Database, *, report: Report) -> Switchboard:
+        del config, db
         self.provider.report = report
-        return Switchboard({"scripted": self.provider}, default="scripted")
+        return OneLine(self.provider)
 
     async def make_batch(
         self,

@@ -11,10 +11,9 @@ import structlog
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.engine.inquiry import Inquiry
-from batchyard.engine.journal import TRANSIENT
 from batchyard.operations import imports
 from batchyard.store import queue, runs, workers
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 
 TICK_SECONDS = 0.25
 DEAD_AFTER = timedelta(seconds=10)

@@ -1,6 +1,7 @@
 """Asks what became of items whose answer is missing, or repeats their key where that is safe."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -50,11 +51,10 @@ class Inquiry:
         return len(questions)
 
     async def _settle(self, question: OpenQuestion, *, taken_at: float) -> None:
-        provider = self._switchboard.choose(
-            team_id=question.team_id, kind=Kind(question.kind), agent_id=question.agent_id
-        )
-        if monotonic() - taken_at > HOLD.total_seconds() / 2:
+        line = self._switchboard.connected(question.provider_id)
+        if line is None or monotonic() - taken_at > HOLD.total_seconds() / 2:
             return
+        provider = line.provider
         finding = await self._find_out(question, provider)
         now = self._db.clock()
         change = lifecycle.change_for_finding(
@@ -80,9 +80,9 @@ class Inquiry:
         self._journal.write(news_of(sent, finding, change, lease=lease, now=now))
 
     async def _find_out(self, question: OpenQuestion, provider: Provider) -> Finding | Refused:
-        request = self._request(question)
+        request = _request(question)
         if self._may_repeat(question, provider):
-            return await send_once(provider, request)
+            return await send_once(provider, replace(request, delivery=question.sends + 1))
         if not provider.promise.is_askable:
             return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
         finding = await _ask_once(provider, request)
@@ -107,21 +107,22 @@ class Inquiry:
         )
         return not promise.is_one_sided and self._db.clock() >= settled_at
 
-    def _request(self, question: OpenQuestion) -> Request:
-        return Request(
-            key=f"{question.id}.{question.attempt}",
-            item_id=question.id,
-            batch_id=question.batch_id,
-            team=str(question.team_id),
-            kind=Kind(question.kind),
-            attempt=question.attempt,
-            delivery=question.lease,
-            sent_at=question.intent_at,
-            payload=question.payload,
-            number=question.number,
-            from_number=question.from_number,
-            reference=question.provider_reference,
-        )
+
+def _request(question: OpenQuestion) -> Request:
+    return Request(
+        key=f"{question.id}.{question.attempt}",
+        item_id=question.id,
+        batch_id=question.batch_id,
+        team=question.team,
+        kind=Kind(question.kind),
+        attempt=question.attempt,
+        delivery=question.sends,
+        sent_at=question.intent_at,
+        payload=question.payload,
+        number=question.number,
+        from_number=question.from_number,
+        reference=question.provider_reference,
+    )
 
 
 async def _ask_once(provider: Provider, request: Request) -> Finding:

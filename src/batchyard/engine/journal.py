@@ -10,11 +10,10 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from batchyard.models import Document, Phase
 from batchyard.store import documents, items, queue, runs
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.items import Intent, Settled, Settlement
 
 GATHER_SECONDS = 0.002
@@ -27,9 +26,6 @@ CROWDED_AT = 10_000
 """With so much unwritten news a sender waits before it sends more."""
 
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
-
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-"""Faults of the connection or of concurrency (40P01 and 40001 are OperationalErrors)."""
 
 T = TypeVar("T")
 

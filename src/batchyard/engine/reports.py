@@ -6,11 +6,11 @@ from uuid import UUID
 import structlog
 
 from batchyard import lifecycle, retry
-from batchyard.engine.journal import TRANSIENT, Journal, News
+from batchyard.engine.journal import Journal, News
 from batchyard.engine.outcome import Sent, news_of
 from batchyard.models import Accepted, Answer, Ended, Kind, Policy, Progress
 from batchyard.store import inquiries
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 
 log = structlog.get_logger("batchyard.reports")
 

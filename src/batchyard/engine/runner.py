@@ -11,12 +11,13 @@ import structlog
 
 from batchyard import lifecycle
 from batchyard.clock import monotonic
-from batchyard.engine.journal import TRANSIENT, Journal
+from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, hand_back, news_of
+from batchyard.engine.switchboard import Connected
 from batchyard.models import Answer, Kind, Lost, Refused, Request, RetryPolicy
 from batchyard.providers.base import Provider
 from batchyard.store import runs
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.items import ClaimedItem, Intent
 
 HALT_CHECK_SECONDS = 0.25
@@ -33,9 +34,14 @@ class Assignment:
     team: str
     kind: Kind
     retry_policy: RetryPolicy
-    provider: Provider
+    line: Connected
     issued_at: float
     """`monotonic()` before the claim; dates the intent where the claim carries it."""
+
+    @property
+    def provider(self) -> Provider:
+        """Who does the items."""
+        return self.line.provider
 
     @property
     def deadline(self) -> timedelta:
@@ -151,7 +157,7 @@ class Runner:
             team=assignment.team,
             kind=assignment.kind,
             attempt=item.attempt,
-            delivery=item.lease,
+            delivery=item.sends if item.intent_at is not None else item.sends + 1,
             sent_at=intent_at,
             payload=item.payload,
             number=item.number,

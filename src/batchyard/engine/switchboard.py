@@ -1,61 +1,162 @@
-"""Which provider does which item, and the providers of this process."""
+"""Which provider does which item: the providers and routes as the database has them."""
 
+import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import entry_points
 from typing import Protocol
 from uuid import UUID
 
+import structlog
+
 from batchyard.config import Config
-from batchyard.errors import ConfigError
+from batchyard.encryption import Vault
+from batchyard.errors import BatchyardError, ConfigError
 from batchyard.models import Kind
 from batchyard.providers.base import Provider, Report, Surroundings
+from batchyard.store import installation, providers
+from batchyard.store.db import TRANSIENT, Database
+from batchyard.store.providers import ProviderRow
 
 PROVIDER_GROUP = "batchyard.providers"
+SANDBOX = "sandbox"
+REFRESH_SECONDS = 1.0
+"""How late a process learns of a new provider or route."""
+
+log = structlog.get_logger("batchyard.switchboard")
 
 
-class Switchboard:
-    """Opens providers once a process and connects items to them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connected:
+    """A provider ready for items, and how it wants them."""
 
-    def __init__(self, providers: Mapping[str, Provider], *, default: str) -> None:
-        self._providers = dict(providers)
-        self._default = default
+    provider_id: int
+    provider: Provider
+    concurrency: int | None = None
+    """Items in flight at once unless a limit says otherwise; None is without limit."""
+    slow_until: datetime | None = None
 
-    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Provider:
-        """Return the provider for items of this team, kind and agent."""
-        del team_id, kind, agent_id
-        return self._providers[self._default]
+
+class Switchboard(Protocol):
+    """Connects items to providers."""
+
+    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected:
+        """Return where new items of this team, kind and agent go."""
+        ...
+
+    def connected(self, provider_id: int) -> Connected | None:
+        """Return a provider by id, for items it was given before; None when it cannot be opened."""
+        ...
+
+    async def watch(self) -> None:
+        """Follow changes until cancelled."""
+        ...
 
     async def close(self) -> None:
         """Close every provider."""
-        for provider in self._providers.values():
-            await provider.close()
+        ...
+
+
+class Exchange:
+    """The switchboard over the tables `providers` and `routes`. Open it with `open_exchange`."""
+
+    def __init__(
+        self, config: Config, db: Database, *, callback_key: bytes, report: Report
+    ) -> None:
+        self._config = config
+        self._db = db
+        self._vault = Vault(
+            None if config.secret_key is None else config.secret_key.get_secret_value()
+        )
+        self._callback_key = callback_key
+        self._report = report
+        self._rows: dict[int, ProviderRow] = {}
+        self._open: dict[int, Connected] = {}
+        self._routes: dict[tuple[int, str, UUID | None], int] = {}
+        self._sandbox_id = 0
+
+    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected:
+        """Follow the narrowest route: agent, then kind, else the sandbox."""
+        for agent in (agent_id, None):
+            provider_id = self._routes.get((team_id, kind, agent))
+            if provider_id is not None and provider_id in self._open:
+                return self._open[provider_id]
+        return self._open[self._sandbox_id]
+
+    def connected(self, provider_id: int) -> Connected | None:
+        """Return a provider by id."""
+        return self._open.get(provider_id)
+
+    async def refresh(self) -> None:
+        """Read providers and routes; reopen those that changed."""
+        async with self._db.pool.connection() as conn:
+            rows = await providers.list_all(conn)
+            routes = await providers.list_routes(conn)
+        for row in rows:
+            await self._open_row(row)
+        self._sandbox_id = next(row.id for row in rows if row.kind == SANDBOX)
+        self._routes = {(r.team_id, r.kind, r.agent_id): r.provider_id for r in routes}
+
+    async def watch(self) -> None:
+        """Refresh from time to time, until cancelled."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except TRANSIENT as error:
+                log.warning("providers.unread", error=str(error))
+
+    async def close(self) -> None:
+        """Close every provider."""
+        for line in self._open.values():
+            await line.provider.close()
+
+    async def _open_row(self, row: ProviderRow) -> None:
+        known, line = self._rows.get(row.id), self._open.get(row.id)
+        self._rows[row.id] = row
+        if line is not None and known is not None and _is_same(known, row):
+            if line.slow_until != row.slow_until:
+                self._open[row.id] = _connect(row, line.provider)
+            return
+        try:
+            provider = find_kind(row.kind)(self._surroundings(row))
+        except BatchyardError as error:
+            log.error("provider.unusable", provider=row.name, error=error.message)
+            return
+        if line is not None:
+            await line.provider.close()
+        self._open[row.id] = _connect(row, provider)
+
+    def _surroundings(self, row: ProviderRow) -> Surroundings:
+        own = {"speed": self._config.sandbox_speed, "seed": self._config.sandbox_seed}
+        return Surroundings(
+            name=row.name,
+            clock=self._db.clock,
+            report=self._report,
+            settings=own if row.kind == SANDBOX else row.settings,
+            secret=None if row.secret is None else self._vault.open(row.secret),
+            allow_private=row.allow_private,
+            callback_url=f"{self._config.callback_base}/callbacks/",
+            callback_key=self._callback_key,
+        )
 
 
 class SwitchboardOpener(Protocol):
     """Builds the switchboard of a process."""
 
-    def __call__(
-        self, config: Config, *, clock: Callable[[], datetime], report: Report
-    ) -> Switchboard:
+    async def __call__(self, config: Config, db: Database, *, report: Report) -> Switchboard:
         """Open every provider."""
         ...
 
 
-def open_switchboard(
-    config: Config, *, clock: Callable[[], datetime], report: Report
-) -> Switchboard:
-    """Build the providers of this process; without routes every item goes to the sandbox."""
-    make = find_kind("sandbox")
-    sandbox = make(
-        Surroundings(
-            name="sandbox",
-            clock=clock,
-            report=report,
-            settings={"speed": config.sandbox_speed, "seed": config.sandbox_seed},
-        )
-    )
-    return Switchboard({"sandbox": sandbox}, default="sandbox")
+async def open_exchange(config: Config, db: Database, *, report: Report) -> Switchboard:
+    """Open the switchboard over this database."""
+    async with db.transaction() as conn:
+        key = await installation.ensure_callback_key(conn)
+    exchange = Exchange(config, db, callback_key=key, report=report)
+    await exchange.refresh()
+    return exchange
 
 
 def find_kind(kind: str) -> Callable[[Surroundings], Provider]:
@@ -67,3 +168,19 @@ def find_kind(kind: str) -> Callable[[Surroundings], Provider]:
         )
     loaded: Callable[[Surroundings], Provider] = known[kind].load()
     return loaded
+
+
+def _connect(row: ProviderRow, provider: Provider) -> Connected:
+    return Connected(
+        provider_id=row.id,
+        provider=provider,
+        concurrency=provider.concurrency,
+        slow_until=row.slow_until,
+    )
+
+
+def _is_same(known: ProviderRow, row: ProviderRow) -> bool:
+    def essence(one: ProviderRow) -> tuple[str, Mapping[str, object], bytes | None, bool]:
+        return one.kind, one.settings, one.secret, one.allow_private
+
+    return essence(known) == essence(row)

@@ -9,16 +9,17 @@ import procrastinate
 import structlog
 
 from batchyard.config import Config
+from batchyard.engine.admission import Admitter
 from batchyard.engine.beat import Beat
 from batchyard.engine.housekeeping import Housekeeping
 from batchyard.engine.inquiry import Inquiry
-from batchyard.engine.journal import TRANSIENT, Journal
+from batchyard.engine.journal import Journal
 from batchyard.engine.reports import Reports
 from batchyard.engine.runner import Runner
-from batchyard.engine.switchboard import SwitchboardOpener, open_switchboard
+from batchyard.engine.switchboard import SwitchboardOpener, open_exchange
 from batchyard.engine.turn import Turns
 from batchyard.store import queue, workers
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 
 TURNS_AT_ONCE = 4
 RESTART_SECONDS = 0.5
@@ -31,7 +32,7 @@ async def run_worker(
     db: Database,
     *,
     stop: asyncio.Event,
-    connect: SwitchboardOpener = open_switchboard,
+    connect: SwitchboardOpener = open_exchange,
 ) -> None:
     """Work until `stop` is set, then finish what is out within `config.stop_seconds`.
 
@@ -63,9 +64,9 @@ async def _work(
     log.info("worker.started", worker=worker_id)
     journal = Journal(db, worker_id=worker_id)
     reports = Reports(db, journal)
-    switchboard = connect(config, clock=db.clock, report=reports.put)
+    switchboard = await connect(config, db, report=reports.put)
     runner = Runner(db, journal, slots=config.worker_slots)
-    turns = Turns(config, db, runner, switchboard, worker_id=worker_id)
+    turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
     housekeeping = Housekeeping(config, db, Inquiry(db, journal, switchboard))
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -83,6 +84,7 @@ async def _work(
     movers = [
         asyncio.create_task(runner.watch_batches(), name="batch watch"),
         asyncio.create_task(housekeeping.run(), name="housekeeping"),
+        asyncio.create_task(switchboard.watch(), name="switchboard"),
         asyncio.create_task(_serve_turns(db, turns), name="turns"),
     ]
     stopped = asyncio.create_task(stop.wait())

@@ -37,12 +37,20 @@ class Surroundings:
     clock: Callable[[], datetime]
     report: Report
     settings: Mapping[str, object] = field(default_factory=dict)
+    secret: str | None = None
+    allow_private: bool = False
+    """Whether the provider may live on a private or loopback address."""
+    callback_url: str = ""
+    """Where its callbacks go; a token that names item and attempt follows."""
+    callback_key: bytes = b""
 
 
 class Provider(ABC):
     """One way to have items done in the outside world."""
 
     kinds: ClassVar[frozenset[Kind]]
+    concurrency: int | None = None
+    """Items in flight at once unless the operator sets another cap; None is without limit."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self.name = surroundings.name

@@ -10,6 +10,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from batchyard.clock import DatabaseClock, monotonic
 from batchyard.errors import ConfigError, StoreError
 
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+"""Faults of the connection or of concurrency (40P01 and 40001 are OperationalErrors): repeat."""
+
 Connection = AsyncConnection[tuple[object, ...]]
 
 OPEN_TIMEOUT_SECONDS = 10.0

@@ -17,10 +17,12 @@ class OpenQuestion:
     id: UUID
     batch_id: UUID
     team_id: int
+    team: str
     kind: str
-    agent_id: UUID | None
+    provider_id: int
     attempt: int
     lease: int
+    sends: int
     phase: str
     status: str
     intent_at: datetime
@@ -48,12 +50,14 @@ WITH picked AS (
       FROM picked p WHERE i.id = p.id
     RETURNING i.*
 )
-SELECT t.id, t.batch_id, t.team_id, b.kind, b.agent_id, t.try AS attempt, t.lease, t.phase,
+SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
+       t.try AS attempt, t.lease, t.sends, t.phase,
        t.status, t.intent_at, t.updated_at, d.number, d.from_number, d.reference,
        d.provider_reference, d.payload, b.retry_policy
   FROM taken t
   JOIN item_data d ON d.item_id = t.id
   JOIN batches b ON b.id = t.batch_id
+  JOIN teams m ON m.id = t.team_id
  ORDER BY t.id
 """
 

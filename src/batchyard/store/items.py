@@ -20,6 +20,8 @@ class ClaimedItem:
     id: UUID
     attempt: int
     lease: int
+    sends: int
+    """How often an intent was written for it, this one included where the claim carries it."""
     status: str
     """The waiting status it had, for handing it back."""
     number: str | None
@@ -46,12 +48,14 @@ WITH picked AS (
            status = CASE WHEN %(with_intent)s::boolean THEN 'sending' ELSE i.status END,
            intent_at = CASE WHEN %(with_intent)s::boolean THEN %(now)s::timestamptz ELSE i.intent_at END,
            deadline_at = %(deadline_at)s::timestamptz,
-           worker_id = %(worker_id)s, lease = i.lease + 1, updated_at = %(now)s
+           sends = CASE WHEN %(with_intent)s THEN i.sends + 1 ELSE i.sends END,
+           worker_id = %(worker_id)s, provider_id = %(provider_id)s,
+           lease = i.lease + 1, updated_at = %(now)s
       FROM picked p
      WHERE i.id = p.id
-    RETURNING i.id, i.try, i.lease, p.status, i.intent_at
+    RETURNING i.id, i.try, i.lease, i.sends, p.status, i.intent_at
 )
-SELECT c.id, c.try AS attempt, c.lease, c.status, d.number, d.from_number, d.reference,
+SELECT c.id, c.try AS attempt, c.lease, c.sends, c.status, d.number, d.from_number, d.reference,
        d.provider_reference, d.payload, CASE WHEN %(with_intent)s::boolean THEN c.intent_at END AS intent_at
   FROM claimed c JOIN item_data d ON d.item_id = c.id
  ORDER BY c.id
@@ -63,6 +67,7 @@ async def claim(
     *,
     batch_id: UUID,
     worker_id: int,
+    provider_id: int,
     limit: int,
     intent_deadline: timedelta | None,
     now: datetime,
@@ -77,6 +82,7 @@ async def claim(
             {
                 "batch_id": batch_id,
                 "worker_id": worker_id,
+                "provider_id": provider_id,
                 "limit": limit,
                 "with_intent": intent_deadline is not None,
                 "deadline_at": None if intent_deadline is None else now + intent_deadline,
@@ -98,6 +104,7 @@ WITH locked AS MATERIALIZED (
 )
 UPDATE items i
    SET phase = 'calling', status = 'sending', intent_at = %(now)s, updated_at = %(now)s,
+       sends = CASE WHEN i.phase = 'claimed' THEN i.sends + 1 ELSE i.sends END,
        deadline_at = %(now)s + make_interval(secs => l.deadline_seconds)
   FROM locked l
  WHERE i.id = l.id
@@ -224,18 +231,6 @@ async def settle(
             SETTLE, {"rows": rows.decode(), "live_order": list(LIVE_ORDER), "now": now}
         )
         return await cursor.fetchall()
-
-
-COUNT_IN_FLIGHT = """
-SELECT count(*) FROM items
- WHERE team_id = %(team_id)s AND phase IN ('claimed', 'calling', 'live')
-"""
-
-
-async def count_in_flight(conn: Connection, *, team_id: int) -> int:
-    """Count the team's items that a worker or a provider holds; from rows, by partial index."""
-    row = await (await conn.execute(COUNT_IN_FLIGHT, {"team_id": team_id})).fetchone()
-    return int(str(row[0])) if row else 0
 
 
 def _plain(value: object) -> object:

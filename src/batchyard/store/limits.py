@@ -1,8 +1,32 @@
 """Limits as rows: locked first, counted after, so that two admissions never count together."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
 
+from batchyard.limits import Allowance, Bucket
 from batchyard.store.db import Connection
+
+
+def team_key(team_id: int) -> str:
+    """Name the limit of a team."""
+    return f"team:{team_id}"
+
+
+def provider_key(provider_id: int) -> str:
+    """Name the limit of a provider."""
+    return f"provider:{provider_id}"
+
+
+def agent_key(agent_id: UUID) -> str:
+    """Name the limit of an agent."""
+    return f"agent:{agent_id}"
+
+
+def batch_key(batch_id: UUID) -> str:
+    """Name the limit of a batch."""
+    return f"batch:{batch_id}"
+
 
 # In key order, so that admissions of different workers never wait for each other in a circle.
 LOCK = """
@@ -14,19 +38,144 @@ INSERT INTO limits (key) SELECT unnest(%(keys)s::text[]) ON CONFLICT (key) DO NO
 """
 
 
-def team_key(team_id: int) -> str:
-    """Name the limit of a team."""
-    return f"team:{team_id}"
+async def lock(
+    conn: Connection, keys: Collection[str], *, defaults: Mapping[str, int]
+) -> dict[str, int | None]:
+    """Lock limits until the end of the transaction; return the cap of each.
 
-
-async def lock(conn: Connection, keys: Sequence[str]) -> dict[str, int | None]:
-    """Lock limits until the end of the transaction; return each one's concurrency, if set.
-
-    Must be the transaction's first statement: what is counted later sees what the lock waited for.
+    `defaults` are the caps of keys that always have one; their rows are made when missing. What is
+    counted in later statements sees what the lock waited for.
     """
-    wanted = sorted(keys)
-    found = await (await conn.execute(LOCK, {"keys": wanted})).fetchall()
-    if len(found) < len(wanted):
-        await conn.execute(ADD, {"keys": wanted})
-        found = await (await conn.execute(LOCK, {"keys": wanted})).fetchall()
-    return {str(key): None if cap is None else int(str(cap)) for key, cap in found}
+    found = await (await conn.execute(LOCK, {"keys": sorted(keys)})).fetchall()
+    if missing := sorted(defaults.keys() - {str(key) for key, _ in found}):
+        await conn.execute(ADD, {"keys": missing})
+        found = await (await conn.execute(LOCK, {"keys": sorted(keys)})).fetchall()
+    return {
+        str(key): defaults.get(str(key)) if cap is None else int(str(cap)) for key, cap in found
+    }
+
+
+# Counted from rows, by partial indexes: no counter that could leak. Agents and batches are counted
+# among the team's items in flight, which its own cap keeps few.
+COUNT_IN_FLIGHT = """
+SELECT 'team:' || %(team_id)s::bigint, count(*) FROM items
+ WHERE team_id = %(team_id)s AND phase IN ('claimed', 'calling', 'live')
+UNION ALL
+SELECT 'provider:' || p.id, (
+       SELECT count(*) FROM items
+        WHERE provider_id = p.id AND phase IN ('claimed', 'calling', 'live'))
+  FROM unnest(%(provider_ids)s::int[]) AS p (id)
+UNION ALL
+SELECT 'batch:' || b.id, (
+       SELECT count(*) FROM items
+        WHERE team_id = %(team_id)s AND batch_id = b.id
+          AND phase IN ('claimed', 'calling', 'live'))
+  FROM unnest(%(batch_ids)s::uuid[]) AS b (id)
+UNION ALL
+SELECT 'agent:' || a.id, (
+       SELECT count(*) FROM items i JOIN batches b ON b.id = i.batch_id
+        WHERE i.team_id = %(team_id)s AND b.agent_id = a.id
+          AND i.phase IN ('claimed', 'calling', 'live'))
+  FROM unnest(%(agent_ids)s::uuid[]) AS a (id)
+"""
+
+READ_RATES = """
+SELECT key, seconds, count, burst, tokens, refilled_at FROM rates
+ WHERE key = ANY (%(keys)s) ORDER BY key, seconds
+"""
+
+
+async def read_allowances(
+    conn: Connection, caps: Mapping[str, int | None], *, team_id: int, now: datetime
+) -> dict[str, Allowance]:
+    """Read what each locked limit still allows."""
+    capped = [key for key, cap in caps.items() if cap is not None]
+    counted = await conn.execute(
+        COUNT_IN_FLIGHT,
+        {
+            "team_id": team_id,
+            "provider_ids": [int(name) for name in _names(capped, "provider")],
+            "agent_ids": [UUID(name) for name in _names(capped, "agent")],
+            "batch_ids": [UUID(name) for name in _names(capped, "batch")],
+        },
+    )
+    in_flight = {str(key): int(str(n)) for key, n in await counted.fetchall()}
+    buckets: dict[str, list[Bucket]] = {}
+    rates = await conn.execute(READ_RATES, {"keys": list(caps)})
+    for key, seconds, count, burst, tokens, refilled_at in await rates.fetchall():
+        bucket = Bucket(
+            seconds=int(str(seconds)),
+            count=int(str(count)),
+            burst=int(str(burst)),
+            tokens=float(str(tokens)),
+            refilled_at=refilled_at if isinstance(refilled_at, datetime) else now,
+        )
+        buckets.setdefault(str(key), []).append(bucket.refill(now))
+    return {
+        key: Allowance(
+            key=key,
+            cap=cap,
+            in_flight=in_flight.get(key, 0),
+            buckets=tuple(buckets.get(key, ())),
+        )
+        for key, cap in caps.items()
+    }
+
+
+TAKE_TOKENS = """
+UPDATE rates r SET tokens = t.tokens, refilled_at = t.refilled_at
+  FROM unnest(%(keys)s::text[], %(seconds)s::int[], %(tokens)s::float8[],
+              %(refilled_ats)s::timestamptz[]) AS t (key, seconds, tokens, refilled_at)
+ WHERE r.key = t.key AND r.seconds = t.seconds
+"""
+
+
+async def write_tokens(conn: Connection, allowances: Sequence[Allowance]) -> None:
+    """Keep what is left in the buckets of locked limits."""
+    rows = [(a.key, bucket) for a in allowances for bucket in a.buckets]
+    if not rows:
+        return
+    await conn.execute(
+        TAKE_TOKENS,
+        {
+            "keys": [key for key, _ in rows],
+            "seconds": [bucket.seconds for _, bucket in rows],
+            "tokens": [bucket.tokens for _, bucket in rows],
+            "refilled_ats": [bucket.refilled_at for _, bucket in rows],
+        },
+    )
+
+
+SET_CAP = """
+INSERT INTO limits (key, concurrency) VALUES (%(key)s, %(concurrency)s)
+ON CONFLICT (key) DO UPDATE SET concurrency = excluded.concurrency
+"""
+
+
+async def set_cap(conn: Connection, *, key: str, concurrency: int | None) -> None:
+    """Set how many items may be in flight; None takes the default of the scope."""
+    await conn.execute(SET_CAP, {"key": key, "concurrency": concurrency})
+
+
+# A new rate starts with one token, so that setting it again and again gives nothing away.
+SET_RATE = """
+INSERT INTO rates AS r (key, seconds, count, burst, tokens, refilled_at)
+VALUES (%(key)s, %(seconds)s, %(count)s, %(burst)s, 1, %(now)s)
+ON CONFLICT (key, seconds) DO UPDATE
+   SET count = excluded.count, burst = excluded.burst,
+       tokens = least(r.tokens, excluded.burst)
+"""
+
+
+async def set_rate(
+    conn: Connection, *, key: str, seconds: int, count: int, burst: int, now: datetime
+) -> None:
+    """Set a rate of a limit whose row exists."""
+    await conn.execute(
+        SET_RATE, {"key": key, "seconds": seconds, "count": count, "burst": burst, "now": now}
+    )
+
+
+def _names(keys: Sequence[str], scope: str) -> list[str]:
+    prefix = f"{scope}:"
+    return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]

@@ -130,13 +130,15 @@ SELECT min(i.due_at)
   FROM batches b
  CROSS JOIN LATERAL (
        SELECT due_at FROM items
-        WHERE batch_id = b.id AND phase = 'ready' ORDER BY due_at LIMIT 1) AS i
+        WHERE batch_id = b.id AND phase = 'ready' AND due_at > %(after)s
+        ORDER BY due_at LIMIT 1) AS i
  WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
 """
 
 
-async def next_due(conn: Connection, *, team_id: int) -> datetime | None:
-    """Return when the team's next ready item is due; None when it has none."""
-    row = await (await conn.execute(NEXT_DUE, {"team_id": team_id})).fetchone()
+async def next_due(conn: Connection, *, team_id: int, after: datetime) -> datetime | None:
+    """Return when the team's next ready item falls due; None when nothing will."""
+    cursor = await conn.execute(NEXT_DUE, {"team_id": team_id, "after": after})
+    row = await cursor.fetchone()
     return row[0] if row and isinstance(row[0], datetime) else None
 

@@ -60,7 +60,9 @@ CREATE TABLE items (
     status       text NOT NULL DEFAULT 'waiting',
     try          smallint NOT NULL DEFAULT 1 CHECK (try > 0),
     zone_set     smallint,
+    provider_id  integer,
     lease        bigint NOT NULL DEFAULT 0,
+    sends        smallint NOT NULL DEFAULT 0,
     worker_id    bigint,
     due_at       timestamptz NOT NULL,
     intent_at    timestamptz,
@@ -86,6 +88,7 @@ CREATE TABLE items (
 
 CREATE INDEX items_ready ON items (batch_id, due_at, id) WHERE phase = 'ready';
 CREATE INDEX items_in_flight ON items (team_id) WHERE phase IN ('claimed', 'calling', 'live');
+CREATE INDEX items_at_provider ON items (provider_id) WHERE phase IN ('claimed', 'calling', 'live');
 CREATE INDEX items_held ON items (worker_id) WHERE phase IN ('claimed', 'calling') AND worker_id IS NOT NULL;
 CREATE INDEX items_overdue ON items (deadline_at) WHERE phase IN ('calling', 'live') AND worker_id IS NULL;
 CREATE INDEX items_of_batch ON items (batch_id, id);

@@ -1,0 +1,32 @@
+"""Callback addresses that prove themselves: the item, its attempt, and a MAC over both."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from uuid import UUID
+
+MAC_BYTES = 16
+ATTEMPT_BYTES = 2
+
+
+def sign_callback(secret: bytes, *, item_id: UUID, attempt: int) -> str:
+    """Return the token of a callback address; it can only be made with `secret`."""
+    body = item_id.bytes + attempt.to_bytes(ATTEMPT_BYTES, "big")
+    return base64.urlsafe_b64encode(body + _mac(secret, body)).rstrip(b"=").decode()
+
+
+def read_callback(secret: bytes, token: str) -> tuple[UUID, int] | None:
+    """Return item and attempt of a token, or None when it was not made here."""
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    body, mac = raw[: 16 + ATTEMPT_BYTES], raw[16 + ATTEMPT_BYTES :]
+    if len(body) != 16 + ATTEMPT_BYTES or not hmac.compare_digest(mac, _mac(secret, body)):
+        return None
+    return UUID(bytes=body[:16]), int.from_bytes(body[16:], "big")
+
+
+def _mac(secret: bytes, body: bytes) -> bytes:
+    return hmac.new(secret, body, hashlib.sha256).digest()[:MAC_BYTES]

@@ -1,0 +1,150 @@
+"""Rows of providers, and the routes that lead items to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from batchyard.models import Kind
+from batchyard.store.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderRow:
+    """A provider as the operator added it."""
+
+    id: int
+    name: str
+    kind: str
+    settings: Mapping[str, object]
+    secret: bytes | None
+    allow_private: bool
+    slow_until: datetime | None
+    removed_at: datetime | None
+
+
+COLUMNS = "id, name, kind, settings, secret, allow_private, slow_until, removed_at"
+
+LIST_ALL = f"SELECT {COLUMNS} FROM providers ORDER BY id"
+
+
+async def list_all(conn: Connection) -> list[ProviderRow]:
+    """List every provider, removed ones too: items they were given may still be open."""
+    async with conn.cursor(row_factory=class_row(ProviderRow)) as cursor:
+        await cursor.execute(LIST_ALL)
+        return await cursor.fetchall()
+
+
+FIND = f"SELECT {COLUMNS} FROM providers WHERE name = %(name)s AND removed_at IS NULL"
+
+
+async def find(conn: Connection, *, name: str) -> ProviderRow | None:
+    """Return the provider of this name."""
+    async with conn.cursor(row_factory=class_row(ProviderRow)) as cursor:
+        await cursor.execute(FIND, {"name": name})
+        return await cursor.fetchone()
+
+
+INSERT = """
+INSERT INTO providers (name, kind, settings, secret, allow_private, created_at)
+VALUES (%(name)s, %(kind)s, %(settings)s, %(secret)s, %(allow_private)s, %(now)s)
+ON CONFLICT (name) WHERE removed_at IS NULL DO NOTHING
+RETURNING id
+"""
+
+
+async def insert(
+    conn: Connection,
+    *,
+    name: str,
+    kind: str,
+    settings: Mapping[str, object],
+    secret: bytes | None,
+    allow_private: bool,
+    now: datetime,
+) -> int | None:
+    """Write a provider; return its id, or None when the name is taken."""
+    cursor = await conn.execute(
+        INSERT,
+        {
+            "name": name,
+            "kind": kind,
+            "settings": Jsonb(dict(settings)),
+            "secret": secret,
+            "allow_private": allow_private,
+            "now": now,
+        },
+    )
+    row = await cursor.fetchone()
+    return int(str(row[0])) if row else None
+
+
+REMOVE = """
+UPDATE providers p SET removed_at = %(now)s
+ WHERE p.name = %(name)s AND p.removed_at IS NULL
+   AND NOT EXISTS (SELECT FROM routes r WHERE r.provider_id = p.id)
+   AND NOT EXISTS (SELECT FROM items i
+                    WHERE i.provider_id = p.id AND i.phase IN ('claimed', 'calling', 'live'))
+RETURNING id
+"""
+
+
+async def remove(conn: Connection, *, name: str, now: datetime) -> bool:
+    """Remove a provider that no route leads to and that has nothing in flight."""
+    return (await conn.execute(REMOVE, {"name": name, "now": now})).rowcount == 1
+
+
+SLOW_DOWN = """
+UPDATE providers SET slow_until = greatest(slow_until, %(until)s) WHERE id = %(provider_id)s
+"""
+
+
+async def slow_down(conn: Connection, *, provider_id: int, until: datetime) -> None:
+    """Hold every admission to this provider until then."""
+    await conn.execute(SLOW_DOWN, {"provider_id": provider_id, "until": until})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouteRow:
+    """Where a team's items go."""
+
+    team_id: int
+    team: str
+    kind: str
+    agent_id: UUID | None
+    provider_id: int
+    provider: str
+
+
+LIST_ROUTES = """
+SELECT r.team_id, t.slug AS team, r.kind, r.agent_id, r.provider_id, p.name AS provider
+  FROM routes r JOIN teams t ON t.id = r.team_id JOIN providers p ON p.id = r.provider_id
+ ORDER BY t.slug, r.kind, r.agent_id NULLS FIRST
+"""
+
+
+async def list_routes(conn: Connection) -> list[RouteRow]:
+    """List all routes."""
+    async with conn.cursor(row_factory=class_row(RouteRow)) as cursor:
+        await cursor.execute(LIST_ROUTES)
+        return await cursor.fetchall()
+
+
+SET_ROUTE = """
+INSERT INTO routes (team_id, kind, agent_id, provider_id)
+VALUES (%(team_id)s, %(kind)s, %(agent_id)s, %(provider_id)s)
+ON CONFLICT (team_id, kind, agent_id) DO UPDATE SET provider_id = excluded.provider_id
+"""
+
+
+async def set_route(
+    conn: Connection, *, team_id: int, kind: Kind, agent_id: UUID | None, provider_id: int
+) -> None:
+    """Lead a team's items of a kind (or of one agent) to a provider; replaces the route before."""
+    await conn.execute(
+        SET_ROUTE,
+        {"team_id": team_id, "kind": kind, "agent_id": agent_id, "provider_id": provider_id},
+    )
