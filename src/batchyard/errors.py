@@ -4,6 +4,7 @@ BatchyardError
 ├── InvalidRequest        the caller sent something wrong; names each fault
 ├── NotFound              no such thing, or another team's
 ├── Conflict              the thing is in a state that forbids this
+├── Forbidden             who asks may not do this
 ├── LimitReached          come back later
 ├── ConfigError           the installation is set up wrong; says what to do
 ├── ProviderError         a provider refused or broke
@@ -50,6 +51,10 @@ class Conflict(BatchyardError):
     def __init__(self, message: str | None = None, *, state: str | None = None) -> None:
         super().__init__(message)
         self.state = state
+
+
+class Forbidden(BatchyardError):
+    """This is not allowed."""
 
 
 class LimitReached(BatchyardError):

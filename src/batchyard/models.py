@@ -101,7 +101,8 @@ class Request:
     from_number: str | None = None
     reference: str | None = None
     """The provider's own reference of an earlier answer, when there is one."""
-    callback_url: str | None = None
+    known_result: Mapping[str, object] | None = None
+    """What an earlier answer told already, when it could not end the item yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +124,8 @@ class Accepted:
     """A live status word of the trade; None takes the kind's first."""
     check_at: datetime | None = None
     """When to look the item up if no callback ended it."""
+    result: Mapping[str, object] | None = None
+    """What is known already; comes back as `Request.known_result` when the item is looked up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

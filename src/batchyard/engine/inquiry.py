@@ -83,7 +83,7 @@ class Inquiry:
         request = _request(question)
         if self._may_repeat(question, provider):
             return await send_once(provider, replace(request, delivery=question.sends + 1))
-        if not provider.promise.is_askable:
+        if not provider.promise.is_askable and question.result is None:
             return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
         finding = await _ask_once(provider, request)
         if isinstance(finding, NotReceived) and not self._is_believed(question, provider):
@@ -122,6 +122,7 @@ def _request(question: OpenQuestion) -> Request:
         number=question.number,
         from_number=question.from_number,
         reference=question.provider_reference,
+        known_result=question.result,
     )
 
 

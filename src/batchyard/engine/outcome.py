@@ -57,7 +57,7 @@ def news_of(
             entry=_entry(sent, answer, now=now) if is_answer else None,
             provider=sent.provider,
             reference=getattr(answer, "reference", None),
-            result=answer.result if isinstance(answer, Ended) else None,
+            result=answer.result if isinstance(answer, Ended | Accepted) else None,
             error_code=code,
             error_message=message,
         ),

@@ -13,8 +13,9 @@ import structlog
 from batchyard.config import Config
 from batchyard.encryption import Vault
 from batchyard.errors import BatchyardError, ConfigError
-from batchyard.models import Kind
+from batchyard.models import Kind, Request
 from batchyard.providers.base import Provider, Report, Surroundings
+from batchyard.signing import sign_callback
 from batchyard.store import installation, providers
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.providers import ProviderRow
@@ -137,9 +138,14 @@ class Exchange:
             settings=own if row.kind == SANDBOX else row.settings,
             secret=None if row.secret is None else self._vault.open(row.secret),
             allow_private=row.allow_private,
-            callback_url=f"{self._config.callback_base}/callbacks/",
-            callback_key=self._callback_key,
+            callback_address=self._callback_address,
         )
+
+    def _callback_address(self, request: Request) -> str:
+        token = sign_callback(
+            self._callback_key, item_id=request.item_id, attempt=request.attempt
+        )
+        return f"{self._config.callback_base}/callbacks/{token}"
 
 
 class SwitchboardOpener(Protocol):

@@ -1,11 +1,12 @@
 """What a provider is: the one thing to copy when you connect Batchyard to somebody new."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from batchyard.errors import InvalidRequest
 from batchyard.models import Answer, Finding, Kind, Lost, Policy, Request
 
 Report = Callable[[str, Answer], None]
@@ -40,9 +41,18 @@ class Surroundings:
     secret: str | None = None
     allow_private: bool = False
     """Whether the provider may live on a private or loopback address."""
-    callback_url: str = ""
-    """Where its callbacks go; a token that names item and attempt follows."""
-    callback_key: bytes = b""
+    callback_address: Callable[[Request], str] = lambda _: ""
+    """The address at which news of a request's key is taken; proves itself by a MAC."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Callback:
+    """What arrived at a callback address."""
+
+    url: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
 
 
 class Provider(ABC):
@@ -57,6 +67,9 @@ class Provider(ABC):
         self.clock = surroundings.clock
         self.report = surroundings.report
         self.settings = surroundings.settings
+        self.secret = surroundings.secret
+        self.allow_private = surroundings.allow_private
+        self.callback_address = surroundings.callback_address
 
     @property
     @abstractmethod
@@ -74,6 +87,19 @@ class Provider(ABC):
     async def ask(self, request: Request) -> Finding:  # noqa: ARG002  # for those that can
         """Look up what became of `request.key`; `Lost` when that cannot be decided."""
         return Lost(code="not_askable", message=f"{self.name} cannot be asked.")
+
+    async def read_callback(self, request: Request, callback: Callback) -> Answer:
+        """Read news that came for `request.key`.
+
+        Raise `InvalidRequest` when it makes no sense, `Forbidden` when its signature is wrong. Must
+        not wait for anything: what has to be fetched first is told as `Accepted` with a `check_at`
+        of now, and fetched in `ask`.
+        """
+        raise InvalidRequest(f"{self.name} takes no callbacks.")
+
+    async def check(self) -> Sequence[str]:
+        """Try the provider without any effect; return remarks, raise `ProviderError` on a fault."""
+        return ()
 
     async def close(self) -> None:  # noqa: B027  # most have nothing to give back
         """Give back connections."""

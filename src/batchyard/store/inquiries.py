@@ -32,6 +32,7 @@ class OpenQuestion:
     reference: str | None
     provider_reference: str | None
     payload: Mapping[str, object]
+    result: Mapping[str, object] | None
     retry_policy: Mapping[str, object]
 
 
@@ -53,7 +54,7 @@ WITH picked AS (
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
        t.try AS attempt, t.lease, t.sends, t.phase,
        t.status, t.intent_at, t.updated_at, d.number, d.from_number, d.reference,
-       d.provider_reference, d.payload, b.retry_policy
+       d.provider_reference, d.payload, d.result, b.retry_policy
   FROM taken t
   JOIN item_data d ON d.item_id = t.id
   JOIN batches b ON b.id = t.batch_id

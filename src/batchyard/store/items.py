@@ -215,7 +215,8 @@ WITH locked AS MATERIALIZED (
            ended_at = CASE WHEN s.phase = 'done' THEN %(now)s::timestamptz END
       FROM settled s
      WHERE d.item_id = s.id
-       AND (s.entry IS NOT NULL OR s.reference IS NOT NULL OR s.phase = 'done')
+       AND (s.entry IS NOT NULL OR s.reference IS NOT NULL OR s.result IS NOT NULL
+            OR s.phase = 'done')
 )
 SELECT id, batch_id, team_id, phase, due_at FROM settled
 """
