@@ -68,6 +68,8 @@ class ExampleList(Protocol):
 
     title: str
     list_path: str
+    newest: str
+    """The query that asks for the newest batches only."""
 
     async def load(self) -> None:
         """Send the file and let it run."""
@@ -96,6 +98,7 @@ class Calls:
 
     title = "Calls, through the Bolna door"
     list_path = f"/batches/{AGENT_ID}/all"
+    newest = f"?page_size={SHOWN_BATCHES}"
 
     def __init__(self, client: httpx.AsyncClient, *, file: Path) -> None:
         self._client = client
@@ -143,9 +146,7 @@ class Calls:
 
     async def listed(self) -> object:
         """Return the newest batches of the agent."""
-        response = await _send(
-            self._client, "GET", self.list_path, params={"page_size": SHOWN_BATCHES}
-        )
+        response = await _send(self._client, "GET", self.list_path + self.newest)
         return response.json()
 
     async def _read(self) -> Answer:
@@ -157,6 +158,7 @@ class Shipments:
 
     title = "Shipments, through the Smart Send door"
     list_path = f"/api/v2/team/{TEAM}/booking-batches"
+    newest = f"?per_page={SHOWN_BATCHES}"
 
     def __init__(self, client: httpx.AsyncClient, *, file: Path) -> None:
         self._client = client
@@ -199,9 +201,7 @@ class Shipments:
 
     async def listed(self) -> object:
         """Return the newest batches of the team."""
-        response = await _send(
-            self._client, "GET", self.list_path, params={"per_page": SHOWN_BATCHES}
-        )
+        response = await _send(self._client, "GET", self.list_path + self.newest)
         return response.json()
 
     async def _read(self) -> Answer:

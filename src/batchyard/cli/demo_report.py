@@ -12,7 +12,7 @@ from rich.text import Text
 from batchyard.cli.demo_lists import ExampleList, Ledger, Standing
 
 ASK_SECONDS = 0.25
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 180
 """Columns where the output is no terminal."""
 
 
