@@ -1,0 +1,78 @@
+"""The command `batchyard`: its commands, and how its errors reach people."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import batchyard
+from batchyard.cli.migrate import migrate
+from batchyard.cli.serve import serve
+from batchyard.cli.team import team
+from batchyard.cli.token import token
+from batchyard.cli.up import up
+from batchyard.cli.worker import worker
+from batchyard.errors import BatchyardError
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+RUN, ADMINISTER = "Run", "Administer"
+
+EPILOG = """\
+[bold]First steps[/bold]
+
+[green]batchyard up[/green]                           start it, with a PostgreSQL of its own
+
+[green]batchyard token create --team default[/green]  make what clients put behind Bearer
+
+Settings are environment variables. BATCHYARD_DATABASE_URL names a PostgreSQL to use instead.
+"""
+
+app = typer.Typer(
+    name="batchyard",
+    help="Upload a list, watch it run, know what happened to every row.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(rich_help_panel=RUN)(up)
+app.command(rich_help_panel=RUN)(serve)
+app.command(rich_help_panel=RUN)(worker)
+app.command(rich_help_panel=ADMINISTER)(migrate)
+app.add_typer(team, name="team", rich_help_panel=ADMINISTER)
+app.add_typer(token, name="token", rich_help_panel=ADMINISTER)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"batchyard {batchyard.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Upload a list, watch it run, know what happened to every row."""
+
+
+def run() -> None:
+    """Run the command line; what we raise on purpose becomes one line and exit code 2."""
+    try:
+        app()
+    except BatchyardError as error:
+        sentence = " ".join(error.message.split())
+        print(f"batchyard: {sentence}", file=sys.stderr)  # noqa: T201  # this is how a command speaks
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
