@@ -75,7 +75,7 @@ class Config(BaseSettings):
         default=500, gt=0, description="requests one worker process has out at once"
     )
     stop_seconds: float = Field(
-        default=10, ge=0, description="time a stopping worker waits for what is out"
+        default=3, ge=0, description="time a stopping worker waits for what is out"
     )
     secret_key: SecretStr | None = Field(
         default=None,

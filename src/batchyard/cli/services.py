@@ -21,7 +21,7 @@ from batchyard.store.db import Database
 
 WEB_STOP_SECONDS = 2
 """How long requests may take to end after the signal."""
-LEEWAY_SECONDS = 1.0
+LEEWAY_SECONDS = 0.75
 """What the end itself may take beyond the time the setting gives to work that is out."""
 BACKLOG = 2048
 

@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from batchyard.clock import DatabaseClock, monotonic
 from batchyard.errors import ConfigError, StoreError
+from batchyard.store.urls import unreachable
 
 TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 """Faults of the connection or of concurrency (40P01 and 40001 are OperationalErrors): repeat."""
@@ -44,10 +45,7 @@ class Database:
             ) as connection:
                 version = connection.info.server_version
         except psycopg.Error as error:
-            raise ConfigError(
-                f"PostgreSQL cannot be reached: {str(error).strip().splitlines()[-1]}. "
-                "Check BATCHYARD_DATABASE_URL and that the server runs."
-            ) from error
+            raise unreachable(error) from error
         if version < 160000:
             raise ConfigError(
                 f"PostgreSQL {version // 10000} is too old; Batchyard needs 16 or newer."

@@ -17,6 +17,7 @@ from yoyo.migrations import Migration, default_migration_table
 
 from batchyard.errors import ConfigError, StoreError
 from batchyard.store.db import Connection
+from batchyard.store.urls import unreachable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -123,10 +124,7 @@ def _locked(url: str) -> Iterator[SyncConnection]:
     try:
         connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS)
     except psycopg.Error as error:
-        raise ConfigError(
-            f"PostgreSQL cannot be reached: {str(error).strip().splitlines()[-1]}. "
-            "Check BATCHYARD_DATABASE_URL and that the server runs."
-        ) from error
+        raise unreachable(error) from error
     with connection:
         # A role's own time limits must not end the wait for another migrator, nor the lock.
         for setting in ("statement_timeout", "lock_timeout", "idle_session_timeout"):
