@@ -2,13 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchyard.errors import ConfigError
+
+
+def _number(value: object) -> object:
+    """Read the digits of the environment, which a Literal does not."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Config(BaseSettings):
@@ -26,7 +31,7 @@ class Config(BaseSettings):
         default_factory=lambda: default_data_dir(),  # noqa: PLW0108  # defined below
         description="folder of the private PostgreSQL and of the demo's token",
     )
-    pg_version: Literal[16, 18] = Field(
+    pg_version: Annotated[Literal[16, 18], BeforeValidator(_number)] = Field(
         default=18, description="major version of the private PostgreSQL"
     )
     host: str = Field(default="127.0.0.1", description="address the server listens on")
@@ -82,6 +87,14 @@ class Config(BaseSettings):
         min_length=16,
         description="encrypts stored secrets; made on first start for the private PostgreSQL",
     )
+    failpoint: str | None = Field(
+        default=None,
+        pattern=r"^[a-z_]+(:[1-9][0-9]*)?$",
+        description="for tests of crashes only: the step at which the process kills itself",
+    )
+    testing: bool = Field(
+        default=False, description="for tests only: allows BATCHYARD_FAILPOINT"
+    )
     sandbox_speed: float = Field(
         default=1, ge=0, description="1 is lifelike, 50 fifty times faster, 0 at once"
     )
@@ -89,6 +102,12 @@ class Config(BaseSettings):
         default="batchyard", description="spreads the sandbox's outcomes of ordinary rows"
     )
 
+
+    @model_validator(mode="after")
+    def _refuse_failpoints_outside_tests(self) -> "Config":
+        if self.failpoint is not None and not self.testing:
+            raise ValueError("BATCHYARD_FAILPOINT kills the process and is for tests only")
+        return self
 
     @property
     def callback_base(self) -> str:

@@ -1,6 +1,7 @@
 """Runs the web server and workers in this process until a signal stops them."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -142,9 +143,14 @@ def _listen(host: str, port: int) -> socket.socket:
             sock.close()
             raise
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"Port {port} of {host} is in use. Stop what listens there, or choose another "
+                "with --port."
+            ) from error
         raise ConfigError(
-            f"Cannot listen on port {port} of {host}: {error.strerror}. Stop what uses it, or "
-            "choose another with --port or --host."
+            f"Cannot listen on port {port} of {host}: {error.strerror}. Choose another address "
+            "with --host or another port with --port."
         ) from error
     sock.setblocking(False)  # noqa: FBT003  # the socket's own way of saying it
     return sock
