@@ -74,7 +74,8 @@ def print_list(console: Console, *, path: str, answer: object) -> None:
 
 def print_ledgers(console: Console, ledgers: Sequence[tuple[str, Ledger]]) -> None:
     """Print the numbers of each list: nothing is missing, nothing counted twice."""
-    table = Table(title="\nWhat became of every row", title_justify="left")
+    console.print("\n[bold]What became of every row[/bold]")
+    table = Table()
     table.add_column("list")
     for heading in ("rows", "refused", "total"):
         table.add_column(heading, justify="right")
@@ -87,7 +88,8 @@ def print_ledgers(console: Console, ledgers: Sequence[tuple[str, Ledger]]) -> No
 
 def print_refused(console: Console, *, title: str, ledger: Ledger) -> None:
     """Print the rows that became no item, with their reasons."""
-    table = Table(title=f"\nRefused rows: {title} (the header is line 1)", title_justify="left")
+    console.print(f"\n[bold]Refused rows[/bold]: {title} (the header is line 1)")
+    table = Table()
     table.add_column("line", justify="right")
     for heading in ("contact_number", "code", "reason"):
         table.add_column(heading)

@@ -1,0 +1,153 @@
+"""`batchyard demo`: two real files in, every row accounted for."""
+
+import asyncio
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+
+from batchyard.cli import demo_report, options, services, session
+from batchyard.cli.demo_lists import Calls, ExampleList, Shipments, examples_folder
+from batchyard.config import Config
+from batchyard.errors import BatchyardError, ConfigError
+from batchyard.operations.access import TOKEN_PREFIX, ensure_token
+from batchyard.operations.teams import ensure_team
+from batchyard.store.db import Database
+from batchyard.store.migrate import migrate
+
+HOST = "127.0.0.1"
+TOKEN_FILE = "demo-token"  # noqa: S105  # a name, no secret
+REQUEST_SECONDS = 30
+
+SETTINGS: dict[str, object] = {
+    "host": HOST,
+    "sandbox_speed": 50,
+    "bolna_schedule_step_minutes": 0,
+    "bolna_schedule_lead_seconds": 0,
+    # Ctrl-C ends the demo within 5 seconds; what is out then is found at the next start.
+    "stop_seconds": 2,
+    # Log lines would run through the progress bars.
+    "log_level": "warning",
+}
+
+
+def demo(
+    *,
+    exits: Annotated[
+        bool, typer.Option("--exit", help="End when both lists have ended, serve no longer.")
+    ] = False,
+    port: options.Port = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Load two example lists through the doors and show what becomes of every row.
+
+    Starts everything in one process: PostgreSQL, the server, a worker with the sandbox at fifty
+    times its speed. Data and token are kept; each start loads both lists anew.
+    """
+    settings = session.configure(**SETTINGS, port=port, data_dir=data_dir)
+    console = demo_report.make_console()
+    with services.listening(settings) as (settings, serve):
+        if settings.database_url is None:
+            console.print(f"Starting PostgreSQL in {settings.data_dir}", soft_wrap=True)
+        else:
+            migrate(settings.database_url)
+
+        async def show(settings: Config, db: Database, stop: asyncio.Event) -> None:
+            await _show(settings, db, stop, console=console, exits=exits)
+
+        services.run(settings, [serve, services.work, show])
+
+
+async def _show(
+    settings: Config, db: Database, stop: asyncio.Event, *, console: Console, exits: bool
+) -> None:
+    """Show the demo; leave off at once when stopped."""
+    shown = asyncio.create_task(_run_lists(settings, db, console=console))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({shown, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not shown.done():
+        shown.cancel()
+        with suppress(asyncio.CancelledError):
+            await shown
+        return
+    try:
+        await shown  # raises what went wrong
+        if not exits:
+            console.print("\nServing until Ctrl-C.")
+            await stopped
+    finally:
+        stopped.cancel()
+
+
+async def _run_lists(settings: Config, db: Database, *, console: Console) -> None:
+    """Do what a client would do.
+
+    1. Load both files.
+    2. Follow them until both batches have ended.
+    3. Tell what each list answers, the numbers, the refused rows, how to ask by hand.
+    """
+    address = f"http://{HOST}:{settings.port}"
+    token = await _lend_token(settings, db)
+    console.print(f"Serving on {address}")
+    async with httpx.AsyncClient(
+        base_url=address,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=REQUEST_SECONDS,
+        trust_env=False,  # a proxy has no business between us and ourselves
+    ) as client:
+        files = examples_folder()
+        lists: list[ExampleList] = [
+            Calls(client, file=files / "calls.csv"),
+            Shipments(client, file=files / "shipments.json"),
+        ]
+        for each in lists:
+            await each.load()
+        await demo_report.follow(console, lists)
+        await _tell(console, lists)
+    demo_report.print_commands(console, address=address, token=token, lists=lists)
+
+
+async def _tell(console: Console, lists: list[ExampleList]) -> None:
+    for each in lists:
+        path = each.list_path + each.newest
+        demo_report.print_list(console, path=path, answer=await each.listed())
+    ledgers = [(each.title, await each.ledger()) for each in lists]
+    demo_report.print_ledgers(console, ledgers)
+    for title, ledger in ledgers:
+        if ledger.refused:
+            demo_report.print_refused(console, title=title, ledger=ledger)
+    for title, ledger in ledgers:
+        if not ledger.is_balanced:
+            raise BatchyardError(f"{title}: the numbers do not add up. This is a defect.")
+
+
+async def _lend_token(settings: Config, db: Database) -> str:
+    """Return the demo's token, the same at each start, and make sure that it is known."""
+    token = _keep_token(settings.data_dir / TOKEN_FILE)
+    team = await ensure_team(db, slug=session.DEFAULT_TEAM, name="Default")
+    await ensure_token(db, team=team, token=token, name="demo")
+    return token
+
+
+def _keep_token(path: Path) -> str:
+    """Return the token in the file, made on first use for the eyes of its owner only."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Complete or not there, whatever happens; `mkstemp` gives it mode 600.
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(f"{TOKEN_PREFIX}{secrets.token_urlsafe(32)}\n")
+            Path(name).replace(path)
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The demo's token cannot be kept in {path}: {error}. Choose another folder with "
+            "--data-dir."
+        ) from error
