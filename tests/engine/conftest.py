@@ -72,9 +72,7 @@ class OneLine:
     """A switchboard with one provider."""
 
     def __init__(self, provider: Provider) -> None:
-        self._line = Connected(
-            provider_id=1, provider=provider, concurrency=provider.concurrency
-        )
+        self._line = Connected(provider_id=1, provider=provider, concurrency=provider.concurrency)
 
     def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected:
         del team_id, kind, agent_id

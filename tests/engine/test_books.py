@@ -221,7 +221,13 @@ class Books(RuleBasedStateMachine):
     def finish(self) -> None:
         async def do() -> int:
             async with self.db.transaction() as conn:
-                return len(await runs.finish(conn, batch_ids=[self.batch_id], now=self.now))
+                ended = await runs.finish(
+                    conn,
+                    batch_ids=[self.batch_id],
+                    unknown_before=self.now - timedelta(hours=1),
+                    now=self.now,
+                )
+                return len(ended)
 
         self.finished += self.run(do())
         assert self.finished <= 1

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from tests.engine.conftest import Yard
 
+from batchyard.clock import monotonic
 from batchyard.models import (
     Accepted,
     Answer,
@@ -184,3 +185,51 @@ async def test_paused_batch_sends_nothing_more(yard: Yard) -> None:
         await asyncio.sleep(0.6)
         assert len(yard.provider.sent) == sent
     assert sum((await yard.counts(batch_id)).values()) == 5000
+
+
+async def test_unknown_item_holds_its_batch_open_for_the_grace_time(yard: Yard) -> None:
+    async def lose(_: Request) -> Answer:
+        return Lost(code="reset", message="Connection reset")
+
+    yard.provider.script = lose
+    yard.config = yard.config.model_copy(update={"unknown_grace_seconds": 1})
+    batch_id = await yard.make_batch(items=2)
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "failed"
+    waited = "SELECT finished_at - started_at > '1 second' FROM batches"
+    assert await yard.value(waited)
+    assert await yard.counts(batch_id) == {"unknown": 2}
+
+
+async def test_retry_after_holds_the_provider_for_everyone(yard: Yard) -> None:
+    refused: list[float] = []
+
+    async def refuse_once(_: Request) -> Answer:
+        if not refused:
+            refused.append(monotonic())
+            return Refused(code="429", message="Slow down", retry_after_seconds=1.5)
+        refused.append(monotonic())
+        return Ended(status="booked")
+
+    yard.provider.script = refuse_once
+    yard.config = yard.config.model_copy(update={"worker_slots": 1})
+    batch_id = await yard.make_batch(items=3)
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "completed"
+    assert refused[1] - refused[0] > 1.0
+
+
+async def test_restored_batch_asks_before_it_sends(yard: Yard) -> None:
+    def known(request: Request) -> Finding:
+        return Ended(status="booked") if request.payload["n"] == 0 else NotReceived()
+
+    yard.provider.promises(policy=Policy.ASKABLE, is_askable=True, timeout=timedelta(0))
+    yard.provider.answers_when_asked = known
+    batch_id = await yard.make_batch(items=3)
+    async with yard.db.transaction() as conn:
+        long_ago = yard.db.clock() - timedelta(minutes=1)
+        await conn.execute("UPDATE batches SET restored_at = %s", (long_ago,))
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "completed"
+    assert len(yard.provider.asked) == 3
+    assert sorted(request.payload["n"] for request in yard.provider.sent) == [1, 2]

@@ -11,7 +11,7 @@ from batchyard.engine.runner import Assignment
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.limits import Allowance, strictest
 from batchyard.models import Kind, Policy, Team
-from batchyard.store import items, limits, runs
+from batchyard.store import items, limits, providers, runs
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
 from batchyard.store.runs import Run
@@ -43,9 +43,7 @@ class Admitter:
         self._switchboard = switchboard
         self._worker_id = worker_id
 
-    async def admit(
-        self, conn: Connection, team: Team, *, slots: int, now: datetime
-    ) -> Admission:
+    async def admit(self, conn: Connection, team: Team, *, slots: int, now: datetime) -> Admission:
         """Claim up to `slots` due items of a team; part of the caller's transaction.
 
         1. List the team's batches with due items, in the order they are served.
@@ -61,11 +59,14 @@ class Admitter:
         started = []
         is_capped = False
         openings: list[datetime] = []
+        slow = await providers.list_slow(conn, {line.provider_id for _, line in routed}, now=now)
         for run, line in routed:
-            if line.slow_until is not None and line.slow_until > now:
-                openings.append(line.slow_until)
+            if line.provider_id in slow:
+                openings.append(slow[line.provider_id])
                 continue
-            concerned = [allowances[key] for key in self._keys(team, run, line) if key in allowances]
+            concerned = [
+                allowances[key] for key in self._keys(team, run, line) if key in allowances
+            ]
             room, holder = strictest(concerned, at_most=slots)
             if room <= 0:
                 if holder is not None and holder.opens_at is not None:
@@ -81,14 +82,10 @@ class Admitter:
             await limits.write_tokens(conn, list(allowances.values()))
         elif not is_capped and (due_at := await runs.next_due(conn, team_id=team.id, after=now)):
             openings.append(due_at)
-        return Admission(
-            started=started, is_capped=is_capped, opens_at=min(openings, default=None)
-        )
+        return Admission(started=started, is_capped=is_capped, opens_at=min(openings, default=None))
 
     def _connect(self, team: Team, run: Run) -> Connected:
-        return self._switchboard.choose(
-            team_id=team.id, kind=Kind(run.kind), agent_id=run.agent_id
-        )
+        return self._switchboard.choose(team_id=team.id, kind=Kind(run.kind), agent_id=run.agent_id)
 
     def _keys(self, team: Team, run: Run, line: Connected) -> list[str]:
         keys = [
@@ -132,6 +129,7 @@ class Admitter:
             kind=Kind(run.kind),
             retry_policy=retry.from_json(run.retry_policy),
             line=line,
+            restored_at=run.restored_at,
             issued_at=monotonic(),
         )
         if not await runs.mark_served(conn, batch_id=run.id, now=now):

@@ -117,9 +117,11 @@ class Housekeeping:
                 await queue.wake(conn, team_id=team_id, now=now)
 
     async def end_batches(self) -> None:
-        """End batches whose last item ended just before a crash."""
+        """End batches whose last item ended just before a crash, or is unknown for too long."""
+        now = self._db.clock()
+        grace = timedelta(seconds=self._config.unknown_grace_seconds)
         async with self._db.transaction() as conn:
-            await runs.finish(conn, batch_ids=None, now=self._db.clock())
+            await runs.finish(conn, batch_ids=None, unknown_before=now - grace, now=now)
 
     async def ask_overdue(self) -> None:
         """Ask for missing answers beside the other duties, one block after the other."""

@@ -8,11 +8,21 @@ import structlog
 
 from batchyard import lifecycle, retry
 from batchyard.clock import monotonic
+from batchyard.engine.contact import ask_once, send_once
 from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, news_of
-from batchyard.engine.runner import send_once
 from batchyard.engine.switchboard import Switchboard
-from batchyard.models import Ended, Finding, Kind, Lost, NotReceived, Phase, Policy, Refused, Request
+from batchyard.models import (
+    Ended,
+    Finding,
+    Kind,
+    Lost,
+    NotReceived,
+    Phase,
+    Policy,
+    Refused,
+    Request,
+)
 from batchyard.providers.base import Provider
 from batchyard.store import inquiries
 from batchyard.store.db import Database
@@ -65,8 +75,7 @@ class Inquiry:
             attempt=question.attempt,
             retry_policy=retry.from_json(question.retry_policy),
             undecided_since=question.updated_at,
-            can_be_asked_again=provider.promise.is_askable
-            or self._may_repeat(question, provider),
+            can_be_asked_again=provider.promise.is_askable or self._may_repeat(question, provider),
             now=now,
         )
         sent = Sent(
@@ -85,7 +94,7 @@ class Inquiry:
             return await send_once(provider, replace(request, delivery=question.sends + 1))
         if not provider.promise.is_askable and question.result is None:
             return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
-        finding = await _ask_once(provider, request)
+        finding = await ask_once(provider, request)
         if isinstance(finding, NotReceived) and not self._is_believed(question, provider):
             return Lost(code="not_settled", message="Too early to believe 'not received'.")
         return finding
@@ -100,10 +109,7 @@ class Inquiry:
     def _is_believed(self, question: OpenQuestion, provider: Provider) -> bool:
         promise = provider.promise
         settled_at = (
-            question.intent_at
-            + lifecycle.SEND_WITHIN
-            + promise.timeout
-            + promise.ask_settles_after
+            question.intent_at + lifecycle.SEND_WITHIN + promise.timeout + promise.ask_settles_after
         )
         return not promise.is_one_sided and self._db.clock() >= settled_at
 
@@ -124,14 +130,3 @@ def _request(question: OpenQuestion) -> Request:
         reference=question.provider_reference,
         known_result=question.result,
     )
-
-
-async def _ask_once(provider: Provider, request: Request) -> Finding:
-    try:
-        async with asyncio.timeout(provider.promise.timeout.total_seconds()):
-            return await provider.ask(request)
-    except TimeoutError:
-        return Lost(code="timeout", message="The provider did not answer in time.")
-    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises must not kill a worker
-        log.error("provider.broke", provider=provider.name, item=str(request.item_id), exc_info=error)
-        return Lost(code="provider_broke", message=f"{type(error).__name__}: {error}")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -11,8 +11,9 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.models import Document, Phase
-from batchyard.store import documents, items, queue, runs
+from batchyard.store import documents, items, providers, queue, runs
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.items import Intent, Settled, Settlement
 
@@ -38,6 +39,8 @@ class News:
 
     settlement: Settlement
     documents: Sequence[Document] = ()
+    slow: tuple[int, datetime] | None = None
+    """A provider that asked everyone to wait, and until when."""
     written: "asyncio.Future[bool] | None" = None
     """Told, once committed, whether the news fitted the item."""
 
@@ -45,8 +48,17 @@ class News:
 class Journal:
     """One per process. `run` must be running for anything to be written."""
 
-    def __init__(self, db: Database, *, worker_id: int | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        unknown_grace: timedelta,
+        worker_id: int | None = None,
+        failpoint: Failpoint | None = None,
+    ) -> None:
         self._db = db
+        self._grace = unknown_grace
+        self._failpoint = failpoint or Failpoint(None)
         self._worker_id = worker_id
         self._intents: dict[UUID, Intent] = {}
         self._intents_round: asyncio.Future[set[UUID]] | None = None
@@ -119,11 +131,12 @@ class Journal:
                 await asyncio.sleep(GATHER_SECONDS)
             block = self._take_block()
             settled = await self._persistently(partial(self._write_news, block))
+            self._failpoint.reach(Step.AFTER_OUTCOME)
             fitted = {row.id for row in settled}
             for news in block:
                 if news.written is not None and not news.written.done():
                     news.written.set_result(news.settlement.id in fitted)
-            await self._follow_up(settled)
+            await self._follow_up(block, settled)
             if not self._news:
                 self._has_news.clear()
                 self._is_idle.set()
@@ -159,9 +172,11 @@ class Journal:
             now = self._db.clock()
             if files:
                 await documents.add_to_open_items(conn, files, now=now)
-            return await items.settle(conn, [news.settlement for news in block], now=now)
+            settled = await items.settle(conn, [news.settlement for news in block], now=now)
+            self._failpoint.reach(Step.IN_COUNTING)
+            return settled
 
-    async def _follow_up(self, settled: Sequence[Settled]) -> None:
+    async def _follow_up(self, block: Sequence[News], settled: Sequence[Settled]) -> None:
         """End batches and wake teams: after the commit, so that every worker's part is seen.
 
         A crash before or a fault here is mended by housekeeping.
@@ -177,7 +192,12 @@ class Journal:
         try:
             if ended:
                 async with self._db.transaction() as conn:
-                    await runs.finish(conn, batch_ids=ended, now=now)
+                    await runs.finish(
+                        conn, batch_ids=ended, unknown_before=now - self._grace, now=now
+                    )
+            for provider_id, until in {news.slow for news in block if news.slow is not None}:
+                async with self._db.transaction() as conn:
+                    await providers.slow_down(conn, provider_id=provider_id, until=until)
             async with self._db.transaction() as conn:
                 await queue.wake_after_settling(conn, sorted(wakes.items()))
         except TRANSIENT as error:

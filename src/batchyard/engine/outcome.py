@@ -64,9 +64,7 @@ def news_of(
     )
 
 
-def hand_back(
-    *, item_id: UUID, attempt: int, lease: int, status: str, due_at: datetime
-) -> News:
+def hand_back(*, item_id: UUID, attempt: int, lease: int, status: str, due_at: datetime) -> News:
     """Return a claimed item that was certainly not sent; the same key stays good."""
     return News(
         settlement=Settlement(

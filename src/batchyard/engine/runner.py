@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -11,10 +11,20 @@ import structlog
 
 from batchyard import lifecycle
 from batchyard.clock import monotonic
+from batchyard.engine.contact import ask_once, send_once
+from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, hand_back, news_of
 from batchyard.engine.switchboard import Connected
-from batchyard.models import Answer, Kind, Lost, Refused, Request, RetryPolicy
+from batchyard.models import (
+    Answer,
+    Kind,
+    Lost,
+    NotReceived,
+    Refused,
+    Request,
+    RetryPolicy,
+)
 from batchyard.providers.base import Provider
 from batchyard.store import runs
 from batchyard.store.db import TRANSIENT, Database
@@ -22,6 +32,9 @@ from batchyard.store.items import ClaimedItem, Intent
 
 HALT_CHECK_SECONDS = 0.25
 """How old the knowledge of a batch's state may be when one of its items is sent."""
+
+LONGEST_SLOWDOWN = timedelta(hours=1)
+"""However long a provider asks us to wait, nobody waits longer."""
 
 log = structlog.get_logger("batchyard.runner")
 
@@ -35,6 +48,8 @@ class Assignment:
     kind: Kind
     retry_policy: RetryPolicy
     line: Connected
+    restored_at: datetime | None = None
+    """Set after a restore: ask about a key before it is sent."""
     issued_at: float
     """`monotonic()` before the claim; dates the intent where the claim carries it."""
 
@@ -52,7 +67,8 @@ class Assignment:
 class Runner:
     """Has at most `slots` requests out at once."""
 
-    def __init__(self, db: Database, journal: Journal, *, slots: int) -> None:
+    def __init__(self, db: Database, journal: Journal, *, slots: int, failpoint: Failpoint) -> None:
+        self._failpoint = failpoint
         self._db = db
         self._journal = journal
         self._slots = slots
@@ -75,6 +91,7 @@ class Runner:
 
     def start(self, assignment: Assignment, claimed: Sequence[ClaimedItem]) -> None:
         """Send these items, each once; returns at once."""
+        self._failpoint.reach(Step.AFTER_CLAIM)
         for item in claimed:
             self._by_batch[assignment.batch_id] += 1
             task = asyncio.create_task(self._serve(assignment, item))
@@ -122,8 +139,13 @@ class Runner:
             if intent_at is None or not self._may_send(assignment, issued_at):
                 self._hand_back(item)
                 return
-            answer = await self._send(assignment, item, intent_at)
-            self._record(assignment, item, answer, intent_at)
+            self._failpoint.reach(Step.AFTER_INTENT)
+            answer = await self._reach_out(assignment, item, intent_at, issued_at)
+            self._failpoint.reach(Step.AFTER_SEND)
+            if answer is None:
+                self._hand_back(item)
+            else:
+                self._record(assignment, item, answer, intent_at)
         finally:
             self._by_batch[assignment.batch_id] -= 1
             if self._by_batch[assignment.batch_id] <= 0:
@@ -147,9 +169,10 @@ class Runner:
             )
         )
 
-    async def _send(
-        self, assignment: Assignment, item: ClaimedItem, intent_at: datetime
-    ) -> Answer:
+    async def _reach_out(
+        self, assignment: Assignment, item: ClaimedItem, intent_at: datetime, issued_at: float
+    ) -> Answer | None:
+        """Send the request, or after a restore ask first; None when it was not sent at all."""
         request = Request(
             key=f"{item.id}.{item.attempt}",
             item_id=item.id,
@@ -164,6 +187,19 @@ class Runner:
             from_number=item.from_number,
             reference=item.reference,
         )
+        if assignment.restored_at is not None and assignment.provider.promise.is_askable:
+            finding = await ask_once(assignment.provider, request)
+            if not isinstance(finding, NotReceived):
+                return finding
+            settled_at = (
+                assignment.restored_at
+                + assignment.deadline
+                + assignment.provider.promise.ask_settles_after
+            )
+            if assignment.provider.promise.is_one_sided or self._db.clock() < settled_at:
+                return Lost(code="not_settled", message="Too early to believe 'not received'.")
+            if not self._may_send(assignment, issued_at):
+                return None
         return await send_once(assignment.provider, request)
 
     def _record(
@@ -186,18 +222,8 @@ class Runner:
             provider=assignment.provider.name,
             sent_at=intent_at,
         )
-        self._journal.write(
-            news_of(sent, answer, change, lease=item.lease if proves_little else None, now=now)
-        )
-
-
-async def send_once(provider: Provider, request: Request) -> Answer:
-    """Send, and make of every fault the one honest answer: lost."""
-    try:
-        async with asyncio.timeout(provider.promise.timeout.total_seconds()):
-            return await provider.send(request)
-    except TimeoutError:
-        return Lost(code="timeout", message="The provider did not answer in time.")
-    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises must not kill a worker
-        log.error("provider.broke", provider=provider.name, item=str(request.item_id), exc_info=error)
-        return Lost(code="provider_broke", message=f"{type(error).__name__}: {error}")
+        news = news_of(sent, answer, change, lease=item.lease if proves_little else None, now=now)
+        if isinstance(answer, Refused) and answer.retry_after_seconds:
+            until = now + min(timedelta(seconds=answer.retry_after_seconds), LONGEST_SLOWDOWN)
+            news = replace(news, slow=(assignment.line.provider_id, until))
+        self._journal.write(news)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import entry_points
 from typing import Protocol
 from uuid import UUID
@@ -36,7 +35,6 @@ class Connected:
     provider: Provider
     concurrency: int | None = None
     """Items in flight at once unless a limit says otherwise; None is without limit."""
-    slow_until: datetime | None = None
 
 
 class Switchboard(Protocol):
@@ -117,8 +115,6 @@ class Exchange:
         known, line = self._rows.get(row.id), self._open.get(row.id)
         self._rows[row.id] = row
         if line is not None and known is not None and _is_same(known, row):
-            if line.slow_until != row.slow_until:
-                self._open[row.id] = _connect(row, line.provider)
             return
         try:
             provider = find_kind(row.kind)(self._surroundings(row))
@@ -127,7 +123,9 @@ class Exchange:
             return
         if line is not None:
             await line.provider.close()
-        self._open[row.id] = _connect(row, provider)
+        self._open[row.id] = Connected(
+            provider_id=row.id, provider=provider, concurrency=provider.concurrency
+        )
 
     def _surroundings(self, row: ProviderRow) -> Surroundings:
         own = {"speed": self._config.sandbox_speed, "seed": self._config.sandbox_seed}
@@ -142,9 +140,7 @@ class Exchange:
         )
 
     def _callback_address(self, request: Request) -> str:
-        token = sign_callback(
-            self._callback_key, item_id=request.item_id, attempt=request.attempt
-        )
+        token = sign_callback(self._callback_key, item_id=request.item_id, attempt=request.attempt)
         return f"{self._config.callback_base}/callbacks/{token}"
 
 
@@ -174,15 +170,6 @@ def find_kind(kind: str) -> Callable[[Surroundings], Provider]:
         )
     loaded: Callable[[Surroundings], Provider] = known[kind].load()
     return loaded
-
-
-def _connect(row: ProviderRow, provider: Provider) -> Connected:
-    return Connected(
-        provider_id=row.id,
-        provider=provider,
-        concurrency=provider.concurrency,
-        slow_until=row.slow_until,
-    )
 
 
 def _is_same(known: ProviderRow, row: ProviderRow) -> bool:

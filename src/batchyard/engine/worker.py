@@ -4,6 +4,7 @@ import asyncio
 import os
 import platform
 from contextlib import suppress
+from datetime import timedelta
 
 import procrastinate
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from batchyard.config import Config
 from batchyard.engine.admission import Admitter
 from batchyard.engine.beat import Beat
+from batchyard.engine.failpoints import Failpoint
 from batchyard.engine.housekeeping import Housekeeping
 from batchyard.engine.inquiry import Inquiry
 from batchyard.engine.journal import Journal
@@ -62,10 +64,16 @@ async def _work(
             conn, host=platform.node(), pid=os.getpid(), now=db.clock()
         )
     log.info("worker.started", worker=worker_id)
-    journal = Journal(db, worker_id=worker_id)
+    failpoint = Failpoint(config.failpoint)
+    journal = Journal(
+        db,
+        unknown_grace=timedelta(seconds=config.unknown_grace_seconds),
+        worker_id=worker_id,
+        failpoint=failpoint,
+    )
     reports = Reports(db, journal)
     switchboard = await connect(config, db, report=reports.put)
-    runner = Runner(db, journal, slots=config.worker_slots)
+    runner = Runner(db, journal, slots=config.worker_slots, failpoint=failpoint)
     turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
     housekeeping = Housekeeping(config, db, Inquiry(db, journal, switchboard))
     ended = asyncio.Event()

@@ -68,7 +68,9 @@ async def take(
 ) -> list[OpenQuestion]:
     """Take overdue items to ask about; they are left alone by others for `hold`."""
     async with conn.cursor(row_factory=class_row(OpenQuestion)) as cursor:
-        await cursor.execute(TAKE, {"limit": limit, "held_until": now + hold, "now": now, "of_batch": of_batch})
+        await cursor.execute(
+            TAKE, {"limit": limit, "held_until": now + hold, "now": now, "of_batch": of_batch}
+        )
         return await cursor.fetchall()
 
 

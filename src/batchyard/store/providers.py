@@ -1,6 +1,6 @@
 """Rows of providers, and the routes that lead items to them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -22,11 +22,10 @@ class ProviderRow:
     settings: Mapping[str, object]
     secret: bytes | None
     allow_private: bool
-    slow_until: datetime | None
     removed_at: datetime | None
 
 
-COLUMNS = "id, name, kind, settings, secret, allow_private, slow_until, removed_at"
+COLUMNS = "id, name, kind, settings, secret, allow_private, removed_at"
 
 LIST_ALL = f"SELECT {COLUMNS} FROM providers ORDER BY id"
 
@@ -105,6 +104,19 @@ UPDATE providers SET slow_until = greatest(slow_until, %(until)s) WHERE id = %(p
 async def slow_down(conn: Connection, *, provider_id: int, until: datetime) -> None:
     """Hold every admission to this provider until then."""
     await conn.execute(SLOW_DOWN, {"provider_id": provider_id, "until": until})
+
+
+SLOW = """
+SELECT id, slow_until FROM providers WHERE id = ANY (%(ids)s) AND slow_until > %(now)s
+"""
+
+
+async def list_slow(
+    conn: Connection, ids: Collection[int], *, now: datetime
+) -> dict[int, datetime]:
+    """Return which of these providers must be left alone, and until when."""
+    rows = await (await conn.execute(SLOW, {"ids": list(ids), "now": now})).fetchall()
+    return {int(str(key)): until for key, until in rows if isinstance(until, datetime)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

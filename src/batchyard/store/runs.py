@@ -21,11 +21,13 @@ class Run:
     agent_id: UUID | None
     from_numbers: list[str]
     retry_policy: Mapping[str, object]
+    restored_at: datetime | None
+    """Set after a restore: what a key may have done since must be asked before it is sent."""
 
 
 # Highest priority first, then the least recently served. Only batches with something due.
 ADMISSIBLE = """
-SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy
+SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.restored_at
   FROM batches b
  WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
    AND EXISTS (SELECT FROM items i
@@ -78,19 +80,30 @@ UPDATE batches b
  WHERE b.state = 'running'
    AND (%(batch_ids)s::uuid[] IS NULL OR b.id = ANY (%(batch_ids)s))
    AND NOT EXISTS (SELECT FROM batch_counts c
-                    WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
+                    WHERE c.batch_id = b.id AND c.phase NOT IN ('done', 'unknown') AND c.n > 0)
+   AND NOT EXISTS (SELECT FROM items i
+                    WHERE i.batch_id = b.id AND i.phase = 'unknown'
+                      AND i.updated_at > %(unknown_before)s)
 RETURNING b.id
 """
 
 
 async def finish(
-    conn: Connection, *, batch_ids: Collection[UUID] | None, now: datetime
+    conn: Connection,
+    *,
+    batch_ids: Collection[UUID] | None,
+    unknown_before: datetime,
+    now: datetime,
 ) -> list[UUID]:
-    """End running batches that have no open item; None looks at all. Each ends once."""
+    """End running batches that have no open item; None looks at all. Each ends once.
+
+    An item that is unknown since before `unknown_before` no longer holds its batch open.
+    """
     cursor = await conn.execute(
         FINISH,
         {
             "batch_ids": None if batch_ids is None else sorted(batch_ids),
+            "unknown_before": unknown_before,
             "booked": SUCCESS_STATUS[Kind.SHIPMENT],
             "now": now,
         },
@@ -141,4 +154,3 @@ async def next_due(conn: Connection, *, team_id: int, after: datetime) -> dateti
     cursor = await conn.execute(NEXT_DUE, {"team_id": team_id, "after": after})
     row = await cursor.fetchone()
     return row[0] if row and isinstance(row[0], datetime) else None
-

@@ -12,9 +12,7 @@ VALUES (%(host)s, %(pid)s, %(now)s, %(now)s) RETURNING id
 
 async def register(conn: Connection, *, host: str, pid: int, now: datetime) -> int:
     """Enter a worker; return its id, new at every start."""
-    row = await (
-        await conn.execute(REGISTER, {"host": host, "pid": pid, "now": now})
-    ).fetchone()
+    row = await (await conn.execute(REGISTER, {"host": host, "pid": pid, "now": now})).fetchone()
     return int(str(row[0])) if row else 0
 
 

@@ -29,6 +29,7 @@ CREATE TABLE batches (
     started_at       timestamptz,
     finished_at      timestamptz,
     deleted_at       timestamptz,
+    restored_at      timestamptz,
     wait_reason      text,
     wait_until       timestamptz,
     CHECK (state <> 'scheduled' OR scheduled_at IS NOT NULL),
@@ -41,6 +42,8 @@ COMMENT ON COLUMN batches.columns IS 'the header of the uploaded file, in its or
 COMMENT ON COLUMN batches.total_rows IS 'data rows of the upload that are not blank';
 COMMENT ON COLUMN batches.imported_at IS 'last sign of life of an import';
 COMMENT ON COLUMN batches.served_at IS 'when the batch was last admitted from; least recent goes first';
+
+COMMENT ON COLUMN batches.restored_at IS 'the database came from a backup: keys may have been sent that it does not know of';
 
 CREATE INDEX batches_listed ON batches (team_id, kind, created_at DESC, id DESC) INCLUDE (state)
     WHERE deleted_at IS NULL AND NOT is_single AND state NOT IN ('importing', 'cancelled');

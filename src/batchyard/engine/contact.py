@@ -1,0 +1,37 @@
+"""Talks to providers, and makes of every fault the one honest answer: lost."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import structlog
+
+from batchyard.models import Answer, Finding, Lost, Request
+from batchyard.providers.base import Provider
+
+T = TypeVar("T")
+
+log = structlog.get_logger("batchyard.contact")
+
+
+async def send_once(provider: Provider, request: Request) -> Answer:
+    """Send a request; whatever the provider raises, nobody knows whether it arrived."""
+    return await _contact(provider, request, provider.send(request))
+
+
+async def ask_once(provider: Provider, request: Request) -> Finding:
+    """Ask what became of a request; a fault leaves it undecided."""
+    return await _contact(provider, request, provider.ask(request))
+
+
+async def _contact(provider: Provider, request: Request, talk: Awaitable[T]) -> T | Lost:
+    try:
+        async with asyncio.timeout(provider.promise.timeout.total_seconds()):
+            return await talk
+    except TimeoutError:
+        return Lost(code="timeout", message="The provider did not answer in time.")
+    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises must not kill a worker
+        log.error(
+            "provider.broke", provider=provider.name, item=str(request.item_id), exc_info=error
+        )
+        return Lost(code="provider_broke", message=f"{type(error).__name__}: {error}")
