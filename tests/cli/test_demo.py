@@ -1,0 +1,182 @@
+"""`batchyard demo`, run as a user runs it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+pytestmark = pytest.mark.acceptance
+
+SERVING = "Serving until Ctrl-C."
+END_SECONDS = 5
+"""Within this time Ctrl-C ends the demo."""
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    # Not tmp_path: as root, the server's own user must get through to it.
+    folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    yield folder / "data"
+    for process in processes_of(folder):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def demo(
+    data_dir: Path, *options: str, database_url: str | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    program = Path(sys.executable).parent / "batchyard"
+    with subprocess.Popen(
+        [str(program), "demo", "--port=0", f"--data-dir={data_dir}", *options],
+        env=environment(database_url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def environment(database_url: str | None) -> Mapping[str, str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")
+    }
+    ours = {
+        "PYTHONUNBUFFERED": "1",
+        "BATCHYARD_PG_VERSION": os.environ.get("BATCHYARD_TEST_PG", ""),
+    }
+    return {**inherited, **ours, "BATCHYARD_DATABASE_URL": database_url or ""}
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in word for word in process.info["cmdline"] or ())
+    ]
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"ended without {text!r}: {said}")
+
+
+def interrupt(process: subprocess.Popen[str]) -> float:
+    """Press Ctrl-C and return how long it took to end."""
+    asked_at = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    return time.monotonic() - asked_at
+
+
+def lists_in(said: str) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """Return what both lists answered."""
+    answers = re.findall(r"^GET \S+\n([\[{].*?^[\]}])", said, re.DOTALL | re.MULTILINE)
+    calls, shipments = (json.loads(answer) for answer in answers)
+    return calls, shipments
+
+
+def test_demo_accounts_for_every_row(data_dir: Path, database_url: str) -> None:
+    with demo(data_dir, "--exit", database_url=database_url) as process:
+        said, _ = process.communicate(timeout=100)
+
+    assert process.returncode == 0, said
+    calls, shipments = lists_in(said)
+    batch = calls[0]
+    assert batch["status"] == "executed"
+    assert batch["total_contacts"] == 1000
+    assert isinstance(batch["execution_status"], dict)
+    assert sum(batch["execution_status"].values()) == batch["valid_contacts"]
+    refused = re.findall(r"^│ +\d+ │.*│ phone_\w+ +│", said, re.MULTILINE)
+    assert batch["valid_contacts"] == 1000 - len(refused)
+    data = shipments["data"]
+    assert isinstance(data, list)
+    assert data[0]["state"] == "completed"
+    assert data[0]["total_count"] == 200
+    assert data[0]["completed_count"] + data[0]["failed_count"] == 200
+
+
+def test_demo_serves_until_interrupted_and_keeps_its_data(data_dir: Path) -> None:
+    with demo(data_dir) as process:
+        said = read_until(process, SERVING)
+        commands = re.findall(r"curl -H \"Authorization: Bearer (\S+)\" (\S+)", said)
+        answers = [
+            httpx.get(address, headers={"Authorization": f"Bearer {token}"})
+            for token, address in commands
+        ]
+        seconds = interrupt(process)
+    token_file = data_dir / "demo-token"
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert seconds < END_SECONDS
+    assert process.returncode == 0
+    assert token_file.stat().st_mode & 0o777 == 0o600
+    assert {token for token, _ in commands} == {token_file.read_text().strip()}
+
+    with demo(data_dir, "--exit") as again:
+        said, _ = again.communicate(timeout=100)
+    calls, shipments = lists_in(said)
+    assert again.returncode == 0, said
+    assert len(calls) == 2
+    assert shipments["meta"] == {**answers[1].json()["meta"], "total": 2, "to": 2, "per_page": 3}
+
+
+@pytest.mark.parametrize("moment", ["Starting PostgreSQL", "Serving on", "Calls, through"])
+def test_demo_ends_soon_after_an_interrupt_at_any_moment(data_dir: Path, moment: str) -> None:
+    with demo(data_dir) as process:
+        read_until(process, moment)
+        asked_at = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+        seconds = time.monotonic() - asked_at
+
+    assert seconds < END_SECONDS
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in rest
+
+
+def test_demo_starts_again_after_all_were_killed(data_dir: Path, database_url: str) -> None:
+    with demo(data_dir, database_url=database_url) as process:
+        read_until(process, "Calls, through")
+        process.kill()
+
+    with demo(data_dir, "--exit", database_url=database_url) as again:
+        said, _ = again.communicate(timeout=100)
+
+    assert again.returncode == 0, said
+    calls, _ = lists_in(said)
+    assert len(calls) == 2
+
+
+def test_demo_says_in_one_line_that_the_port_is_taken(data_dir: Path, database_url: str) -> None:
+    with demo(data_dir, database_url=database_url) as first:
+        said = read_until(first, "Serving on")
+        port = said.rsplit(":", 1)[-1].strip()
+        with demo(data_dir, f"--port={port}", database_url=database_url) as second:
+            said, _ = second.communicate(timeout=30)
+
+    assert second.returncode == 2
+    assert said.count("\n") == 1
+    assert port in said

@@ -1,0 +1,148 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.cli.commands import running
+from tests.waiting import wait_until
+
+STOP_SECONDS = 5
+TOKEN = "by_a-token-of-this-test"
+LIST = "/api/v2/team/default/booking-batches"
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    # Not tmp_path: as root, the server's own user must get through to it.
+    folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    yield folder / "data"
+    for process in ours(folder):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until(lambda: not ours(folder))
+    shutil.rmtree(folder)
+
+
+def ours(folder: Path) -> Sequence[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            in_folder = Path(process.cwd()).is_relative_to(folder)
+            if in_folder or any(str(folder) in part for part in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def events(log: Path) -> list[dict[str, object]]:
+    # The last line may be half-written.
+    lines = log.read_text().rpartition("\n")[0].splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def address(log: Path, process: subprocess.Popen[bytes]) -> str:
+    def told() -> list[dict[str, object]]:
+        assert process.poll() is None, log.read_text()
+        return [event for event in events(log) if event["event"] == "server.started"]
+
+    wait_until(told, timeout_seconds=30)
+    return str(told()[-1]["url"])
+
+
+def get_list(url: str) -> httpx.Response:
+    return httpx.get(url + LIST, headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    began_at = time.monotonic()
+    process.send_signal(number)
+    code = process.wait(STOP_SECONDS)
+    assert time.monotonic() - began_at < STOP_SECONDS
+    return code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_serves_until_the_signal(data_dir: Path, tmp_path: Path, number: signal.Signals) -> None:
+    log = tmp_path / "log"
+    with running(
+        *("up", "--port", "0", "--data-dir", str(data_dir)),
+        log=log,
+        BATCHYARD_BOOTSTRAP_TOKEN=TOKEN,
+    ) as process:
+        answer = get_list(address(log, process))
+        assert (answer.status_code, answer.json()["data"]) == (200, [])
+        wait_until(lambda: any(event["event"] == "worker.started" for event in events(log)))
+
+        assert end(process, number) == 0
+
+    assert events(log)[-1]["event"] == "process.stopped"
+    # PostgreSQL follows, by its watcher.
+    wait_until(lambda: not ours(data_dir), timeout_seconds=15)
+
+
+def test_up_killed_starts_again_at_once(data_dir: Path, tmp_path: Path) -> None:
+    command = ("up", "--port", "0", "--data-dir", str(data_dir))
+    log = tmp_path / "log"
+    with running(*command, log=log, BATCHYARD_BOOTSTRAP_TOKEN=TOKEN) as process:
+        address(log, process)
+        process.kill()
+        for other in ours(data_dir):
+            with suppress(psutil.NoSuchProcess):
+                other.kill()
+
+    with running(*command, log=tmp_path / "log2") as process:
+        # The token is kept; the data are.
+        assert get_list(address(tmp_path / "log2", process)).status_code == 200
+
+
+def test_up_without_workers_and_workers_beside_it_share_a_folder(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    server_log, worker_log = tmp_path / "server", tmp_path / "worker"
+    folder = ("--data-dir", str(data_dir))
+    with (
+        running("up", "--workers", "0", "--port", "0", *folder, log=server_log) as server,
+        running("worker", *folder, log=worker_log) as worker,
+    ):
+        address(server_log, server)
+        wait_until(
+            lambda: any(event["event"] == "worker.started" for event in events(worker_log)),
+            timeout_seconds=30,
+        )
+
+        assert end(worker, signal.SIGINT) == 0
+        assert end(server, signal.SIGINT) == 0
+
+    assert not any(event["event"] == "worker.started" for event in events(server_log))
+
+
+def test_second_signal_ends_at_once(database_url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running("serve", "--port", "0", log=log, BATCHYARD_DATABASE_URL=database_url) as process:
+        url = httpx.URL(address(log, process))
+        # A request that never ends keeps the server from stopping for a while.
+        with httpx.Client() as client:
+            stream = client.stream("POST", f"{url}{LIST}", content=endless(process))
+            with suppress(httpx.HTTPError), stream:
+                pass
+        assert process.wait(STOP_SECONDS) == 1
+
+
+def endless(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    yield b"{"
+    process.send_signal(signal.SIGINT)
+    while process.poll() is None:
+        yield b" "
+        os.kill(process.pid, signal.SIGINT)
