@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from batchyard.api.bolna.routes import build_door as build_bolna
+from batchyard.api.callbacks import build_door as build_callbacks
 from batchyard.api.smartsend.routes import build_door as build_smartsend
 from batchyard.config import Config
+from batchyard.engine.inbox import Inbox, open_inbox
+from batchyard.errors import LimitReached
 from batchyard.store.db import Database
 
 Scope = MutableMapping[str, Any]
@@ -20,7 +23,11 @@ class App:
     def __init__(self, config: Config, db: Database) -> None:
         bolna = build_bolna(config, db)
         smartsend = build_smartsend(config, db)
+        self._config = config
+        self._db = db
+        self._inbox: Inbox | None = None
         self._doors: tuple[tuple[str, Asgi], ...] = (
+            ("/callbacks", build_callbacks(self._opened_inbox)),
             ("/api/v2", smartsend),
             ("/batches", bolna),
             ("/v2/agent", bolna),
@@ -34,9 +41,24 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
-            await _answer_lifespan(receive, send)
+            await self._live(receive, send)
             return
         await self._door(str(scope.get("path", "")))(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Keep open what the server needs between the start and the end of its life."""
+        await receive()
+        async with open_inbox(self._config, self._db) as inbox:
+            self._inbox = inbox
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            self._inbox = None
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _opened_inbox(self) -> Inbox:
+        if self._inbox is None:
+            raise LimitReached("The server is starting or stopping.")
+        return self._inbox
 
     def _door(self, path: str) -> Asgi:
         for prefix, door in self._doors:
@@ -48,13 +70,3 @@ class App:
 def build_app(config: Config, db: Database) -> App:
     """Build the server; the database must be open while it serves."""
     return App(config, db)
-
-
-async def _answer_lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await send({"type": "lifespan.shutdown.complete"})
-            return

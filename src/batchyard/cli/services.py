@@ -111,7 +111,7 @@ async def _serve(
             build_app(settings, db),
             http="httptools",
             ws="none",
-            lifespan="off",
+            lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,

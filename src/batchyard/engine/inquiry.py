@@ -89,7 +89,7 @@ class Inquiry:
         self._journal.write(news_of(sent, finding, change, lease=lease, now=now))
 
     async def _find_out(self, question: OpenQuestion, provider: Provider) -> Finding | Refused:
-        request = _request(question)
+        request = request_of(question)
         if self._may_repeat(question, provider):
             return await send_once(provider, replace(request, delivery=question.sends + 1))
         if not provider.promise.is_askable and question.result is None:
@@ -114,7 +114,8 @@ class Inquiry:
         return not promise.is_one_sided and self._db.clock() >= settled_at
 
 
-def _request(question: OpenQuestion) -> Request:
+def request_of(question: OpenQuestion) -> Request:
+    """Build the request that was sent, or would be sent again, for a question."""
     return Request(
         key=f"{question.id}.{question.attempt}",
         item_id=question.id,

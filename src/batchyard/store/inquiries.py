@@ -36,9 +36,16 @@ class OpenQuestion:
     retry_policy: Mapping[str, object]
 
 
+QUESTION = """
+SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
+       t.try AS attempt, t.lease, t.sends, t.phase,
+       t.status, t.intent_at, t.updated_at, d.number, d.from_number, d.reference,
+       d.provider_reference, d.payload, d.result, b.retry_policy
+"""
+
 # The lease rises and the deadline moves on: whoever asks holds the question until then, and a
 # crash while asking only delays it. `updated_at` stays, it tells since when the item is undecided.
-TAKE = """
+TAKE = f"""
 WITH picked AS (
     SELECT id FROM items
      WHERE phase IN ('calling', 'live') AND worker_id IS NULL AND deadline_at <= %(now)s
@@ -51,10 +58,7 @@ WITH picked AS (
       FROM picked p WHERE i.id = p.id
     RETURNING i.*
 )
-SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
-       t.try AS attempt, t.lease, t.sends, t.phase,
-       t.status, t.intent_at, t.updated_at, d.number, d.from_number, d.reference,
-       d.provider_reference, d.payload, d.result, b.retry_policy
+{QUESTION}
   FROM taken t
   JOIN item_data d ON d.item_id = t.id
   JOIN batches b ON b.id = t.batch_id
@@ -72,6 +76,23 @@ async def take(
             TAKE, {"limit": limit, "held_until": now + hold, "now": now, "of_batch": of_batch}
         )
         return await cursor.fetchall()
+
+
+READ = f"""
+{QUESTION}
+  FROM items t
+  JOIN item_data d ON d.item_id = t.id
+  JOIN batches b ON b.id = t.batch_id
+  JOIN teams m ON m.id = t.team_id
+ WHERE t.id = %(item_id)s AND t.intent_at IS NOT NULL AND t.provider_id IS NOT NULL
+"""
+
+
+async def read(conn: Connection, *, item_id: UUID) -> OpenQuestion | None:
+    """Read an item that was sent at some time, without taking it."""
+    async with conn.cursor(row_factory=class_row(OpenQuestion)) as cursor:
+        await cursor.execute(READ, {"item_id": item_id})
+        return await cursor.fetchone()
 
 
 KEYS = """

@@ -192,7 +192,8 @@ WITH locked AS MATERIALIZED (
        SET phase = n.phase, status = n.status, try = n.next_attempt,
            due_at = coalesce(n.due_at, i.due_at),
            deadline_at = CASE
-               WHEN n.phase = 'live' AND i.phase = 'live' AND n.lease IS NULL THEN i.deadline_at
+               WHEN n.phase = 'live' AND i.phase = 'live' AND n.lease IS NULL
+                    AND n.result IS NULL THEN i.deadline_at
                ELSE n.deadline_at END,
            worker_id = NULL, updated_at = %(now)s
       FROM locked n
@@ -200,7 +201,7 @@ WITH locked AS MATERIALIZED (
        AND i.try = n.attempt
        AND i.phase = ANY (n.from_phases)
        AND (n.lease IS NULL OR i.lease = n.lease)
-       AND (n.live_rank IS NULL OR i.phase <> 'live'
+       AND (n.live_rank IS NULL OR i.phase <> 'live' OR n.result IS NOT NULL
             OR array_position(%(live_order)s::text[], i.status)
                < n.live_rank + (n.lease IS NOT NULL)::int)
     RETURNING i.id, i.batch_id, i.team_id, i.phase, i.due_at,
