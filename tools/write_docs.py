@@ -3,6 +3,7 @@
 A page holds a part between `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
 """
 
+import html
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from batchyard.models import BatchState, Phase
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"(<!-- begin: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+RICH_MARKUP = re.compile(r"</?span[^>]*>|\[/?(?:bold|green|dim)\]")
 HOW = "Run `make docs` and commit the pages."
 
 DEFAULTS_SAID = {
@@ -116,7 +118,7 @@ def cli_page() -> str:
         text=True,
         check=True,
     )
-    return done.stdout.strip() + "\n"
+    return html.unescape(RICH_MARKUP.sub("", done.stdout)).strip() + "\n"
 
 
 def _in_order(phases: frozenset[Phase]) -> list[str]:
