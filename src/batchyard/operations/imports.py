@@ -200,7 +200,7 @@ class CallImport:
 async def import_calls(
     db: Database, *, team: Team, refuses_unassigned: bool
 ) -> AsyncIterator[CallImport]:
-    """Begin an upload; unless it is opened before the end of the block, nothing of it stays."""
+    """Begin an upload; when the block that reads and opens it fails, nothing of it stays."""
     upload = CallImport(db, team=team, refuses_unassigned=refuses_unassigned)
     try:
         yield upload

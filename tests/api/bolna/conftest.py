@@ -50,8 +50,10 @@ class Caller:
             files={"file": (file_name, content, "text/csv")},
         )
 
-    async def upload_batch(self, content: str | bytes = CSV, **fields: object) -> UUID:
-        answer = await self.upload(content, **fields)
+    async def upload_batch(
+        self, content: str | bytes = CSV, *, file_name: str = "customers.csv", **fields: object
+    ) -> UUID:
+        answer = await self.upload(content, file_name=file_name, **fields)
         assert answer.status_code in {200, 201}, answer.text
         return UUID(answer.json()["batch_id"])
 

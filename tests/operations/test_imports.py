@@ -1,0 +1,171 @@
+"""Importing a list: staged, opened at once, or gone without a trace."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from batchyard.errors import Conflict, InvalidRequest, NotFound
+from batchyard.models import RetryPolicy, Team
+from batchyard.operations import imports
+from batchyard.operations.imports import CallImport, CallSettings, import_calls, remove_idle
+from batchyard.operations.teams import create_team
+from batchyard.store.db import Database
+
+TABLES = ("items", "item_data", "rejected_rows", "row_warnings", "batches", "batch_counts")
+
+
+@pytest.fixture
+async def team(db: Database) -> Team:
+    return await create_team(db, name="Acme", slug="acme")
+
+
+def csv_of(rows: Sequence[str]) -> bytes:
+    return "\n".join(["contact_number,name", *rows, ""]).encode()
+
+
+def good_rows(count: int) -> list[str]:
+    return [f"+4520{number:06d},N{number}" for number in range(count)]
+
+
+def settings(agent_id: UUID | None = None, *, creates_agent: bool = True) -> CallSettings:
+    return CallSettings(
+        agent_id=agent_id or uuid4(),
+        creates_agent=creates_agent,
+        file_name="calls.csv",
+        retry_policy=RetryPolicy(),
+    )
+
+
+async def stage(db: Database, *, team: Team, content: bytes) -> CallImport:
+    async with import_calls(db, team=team, refuses_unassigned=False) as upload:
+        await upload.feed(content)
+        await upload.finish_file()
+    return upload
+
+
+async def count(db: Database, table: str) -> int:
+    async with db.pool.connection() as conn:
+        row = await (await conn.execute(f"SELECT count(*) FROM {table}")).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+async def rows_of(db: Database, statement: str) -> list[tuple[object, ...]]:
+    async with db.pool.connection() as conn:
+        return await (await conn.execute(statement)).fetchall()
+
+
+async def test_staged_rows_are_invisible_until_opened(db: Database, team: Team) -> None:
+    upload = await stage(db, team=team, content=csv_of([*good_rows(2500), "12,x", "+45,y"]))
+    listed = "SELECT state, total_rows, refused_rows, agent_id IS NULL FROM batches"
+    assert await rows_of(db, listed) == [("importing", 2502, 2, True)]
+    await upload.open(settings())
+    assert await rows_of(db, listed) == [("open", 2502, 2, False)]
+    assert await count(db, "items") == 2500
+    assert await rows_of(db, "SELECT phase, status, n FROM batch_counts") == [
+        ("ready", "waiting", 2500)
+    ]
+
+
+async def test_refused_rows_are_kept_with_line_code_and_cells(db: Database, team: Team) -> None:
+    content = csv_of(['"+4520123456","a\nb"', "1.23E+11,c", "", ",d", "+4520123457"])
+    upload = await stage(db, team=team, content=content)
+    await upload.open(settings())
+    assert await rows_of(db, "SELECT line, code, cells FROM rejected_rows ORDER BY line") == [
+        (4, "phone_scientific_notation", ["1.23E+11", "c"]),
+        (6, "phone_missing", ["", "d"]),
+        (7, "cells_missing", ["+4520123457"]),
+    ]
+    assert await rows_of(db, "SELECT position, payload FROM item_data") == [(2, {"name": "a\nb"})]
+
+
+async def test_duplicates_are_kept_and_each_later_one_is_warned_about(
+    db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "DUPLICATE_ROWS", 3)
+    rows = [
+        "+4520123451,a",
+        "+4520123452,b",
+        "+45 20 12 34 51,c",
+        "+4520123451,d",
+        "+4520123453,e",
+    ]
+    upload = await stage(db, team=team, content=csv_of(rows))
+    await upload.open(settings())
+    warned = await rows_of(db, "SELECT line, code FROM row_warnings ORDER BY line")
+    assert warned == [(4, "duplicate_in_file"), (5, "duplicate_in_file")]
+    assert await count(db, "items") == 5
+
+
+async def test_failed_upload_leaves_nothing(db: Database, team: Team) -> None:
+    async def fail() -> None:
+        async with import_calls(db, team=team, refuses_unassigned=False) as upload:
+            await upload.feed(csv_of([*good_rows(20_000), "x,y"]))
+            await upload.finish_file()
+            assert await count(db, "items") == 20_000
+            raise InvalidRequest("cut off")
+
+    with pytest.raises(InvalidRequest, match="cut off"):
+        await fail()
+    assert [await count(db, table) for table in TABLES] == [0] * len(TABLES)
+
+
+async def test_agent_of_another_team_leaves_nothing(db: Database, team: Team) -> None:
+    other = await create_team(db, name="Other", slug="other")
+    agent_id = uuid4()
+    theirs = await stage(db, team=other, content=csv_of(good_rows(1)))
+    await theirs.open(settings(agent_id))
+
+    async def fail() -> None:
+        async with import_calls(db, team=team, refuses_unassigned=False) as upload:
+            await upload.feed(csv_of(good_rows(3)))
+            await upload.finish_file()
+            await upload.open(settings(agent_id))
+
+    with pytest.raises(NotFound):
+        await fail()
+    assert await count(db, "items") == 1
+
+
+async def test_unknown_agent_is_not_found_where_none_is_created(db: Database, team: Team) -> None:
+    upload = await stage(db, team=team, content=csv_of(good_rows(1)))
+    with pytest.raises(NotFound):
+        await upload.open(settings(creates_agent=False))
+    assert await count(db, "agents") == 0
+
+
+async def test_idle_import_is_removed_and_a_living_one_is_not(db: Database, team: Team) -> None:
+    await stage(db, team=team, content=csv_of([*good_rows(12_000), "x,y"]))
+    now = db.clock()
+    assert await remove_idle(db, now=now + timedelta(seconds=800), idle_seconds=900) == 0
+    assert await count(db, "items") == 12_000
+    assert await remove_idle(db, now=now + timedelta(seconds=901), idle_seconds=900) == 1
+    assert [await count(db, table) for table in TABLES] == [0] * len(TABLES)
+
+
+async def test_upload_goes_on_after_its_removal_only_to_be_told(db: Database, team: Team) -> None:
+    upload = await stage(db, team=team, content=csv_of(good_rows(1)))
+    await remove_idle(db, now=db.clock() + timedelta(hours=1), idle_seconds=900)
+    with pytest.raises(Conflict, match="removed"):
+        await upload.open(settings())
+    assert [await count(db, table) for table in TABLES] == [0] * len(TABLES)
+
+
+async def test_opened_batch_is_never_removed_as_idle(db: Database, team: Team) -> None:
+    upload = await stage(db, team=team, content=csv_of(good_rows(1)))
+    await upload.open(settings())
+    assert await remove_idle(db, now=db.clock() + timedelta(hours=1), idle_seconds=900) == 0
+    await imports.remove_import(db, batch_id=upload.batch_id)
+    assert await count(db, "batches") == 1
+    assert await count(db, "items") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"contact_number,name\n", b"contact_number\n\n ,\n"])
+async def test_file_without_rows_never_touches_the_database(
+    db: Database, team: Team, content: bytes
+) -> None:
+    with pytest.raises(InvalidRequest):
+        await stage(db, team=team, content=content)
+    assert await count(db, "batches") == 0
