@@ -102,7 +102,7 @@ class Yard:
 
     async def connect(self, config: Config, db: Database, *, report: Report) -> Switchboard:
         del config, db
-        self.provider.report = report
+        self.provider.report = self.report = report
         return OneLine(self.provider)
 
     async def make_batch(

@@ -11,7 +11,7 @@ import structlog
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.engine.inquiry import Inquiry
-from batchyard.operations import imports
+from batchyard.operations import control, imports
 from batchyard.store import queue, runs, workers
 from batchyard.store.db import TRANSIENT, Database
 
@@ -48,6 +48,7 @@ class Housekeeping:
             Duty(name="free_dead_workers", every_seconds=1, do=self.free_dead_workers),
             Duty(name="dispatch_scheduled", every_seconds=1, do=self.dispatch_scheduled),
             Duty(name="end_batches", every_seconds=1, do=self.end_batches),
+            Duty(name="end_stopped_items", every_seconds=1, do=self.end_stopped_items),
             Duty(name="ask_overdue", every_seconds=0.5, do=self.ask_overdue),
             Duty(name="sweep", every_seconds=5, do=self.sweep),
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
@@ -122,6 +123,10 @@ class Housekeeping:
         grace = timedelta(seconds=self._config.unknown_grace_seconds)
         async with self._db.transaction() as conn:
             await runs.finish(conn, batch_ids=None, unknown_before=now - grace, now=now)
+
+    async def end_stopped_items(self) -> None:
+        """End what stopped batches still have to send."""
+        await control.end_stopped_items(self._db)
 
     async def ask_overdue(self) -> None:
         """Ask for missing answers beside the other duties, one block after the other."""

@@ -1,9 +1,8 @@
 """Which provider does which item: the providers and routes as the database has them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Protocol
 from uuid import UUID
 
@@ -11,15 +10,15 @@ import structlog
 
 from batchyard.config import Config
 from batchyard.encryption import Vault
-from batchyard.errors import BatchyardError, ConfigError
+from batchyard.errors import BatchyardError
 from batchyard.models import Kind, Request
 from batchyard.providers.base import Provider, Report, Surroundings
+from batchyard.providers.registry import find_kind
 from batchyard.signing import sign_callback
 from batchyard.store import installation, providers
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.providers import ProviderRow
 
-PROVIDER_GROUP = "batchyard.providers"
 SANDBOX = "sandbox"
 REFRESH_SECONDS = 1.0
 """How late a process learns of a new provider or route."""
@@ -159,17 +158,6 @@ async def open_exchange(config: Config, db: Database, *, report: Report) -> Swit
     exchange = Exchange(config, db, callback_key=key, report=report)
     await exchange.refresh()
     return exchange
-
-
-def find_kind(kind: str) -> Callable[[Surroundings], Provider]:
-    """Return the provider class of an installed kind; raise `ConfigError` naming the known ones."""
-    known = {point.name: point for point in entry_points(group=PROVIDER_GROUP)}
-    if kind not in known:
-        raise ConfigError(
-            f"No provider kind '{kind}' is installed. Known: {', '.join(sorted(known)) or 'none'}."
-        )
-    loaded: Callable[[Surroundings], Provider] = known[kind].load()
-    return loaded
 
 
 def _is_same(known: ProviderRow, row: ProviderRow) -> bool:

@@ -1,0 +1,63 @@
+"""Steer a batch while it runs: pause, resume, stop."""
+
+from uuid import UUID
+
+from batchyard.lifecycle import BatchEvent, next_batch_state
+from batchyard.models import Kind, Team
+from batchyard.operations.batches import lock_batch
+from batchyard.operations.transactions import Transactions
+from batchyard.store import control, queue
+from batchyard.store.db import Database
+
+BLOCK = 5000
+
+
+async def pause_batch(
+    db: Transactions, *, team: Team, kind: Kind, batch_id: UUID, reason: str = "paused"
+) -> None:
+    """Let nothing more of a batch be sent until it is resumed.
+
+    Raises `Conflict` where its state does not allow it, and `NotFound`.
+    """
+    async with db.transaction() as conn:
+        batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+        state = next_batch_state(batch.state, BatchEvent.PAUSED)
+        await control.set_state(conn, batch_id=batch_id, state=state, reason=reason, now=db.clock())
+
+
+async def resume_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+    """Let a paused batch go on. Raises `Conflict` and `NotFound`."""
+    async with db.transaction() as conn:
+        batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+        state = next_batch_state(batch.state, BatchEvent.RESUMED)
+        now = db.clock()
+        await control.set_state(conn, batch_id=batch_id, state=state, reason=None, now=now)
+        await queue.wake(conn, team_id=team.id, now=now)
+
+
+async def stop_batch(db: Database, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+    """End a batch: what was not sent ends `stopped`, what is live runs to its end.
+
+    Raises `Conflict` and `NotFound`. The items follow in slices; a crash between them is mended
+    by `end_stopped_items`.
+    """
+    async with db.transaction() as conn:
+        batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+        state = next_batch_state(batch.state, BatchEvent.STOPPED)
+        await control.set_state(conn, batch_id=batch_id, state=state, reason=None, now=db.clock())
+    await _end_ready(db, batch_id)
+
+
+async def end_stopped_items(db: Database) -> None:
+    """End what stopped batches still have: handed back since, or waiting for a retry."""
+    async with db.pool.connection() as conn:
+        batch_ids = await control.list_stopped_with_ready(conn)
+    for batch_id in batch_ids:
+        await _end_ready(db, batch_id)
+
+
+async def _end_ready(db: Database, batch_id: UUID) -> None:
+    while True:
+        async with db.transaction() as conn:
+            if not await control.end_ready(conn, batch_id=batch_id, limit=BLOCK, now=db.clock()):
+                return

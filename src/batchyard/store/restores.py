@@ -1,0 +1,79 @@
+"""After a restore from a backup: what may have been sent since must not be sent unasked."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from batchyard.store.db import Connection
+
+# Workers beat every two seconds, so the youngest beat dates the backup.
+BACKUP_AT = "SELECT max(beat_at) FROM workers"
+
+
+async def read_backup_time(conn: Connection) -> datetime | None:
+    """Return about when the backup was made; None when no worker ever ran."""
+    row = await (await conn.execute(BACKUP_AT)).fetchone()
+    return row[0] if row and isinstance(row[0], datetime) else None
+
+
+PAUSE = """
+UPDATE batches
+   SET state = CASE WHEN state IN ('queued', 'running') THEN 'paused'
+                    WHEN state = 'scheduled' AND scheduled_at <= %(now)s THEN 'paused'
+                    ELSE state END,
+       restored_at = %(now)s, updated_at = %(now)s,
+       wait_reason = 'restored', wait_until = NULL
+ WHERE state IN ('open', 'scheduled', 'queued', 'running', 'paused')
+RETURNING state = 'paused'
+"""
+
+
+async def pause_all(conn: Connection, *, now: datetime) -> tuple[int, int]:
+    """Mark every batch that has not ended as restored; return how many, and how many are paused."""
+    rows = await (await conn.execute(PAUSE, {"now": now})).fetchall()
+    return len(rows), sum(bool(row[0]) for row in rows)
+
+
+# Ready and claimed items may have been sent after the backup was made. Where the provider can be
+# asked, a restored batch asks before it sends; here are the others.
+MARK_UNKNOWN = """
+WITH doubtful AS MATERIALIZED (
+    SELECT i.id, coalesce(a.provider_id, k.provider_id, %(default_id)s) AS provider_id
+      FROM items i
+      JOIN batches b ON b.id = i.batch_id
+      LEFT JOIN routes a ON a.team_id = b.team_id AND a.kind = b.kind AND a.agent_id = b.agent_id
+      LEFT JOIN routes k ON k.team_id = b.team_id AND k.kind = b.kind AND k.agent_id IS NULL
+     WHERE i.phase IN ('ready', 'claimed')
+       AND b.restored_at = %(restored_at)s
+       AND coalesce(a.provider_id, k.provider_id, %(default_id)s) = ANY (%(provider_ids)s)
+     ORDER BY i.id
+     LIMIT %(limit)s
+       FOR UPDATE OF i
+)
+UPDATE items i
+   SET phase = 'unknown', status = 'unknown', worker_id = NULL, lease = i.lease + 1,
+       provider_id = d.provider_id, intent_at = coalesce(i.intent_at, %(restored_at)s),
+       updated_at = %(restored_at)s
+  FROM doubtful d
+ WHERE i.id = d.id
+"""
+
+
+async def mark_unknown(
+    conn: Connection,
+    *,
+    provider_ids: Collection[int],
+    default_id: int,
+    limit: int,
+    restored_at: datetime,
+) -> int:
+    """Make unknown what these providers may have been sent; return how many this time."""
+    cursor = await conn.execute(
+        MARK_UNKNOWN,
+        {
+            "provider_ids": list(provider_ids),
+            "default_id": default_id,
+            "limit": limit,
+            "restored_at": restored_at,
+        },
+    )
+    return cursor.rowcount
