@@ -19,6 +19,8 @@ from batchyard.models import BatchState
 
 Faults = dict[str, list[str]]
 
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+
 MESSAGES_BY_STATUS = {
     401: Message.UNAUTHENTICATED,
     404: Message.NOT_FOUND,
@@ -130,12 +132,14 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 def _allowed_methods(request: Request) -> list[str]:
     # Starlette names only those of the first route with this path.
-    methods: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
-    return sorted(methods)
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _on_invalid_shape(request: Request, error: Exception) -> Response:

@@ -26,7 +26,7 @@ from batchyard.store.db import Database
 log = structlog.get_logger()
 
 MAX_REQUEST_ID_LENGTH = 128
-BYTES_PER_VALUE = 50
+BYTES_PER_VALUE = 10
 """A body of the largest size may hold a value (object, list, text, number) per so many bytes."""
 LARGE_BODY_BYTES = 256 * 1024
 """From this size on a body is parsed beside the event loop."""

@@ -33,7 +33,7 @@ class Message(StrEnum):
     NUL = "This must not contain the character NUL."
     AT_LEAST = "This must be at least {ge}."
     AT_MOST = "This must be at most {le}."
-    ABOVE = "This must be greater than {gt}."
+    ABOVE = "This must be greater than {gt:g}."
     ONE_OF = "This must be one of: {expected}."
     NO_CURRENCY = "This is no currency code of ISO 4217."
     NO_COUNTRY = "This is no country code of ISO 3166-1 alpha-2."

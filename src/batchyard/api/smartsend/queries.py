@@ -20,6 +20,8 @@ STATES: dict[str, tuple[BatchState, ...]] = {
 }
 """Our states by this door's word; a stopped batch is shown by what became of its shipments."""
 
+STATES_WHEN_STOPPED = ("processing", "completed", "failed")
+
 # Counts of one batch `b`, from batch_counts; items are looked at only where an outcome is
 # unknown, by their own index. `lost`: unknown for longer than the grace time.
 _COUNTED = SQL("""
@@ -73,7 +75,10 @@ _VISIBLE = SQL("""
     AND NOT b.is_single AND b.state NOT IN ('importing', 'cancelled')
 """)
 
-_IN_STATE = SQL("""
+_IN_STATE = SQL(" AND b.state = ANY(%(states)s)")
+
+# The states that a stopped batch, too, can be shown in.
+_IN_STATE_OR_STOPPED = SQL("""
     AND (b.state = ANY(%(states)s)
          OR (b.state = 'stopped'
              AND %(state)s = (SELECT {stopped_state} FROM ({counted}) AS n)))
@@ -100,6 +105,7 @@ SELECT (SELECT count(*) FROM batches b WHERE {visible} {condition}) AS total,
 
 LIST_BATCHES = _list(SQL(""))
 LIST_BATCHES_IN_STATE = _list(_IN_STATE)
+LIST_BATCHES_IN_STATE_OR_STOPPED = _list(_IN_STATE_OR_STOPPED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +145,8 @@ async def list_batches(
     }
     statement = LIST_BATCHES
     if state is not None:
-        statement = LIST_BATCHES_IN_STATE
+        can_be_stopped = state in STATES_WHEN_STOPPED
+        statement = LIST_BATCHES_IN_STATE_OR_STOPPED if can_be_stopped else LIST_BATCHES_IN_STATE
         values |= {"state": state, "states": list(STATES[state])}
     async with connection.cursor(row_factory=class_row(RenderedBatches)) as cursor:
         await cursor.execute(statement, values)

@@ -1,5 +1,7 @@
 """Every call of the Smart Send door (contract, sections 3 and 4)."""
 
+import json
+from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
 
@@ -43,6 +45,8 @@ def build_door(config: Config, db: Database) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         strict_content_type=False,
+        separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     door.state.db = db
     door.state.config = config
@@ -83,8 +87,8 @@ async def list_batches(
             page=page,
             lost_before=visit.lost_before,
         )
-    meta = orjson.dumps(translate.meta(page, total=found.total, count=found.count))
-    return _json(b'{"data":%b,"meta":%b}' % (found.json.encode(), meta))
+    meta = translate.meta(page, total=found.total, count=found.count)
+    return _page(found.json.encode(), meta)
 
 
 @router.post("/booking-batches", status_code=201, responses=_told(201, answers.OneBatch))
@@ -168,7 +172,7 @@ async def list_shipments(
         )
     data = [translate.shipment(row, language=visit.language) for row in rows]
     meta = translate.meta(page, total=total, count=len(rows))
-    return _json(orjson.dumps({"data": data, "meta": meta}))
+    return _page(orjson.dumps(data), meta)
 
 
 @router.get("/shipments/{shipment}", responses=_told(200, answers.OneShipment))
@@ -197,6 +201,13 @@ async def _batch(
         connection, team_id=visit.team.id, batch_id=batch, lost_before=visit.lost_before
     )
     return _json(b'{"data":%b}' % shown.encode(), status=status)
+
+
+def _page(data: bytes, meta: Mapping[str, int | None]) -> Response:
+    # Not orjson: a page number may have more than 64 bits.
+    return _json(
+        b'{"data":%b,"meta":%b}' % (data, json.dumps(meta, separators=(",", ":")).encode())
+    )
 
 
 def _data(data: object, *, status: int = 200) -> Response:

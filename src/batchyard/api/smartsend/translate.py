@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from batchyard.api.smartsend import wire
 from batchyard.api.smartsend.catalogue import Carrier, Service, catalogue
 from batchyard.api.smartsend.language import translate
 from batchyard.api.smartsend.messages import Message
@@ -69,10 +70,12 @@ def shipment(row: ShipmentRow, *, language: str) -> dict[str, object]:
 def _shipment(
     shipment_id: UUID, state: str, payload: JsonObject, result: JsonObject, language: str
 ) -> dict[str, object]:
+    # PostgreSQL does not keep the order of keys.
+    fields = {name: payload.get(name) for name in wire.Shipment.model_fields}
     return {
         "uuid": str(shipment_id),
         "state": state,
-        **payload,
+        **fields,
         "delivery": _delivery(_object(payload.get("delivery")), language),
         "parcels": _parcels(payload, result),
     }
@@ -103,11 +106,13 @@ def _delivery(delivery: JsonObject, language: str) -> dict[str, object]:
 def _parcels(payload: JsonObject, result: JsonObject) -> list[dict[str, object]]:
     booked = _list(result.get("parcels"))
     parcels = []
-    for index, parcel in enumerate(_list(payload.get("parcels"))):
+    for index, stored in enumerate(_list(payload.get("parcels"))):
+        parcel = _object(stored)
         found = _object(booked[index]) if index < len(booked) else {}
         parcels.append(
             {
-                **_object(parcel),
+                "uuid": parcel.get("uuid"),
+                **{name: parcel.get(name) for name in wire.Parcel.model_fields},
                 "tracking_code": found.get("tracking_code"),
                 "tracking_url": found.get("tracking_url"),
             }

@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     SkipValidation,
     ValidationInfo,
     field_validator,
@@ -50,7 +51,7 @@ def _phone(text: str) -> str:
     return text
 
 
-def _whole(number: float) -> float:
+def _whole(number: float) -> int | float:
     # 1200.0 goes back to the client as the 1200 it most likely sent.
     return int(number) if number.is_integer() and number <= MAX_INTEGER else number
 
@@ -63,7 +64,7 @@ Phone = Annotated[str, AfterValidator(_phone), Field(json_schema_extra={"pattern
 Currency = Annotated[str, AfterValidator(_one_of(currencies, Message.NO_CURRENCY))]
 Country = Annotated[str, AfterValidator(_one_of(countries, Message.NO_COUNTRY))]
 Amount = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
-Measure = Annotated[float, Field(gt=0), AfterValidator(_whole)]
+Measure = Annotated[float, Field(gt=0), PlainSerializer(_whole, when_used="json")]
 Incoterm = Literal["EXW", "FCA", "CPT", "CIP", "DAP", "DPU", "DDP", "FAS", "FOB", "CFR", "CIF"]
 
 
@@ -91,7 +92,7 @@ class Delivery(Wire):
 
     carrier: Name
     service: Name
-    addons: list[Addon] | None = None
+    addons: Annotated[list[Addon] | None, Field(max_length=100)] = None
     incoterm: Incoterm | None = None
 
     @field_validator("carrier")
@@ -191,7 +192,7 @@ class Parcel(Wire):
     total_net_amount: Amount | None = None
     tax_amount: Amount | None = None
     duty_amount: Amount | None = None
-    items: list[Item] | None = None
+    items: Annotated[list[Item] | None, Field(max_length=1000)] = None
 
 
 class Shipment(Wire):

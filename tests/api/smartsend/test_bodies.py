@@ -1,0 +1,174 @@
+"""Bodies that are no good: always 4xx with a reason, never 500."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.api.smartsend.conftest import Client, make_shipment
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "body, told",
+    [
+        (b"{", "The body is no valid JSON."),
+        (b"\xff\xfe{}", "The body is no valid JSON."),
+        (b'{"reference": "\xe6"}', "The body is no valid JSON."),
+        (b"[" * 5_000, "The body is no valid JSON."),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "The body is no valid JSON."),
+        (b'{"reference": ' + b"9" * 5_000 + b"}", "The body is no valid JSON."),
+        (b'{"a": 1, "a": 2}', "The body names a key twice in one object: a."),
+        (b'{"x": [{"\\ud800": 1, "\\ud800": 2}]}', "The body names a key twice in one object: ?."),
+        (b"[]", "This must be an object."),
+        (b'"text"', "This must be an object."),
+        (b"7", "This must be an object."),
+    ],
+)
+async def test_a_body_that_is_no_object_is_422(client: Client, body: bytes, told: str) -> None:
+    answer = await client.post("/booking-batches", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    assert answer.json() == {"message": "The request is not valid.", "errors": {"body": [told]}}
+
+
+@pytest.mark.parametrize(
+    "body, errors",
+    [
+        ('{"reference": 7}', {"reference": ["This must be a string."]}),
+        ('{"reference": NaN}', {"reference": ["This must be a string."]}),
+        (
+            '{"reference": "%s"}' % ("x" * 256),
+            {"reference": ["This must have at most 255 characters."]},
+        ),
+        (
+            '{"reference": "a\\u0000", "identifier": "\\ud800"}',
+            {
+                "reference": ["This must not contain the character NUL."],
+                "identifier": ["This value is not valid."],
+            },
+        ),
+    ],
+)
+async def test_wrong_values_are_422(
+    client: Client, body: str, errors: dict[str, list[str]]
+) -> None:
+    answer = await client.post("/booking-batches", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == errors
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+        {"Content-Type": "nonsense"},
+    ],
+)
+async def test_another_media_type_is_415(client: Client, headers: dict[str, str]) -> None:
+    answer = await client.post("/booking-batches", content="{}", headers=headers)
+
+    assert answer.status_code == 415
+    assert answer.json()["message"].startswith("The body must be JSON")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "application/json"},
+        {"Content-Type": "Application/JSON; Charset=UTF-8"},
+        {"Content-Type": "application/vnd.api+json"},
+    ],
+)
+async def test_json_by_any_of_its_names_is_read(client: Client, headers: dict[str, str]) -> None:
+    answer = await client.post(
+        "/booking-batches", content='\ufeff{"reference": "æ"}'.encode(), headers=headers
+    )
+
+    assert answer.status_code == 201
+    assert answer.json()["data"]["reference"] == "æ"
+
+
+async def test_a_body_too_large_is_413_without_being_sent(client: Client) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 1
+            yield b" " * 256 * 1024
+
+    with_length = await client.post(
+        "/booking-batches", content=body(), headers={**JSON, "Content-Length": str(25 * 1024**2)}
+    )
+    assert with_length.status_code == 413
+    assert sent <= 1
+
+    sent = 0
+    chunked = await client.post("/booking-batches", content=body(), headers=JSON)
+    assert chunked.status_code == 413
+    assert sent <= 6
+    assert chunked.json() == {"message": "The request is too large."}
+
+
+async def test_a_body_of_too_many_values_is_413(client: Client) -> None:
+    batch = await client.make_batch()
+
+    answer = await client.post(
+        f"/booking-batches/{batch}/shipments",
+        content=b'{"data":[' + b"[]," * 100_000 + b"[]]}",
+        headers=JSON,
+    )
+
+    assert answer.status_code == 413
+
+
+async def test_long_texts_and_endless_numbers_are_422(client: Client) -> None:
+    batch = await client.make_batch()
+    shipment = make_shipment(
+        reference="x" * 500_000,
+        total_net_amount=10**30,
+        parcels__0__gross_weight=10**400,
+        parcels__0__length=0,
+        parcels__0__width=True,
+    )
+
+    answer = await client.add(batch, shipment)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {
+        "data.0.reference": ["This must have at most 255 characters."],
+        "data.0.total_net_amount": ["This must be at most 9007199254740991."],
+        "data.0.parcels.0.gross_weight": ["This must be a number."],
+        "data.0.parcels.0.length": ["This must be greater than 0."],
+        "data.0.parcels.0.width": ["This must be a number."],
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, {}, "x", 1, [None], [[]], [[[]]], ["x"], [1e308], [{"parties": []}], [{"parcels": {}}]],
+)
+async def test_shipments_of_wrong_types_are_422(client: Client, data: object) -> None:
+    batch = await client.make_batch()
+
+    answer = await client.post(f"/booking-batches/{batch}/shipments", json={"data": data})
+
+    assert answer.status_code == 422
+    assert all(path.startswith("data") for path in answer.json()["errors"])
+
+
+async def test_a_body_where_none_is_expected_is_not_read(client: Client) -> None:
+    batch = await client.make_batch()
+    await client.add(batch, make_shipment())
+
+    answer = await client.post(
+        f"/booking-batches/{batch}/dispatch", content=b"nonsense", headers={"Content-Type": "x/y"}
+    )
+
+    assert answer.status_code == 200
