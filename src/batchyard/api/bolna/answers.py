@@ -43,7 +43,9 @@ def fault(status: int, message: str, *, headers: Mapping[str, str] | None = None
 
 def install(app: FastAPI) -> None:
     """Give a door's application its error answers."""
-    app.add_exception_handler(BatchyardError, _answer_known)
+    # Only those: any other error of ours is a fault, and must be logged as one.
+    for known in STATUSES:
+        app.add_exception_handler(known, _answer_known)
     app.add_exception_handler(Refusal, _answer_refusal)
     app.add_exception_handler(AccessDenied, _answer_denied)
     app.add_exception_handler(HTTPException, _answer_http)
