@@ -293,7 +293,10 @@ def change_for_finding(
         case _:
             if not can_be_asked_again or now - undecided_since > ASK_PATIENCE:
                 return Change(
-                    phase=Phase.UNKNOWN, status=UNKNOWN_STATUS, attempt=attempt, from_phases=(phase,)
+                    phase=Phase.UNKNOWN,
+                    status=UNKNOWN_STATUS,
+                    attempt=attempt,
+                    from_phases=(phase,),
                 )
             return _ask_again(phase, status, attempt, undecided_since, now)
 

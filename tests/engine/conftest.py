@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from batchyard.config import Config
 from batchyard.engine.switchboard import Connected, Switchboard
@@ -20,7 +20,6 @@ from batchyard.store import queue
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem, copy_items
-from psycopg.types.json import Jsonb
 
 
 class ScriptedProvider(Provider):
@@ -169,7 +168,7 @@ class Yard:
     async def until(self, query: str, args: Sequence[object] = (), *, seconds: float = 20) -> None:
         """Wait until a query's first value is true."""
         async with asyncio.timeout(seconds):
-            while not await self.value(query, args):
+            while not await self.value(query, args):  # noqa: ASYNC110  # rows send no signal
                 await asyncio.sleep(0.02)
 
     async def value(self, query: str, args: Sequence[object] = ()) -> object:

@@ -10,7 +10,6 @@ from uuid import UUID
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from tests.engine.conftest import Yard, make_team
 
 from batchyard import lifecycle
 from batchyard.engine.outcome import Sent, hand_back, news_of
@@ -31,6 +30,7 @@ from batchyard.models import (
 from batchyard.store import inquiries, items, runs, workers
 from batchyard.store.db import Database
 from batchyard.store.items import ClaimedItem, Intent, Settlement
+from tests.engine.conftest import Yard, make_team
 
 T = TypeVar("T")
 

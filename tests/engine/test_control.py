@@ -5,13 +5,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from tests.engine.conftest import Yard
 
 from batchyard.errors import Conflict, NotFound
 from batchyard.models import Answer, Ended, Finding, Kind, Lost, NotReceived, Policy, Request, Team
 from batchyard.operations import control, outcomes, restore
 from batchyard.operations.outcomes import Verdict
 from batchyard.store import teams
+from tests.engine.conftest import Yard
 
 
 async def find_team(yard: Yard) -> Team:
@@ -75,7 +75,7 @@ async def test_control_in_a_wrong_state_changes_nothing(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "status", "state"),
+    "verdict,status,state",
     [(Verdict.DONE, "booked", "completed"), (Verdict.FAILED, "failed", "failed")],
 )
 async def test_resolution_corrects_an_ended_batch(
@@ -136,5 +136,5 @@ async def test_restored_database_asks_or_waits_for_a_person(yard: Yard) -> None:
     async with yard.working():
         await control.resume_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=asked)
         assert await yard.until_ended(asked) == "completed"
-    assert sorted(set(request.payload["n"] for request in yard.provider.sent)) == [1, 2, 3]
+    assert sorted({request.payload["n"] for request in yard.provider.sent}) == [1, 2, 3]
     assert set(yard.provider.effects.values()) == {1}

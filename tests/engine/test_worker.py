@@ -3,8 +3,6 @@
 import asyncio
 from datetime import timedelta
 
-from tests.engine.conftest import Yard
-
 from batchyard.clock import monotonic
 from batchyard.models import (
     Accepted,
@@ -20,6 +18,7 @@ from batchyard.models import (
     Request,
     RetryPolicy,
 )
+from tests.engine.conftest import Yard
 
 
 async def test_worker_ends_each_item_once(yard: Yard) -> None:

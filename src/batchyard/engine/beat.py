@@ -1,4 +1,4 @@
-"""The worker's sign of life: a thread with its own connection, so that a busy loop does not kill."""
+"""The worker's sign of life: a thread of its own, so that a busy event loop does not kill it."""
 
 import threading
 from collections.abc import Callable

@@ -30,8 +30,6 @@ async def _contact(provider: Provider, request: Request, talk: Awaitable[T]) -> 
             return await talk
     except TimeoutError:
         return Lost(code="timeout", message="The provider did not answer in time.")
-    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises must not kill a worker
-        log.error(
-            "provider.broke", provider=provider.name, item=str(request.item_id), exc_info=error
-        )
+    except Exception as error:  # whatever a plug-in raises must not kill a worker
+        log.exception("provider.broke", provider=provider.name, item=str(request.item_id))
         return Lost(code="provider_broke", message=f"{type(error).__name__}: {error}")

@@ -158,12 +158,12 @@ class Journal:
     async def _write_news(self, block: Sequence[News]) -> list[Settled]:
         try:
             return await self._write_transaction(block)
-        except psycopg.DataError as error:
+        except psycopg.DataError:
             if len(block) > 1:
                 middle = len(block) // 2
                 first = await self._write_news(block[:middle])
                 return first + await self._write_news(block[middle:])
-            log.error("outcome.unstorable", item=str(block[0].settlement.id), error=str(error))
+            log.exception("outcome.unstorable", item=str(block[0].settlement.id))
             return await self._write_transaction([_without_content(block[0])])
 
     async def _write_transaction(self, block: Sequence[News]) -> list[Settled]:

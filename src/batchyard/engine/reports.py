@@ -25,7 +25,7 @@ class Reports:
         self._has_news = asyncio.Event()
 
     def put(self, key: str, answer: Answer) -> None:
-        """Take news without waiting; losing it in a crash costs only time, for it is asked again."""
+        """Take news without waiting; lost in a crash it costs only time, for it is asked again."""
         self._take(key, answer, None)
 
     async def deliver(self, key: str, answer: Answer) -> bool:

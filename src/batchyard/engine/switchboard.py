@@ -118,7 +118,7 @@ class Exchange:
         try:
             provider = find_kind(row.kind)(self._surroundings(row))
         except BatchyardError as error:
-            log.error("provider.unusable", provider=row.name, error=error.message)
+            log.warning("provider.unusable", provider=row.name, error=error.message)
             return
         if line is not None:
             await line.provider.close()

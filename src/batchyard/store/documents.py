@@ -25,9 +25,12 @@ async def add_to_open_items(
     """
     cursor = await conn.execute(LOCK_OPEN, {"ids": sorted({item_id for item_id, _ in documents})})
     is_open = {row[0] for row in await cursor.fetchall()}
-    async with conn.cursor() as writer, writer.copy(
-        "COPY documents (id, item_id, kind, format, parcel, content, created_at) FROM STDIN"
-    ) as copy:
+    async with (
+        conn.cursor() as writer,
+        writer.copy(
+            "COPY documents (id, item_id, kind, format, parcel, content, created_at) FROM STDIN"
+        ) as copy,
+    ):
         for item_id, document in documents:
             if item_id in is_open:
                 await copy.write_row(

@@ -46,7 +46,7 @@ WITH picked AS (
     UPDATE items i
        SET phase = CASE WHEN %(with_intent)s::boolean THEN 'calling' ELSE 'claimed' END,
            status = CASE WHEN %(with_intent)s::boolean THEN 'sending' ELSE i.status END,
-           intent_at = CASE WHEN %(with_intent)s::boolean THEN %(now)s::timestamptz ELSE i.intent_at END,
+           intent_at = CASE WHEN %(with_intent)s THEN %(now)s::timestamptz ELSE i.intent_at END,
            deadline_at = %(deadline_at)s::timestamptz,
            sends = CASE WHEN %(with_intent)s THEN i.sends + 1 ELSE i.sends END,
            worker_id = %(worker_id)s, provider_id = %(provider_id)s,
@@ -56,7 +56,8 @@ WITH picked AS (
     RETURNING i.id, i.try, i.lease, i.sends, p.status, i.intent_at
 )
 SELECT c.id, c.try AS attempt, c.lease, c.sends, c.status, d.number, d.from_number, d.reference,
-       d.provider_reference, d.payload, CASE WHEN %(with_intent)s::boolean THEN c.intent_at END AS intent_at
+       d.provider_reference, d.payload,
+       CASE WHEN %(with_intent)s THEN c.intent_at END AS intent_at
   FROM claimed c JOIN item_data d ON d.item_id = c.id
  ORDER BY c.id
 """
