@@ -88,8 +88,17 @@ def test_up_serves_until_the_signal(data_dir: Path, tmp_path: Path, number: sign
         assert end(process, number) == 0
 
     assert events(log)[-1]["event"] == "process.stopped"
+
+
+def test_up_stopped_leaves_no_process_behind(data_dir: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running("up", "--port", "0", "--data-dir", str(data_dir), log=log) as process:
+        address(log, process)
+        end(process, signal.SIGINT)
+
     # PostgreSQL follows, by its watcher.
-    wait_until(lambda: not ours(data_dir), timeout_seconds=15)
+    wait_until(lambda: not (data_dir / "postgresql" / "postmaster.pid").exists())
+    wait_until(lambda: not ours(data_dir), timeout_seconds=1)
 
 
 def test_up_killed_starts_again_at_once(data_dir: Path, tmp_path: Path) -> None:
