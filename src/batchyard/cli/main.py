@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import batchyard
+from batchyard.cli.demo import demo
 from batchyard.cli.migrate import migrate
 from batchyard.cli.serve import serve
 from batchyard.cli.team import team
@@ -39,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(rich_help_panel=RUN)(demo)
 app.command(rich_help_panel=RUN)(up)
 app.command(rich_help_panel=RUN)(serve)
 app.command(rich_help_panel=RUN)(worker)
