@@ -107,6 +107,7 @@ class Books(RuleBasedStateMachine):
                     batch_id=self.batch_id,
                     worker_id=self.workers[which],
                     provider_id=1,
+                    from_numbers=[],
                     limit=limit,
                     intent_deadline=timedelta(0) if with_intent else None,
                     now=self.now,

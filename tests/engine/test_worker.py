@@ -232,3 +232,23 @@ async def test_restored_batch_asks_before_it_sends(yard: Yard) -> None:
         assert await yard.until_ended(batch_id) == "completed"
     assert len(yard.provider.asked) == 3
     assert sorted(request.payload["n"] for request in yard.provider.sent) == [1, 2]
+
+
+async def test_from_numbers_rotate_over_the_items(yard: Yard) -> None:
+    batch_id = await yard.make_batch(items=6, kind=Kind.CALL, state="open")
+    async with yard.db.transaction() as conn:
+        await conn.execute(
+            "UPDATE batches SET from_numbers = '{+4510000001,+4510000002}', state = 'queued'"
+        )
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "completed"
+    used = [request.from_number for request in yard.provider.sent]
+    assert sorted(used, key=str) == ["+4510000001"] * 3 + ["+4510000002"] * 3
+
+
+async def test_scheduled_batch_without_items_ends_at_once(yard: Yard) -> None:
+    batch_id = await yard.make_batch(items=0, kind=Kind.CALL, state="open")
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET state = 'scheduled', scheduled_at = created_at")
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "completed"

@@ -140,6 +140,7 @@ class Admitter:
             batch_id=run.id,
             worker_id=self._worker_id,
             provider_id=line.provider_id,
+            from_numbers=run.from_numbers,
             limit=limit,
             intent_deadline=assignment.deadline if is_repeatable else None,
             now=now,

@@ -39,7 +39,9 @@ class OpenQuestion:
 QUESTION = """
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
        t.try AS attempt, t.lease, t.sends, t.phase,
-       t.status, t.intent_at, t.updated_at, d.number, d.from_number, d.reference,
+       t.status, t.intent_at, t.updated_at, d.number, d.reference,
+       coalesce(d.from_number, b.from_numbers[
+           1 + mod(d.position, nullif(cardinality(b.from_numbers), 0))]) AS from_number,
        d.provider_reference, d.payload, d.result, b.retry_policy
 """
 

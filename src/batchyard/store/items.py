@@ -55,8 +55,10 @@ WITH picked AS (
      WHERE i.id = p.id
     RETURNING i.id, i.try, i.lease, i.sends, p.status, i.intent_at
 )
-SELECT c.id, c.try AS attempt, c.lease, c.sends, c.status, d.number, d.from_number, d.reference,
+SELECT c.id, c.try AS attempt, c.lease, c.sends, c.status, d.number, d.reference,
        d.provider_reference, d.payload,
+       coalesce(d.from_number, (%(from_numbers)s::text[])[
+           1 + mod(d.position, nullif(cardinality(%(from_numbers)s::text[]), 0))]) AS from_number,
        CASE WHEN %(with_intent)s THEN c.intent_at END AS intent_at
   FROM claimed c JOIN item_data d ON d.item_id = c.id
  ORDER BY c.id
@@ -69,13 +71,14 @@ async def claim(
     batch_id: UUID,
     worker_id: int,
     provider_id: int,
+    from_numbers: Sequence[str],
     limit: int,
     intent_deadline: timedelta | None,
     now: datetime,
 ) -> list[ClaimedItem]:
     """Take up to `limit` due items of a batch for a worker.
 
-    With `intent_deadline` the intent is written in the same statement.
+    `from_numbers` rotate over the items by their position. With `intent_deadline` the intent is written in the same statement.
     """
     async with conn.cursor(row_factory=class_row(ClaimedItem)) as cursor:
         await cursor.execute(
@@ -84,6 +87,7 @@ async def claim(
                 "batch_id": batch_id,
                 "worker_id": worker_id,
                 "provider_id": provider_id,
+                "from_numbers": list(from_numbers),
                 "limit": limit,
                 "with_intent": intent_deadline is not None,
                 "deadline_at": None if intent_deadline is None else now + intent_deadline,

@@ -112,7 +112,10 @@ async def finish(
 
 
 DISPATCH_SCHEDULED = """
-UPDATE batches SET state = 'queued', updated_at = %(now)s
+UPDATE batches b
+   SET state = CASE WHEN EXISTS (SELECT FROM batch_counts c WHERE c.batch_id = b.id AND c.n > 0)
+                    THEN 'queued' ELSE 'running' END,
+       updated_at = %(now)s
  WHERE id IN (SELECT id FROM batches
                WHERE state = 'scheduled' AND scheduled_at <= %(now)s
                ORDER BY scheduled_at LIMIT 100 FOR UPDATE SKIP LOCKED)
@@ -121,7 +124,10 @@ RETURNING team_id
 
 
 async def dispatch_scheduled(conn: Connection, *, now: datetime) -> set[int]:
-    """Queue batches whose time has come; return their teams, to be woken."""
+    """Queue batches whose time has come; return their teams, to be woken.
+
+    One without a single good row runs at once, and so ends at once.
+    """
     cursor = await conn.execute(DISPATCH_SCHEDULED, {"now": now})
     return {int(str(row[0])) for row in await cursor.fetchall()}
 
