@@ -75,6 +75,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._by_batch: Counter[UUID] = Counter()
         self._halted: set[UUID] = set()
+        self._slow_until: dict[int, datetime] = {}
         self._slot_freed = asyncio.Event()
         self.is_fenced = False
         """Set when this worker was given up or must end: nothing is sent any more."""
@@ -152,8 +153,10 @@ class Runner:
                 del self._by_batch[assignment.batch_id]
 
     def _may_send(self, assignment: Assignment, issued_at: float) -> bool:
+        slow_until = self._slow_until.get(assignment.line.provider_id)
         return (
             not self.is_fenced
+            and (slow_until is None or slow_until <= self._db.clock())
             and assignment.batch_id not in self._halted
             and monotonic() - issued_at <= lifecycle.SEND_WITHIN.total_seconds()
         )
@@ -225,5 +228,7 @@ class Runner:
         news = news_of(sent, answer, change, lease=item.lease if proves_little else None, now=now)
         if isinstance(answer, Refused) and answer.retry_after_seconds:
             until = now + min(timedelta(seconds=answer.retry_after_seconds), LONGEST_SLOWDOWN)
+            # At once here; the row that admissions of all workers obey follows with the outcome.
+            self._slow_until[assignment.line.provider_id] = until
             news = replace(news, slow=(assignment.line.provider_id, until))
         self._journal.write(news)
