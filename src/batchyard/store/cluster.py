@@ -144,11 +144,9 @@ class Cluster:
         user = programs.server_user()
         _own(fresh, user=user)
         command = [str(self._programs() / "initdb"), "-D", str(fresh), "-U", "postgres"]
-        command += ["--auth=trust", "--encoding=UTF8", "--locale=C"]
-        if self.version >= 17:
-            # Sorts like C, and knows the letters of the world.
-            command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        complaint = programs.run(command, user=user, folder=self.folder)
+        complaint = programs.run(
+            [*command, *setup_options(self.version)], user=user, folder=self.folder
+        )
         if complaint is not None:
             raise ConfigError(f"PostgreSQL cannot be set up in {self.folder}: {complaint}")
         fresh.rename(self.data)
@@ -208,6 +206,15 @@ class Cluster:
 
     def _programs(self) -> Path:
         return programs.find(self.version, spare_folder=self.folder / "programs")
+
+
+def setup_options(version: int) -> list[str]:
+    """Return how the data are set up, by `initdb`."""
+    options = ["--auth=trust", "--encoding=UTF8", "--locale=C"]
+    if version >= 17:
+        # Sorts like C, and knows the letters of the world.
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return options
 
 
 def _make(folder: Path) -> bool:
