@@ -84,7 +84,7 @@ async def test_busy_call_is_tried_again_under_a_new_key(yard: Yard) -> None:
 
 async def test_refused_item_keeps_its_key(yard: Yard) -> None:
     async def refuse_first(request: Request) -> Answer:
-        if request.delivery == 1:
+        if yard.provider.effects[request.key] == 1:
             return Refused(code="too_many", message="Slow down", retry_after_seconds=0.05)
         return Ended(status="booked")
 
