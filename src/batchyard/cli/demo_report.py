@@ -37,15 +37,19 @@ async def _follow_with_bars(console: Console, lists: Sequence[ExampleList]) -> N
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
+    standings = await _ask_all(lists)
     with Progress(*columns, console=console) as progress:
-        bars = [progress.add_task(each.title, total=None) for each in lists]
+        bars = [
+            progress.add_task(each.title, total=standing.total)
+            for each, standing in zip(lists, standings, strict=True)
+        ]
         while True:
-            standings = await _ask_all(lists)
             for bar, standing in zip(bars, standings, strict=True):
-                progress.update(bar, completed=standing.done, total=standing.total)
+                progress.update(bar, completed=standing.done)
             if all(standing.has_ended for standing in standings):
                 return
             await asyncio.sleep(ASK_SECONDS)
+            standings = await _ask_all(lists)
 
 
 async def _follow_with_lines(console: Console, lists: Sequence[ExampleList]) -> None:
