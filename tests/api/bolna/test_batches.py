@@ -149,7 +149,7 @@ async def test_agent_without_batches_has_an_empty_list(caller: Caller, db: Datab
     assert (answer.status_code, answer.content) == (200, b"[]")
 
 
-@pytest.mark.parametrize("agent", [str(uuid4()), "nobody", "3c90c3cc"])
+@pytest.mark.parametrize("agent", ["0b4f7d2c-9a6e-4c1f-8d3b-5e7a90c1d2e3", "nobody", "3c90c3cc"])
 async def test_unknown_agent_is_not_found(caller: Caller, agent: str) -> None:
     answer = await caller.get(f"/batches/{agent}/all")
     assert answer.status_code == 404
