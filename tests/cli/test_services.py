@@ -5,8 +5,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -155,3 +156,24 @@ def endless(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
     while process.poll() is None:
         yield b" "
         os.kill(process.pid, signal.SIGINT)
+
+
+def loads_libraries(process: subprocess.Popen[bytes]) -> bool:
+    maps = Path(f"/proc/{process.pid}/maps")
+    return not maps.exists() or "pydantic_core" in maps.read_text()
+
+
+def test_interrupt_while_loading_or_starting_shows_no_traceback(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    stages: Sequence[Callable[[subprocess.Popen[bytes]], bool]] = (
+        loads_libraries,
+        lambda _: data_dir.exists(),
+        lambda _: (data_dir / "postgresql" / "postmaster.pid").exists(),
+    )
+    for number, is_reached in enumerate(stages):
+        log = tmp_path / f"log{number}"
+        with running("up", "--port", "0", "--data-dir", str(data_dir), log=log) as process:
+            wait_until(partial(is_reached, process), timeout_seconds=30)
+            assert end(process, signal.SIGINT) in {0, 130}
+        assert "Traceback" not in log.read_text()

@@ -1,6 +1,5 @@
-"""The command `batchyard`: its commands, and how its errors reach people."""
+"""The command `batchyard` and all commands below it."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,10 +12,6 @@ from batchyard.cli.team import team
 from batchyard.cli.token import token
 from batchyard.cli.up import up
 from batchyard.cli.worker import worker
-from batchyard.errors import BatchyardError
-
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 RUN, ADMINISTER = "Run", "Administer"
 
@@ -66,15 +61,3 @@ def _options(
     ] = False,
 ) -> None:
     """Upload a list, watch it run, know what happened to every row."""
-
-
-def run() -> None:
-    """Run the command line; what we raise on purpose becomes one line and exit code 2."""
-    try:
-        app()
-    except BatchyardError as error:
-        sentence = " ".join(error.message.split())
-        print(f"batchyard: {sentence}", file=sys.stderr)  # noqa: T201  # this is how a command speaks
-        sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
