@@ -61,7 +61,7 @@ GARBAGE = (
 class ProviderConformance:
     """Subclass it, name the provider's class, and pytest does the rest."""
 
-    provider_class: ClassVar[Callable[[Surroundings], Provider]]
+    provider_class: ClassVar[type[Provider]]
     secret: ClassVar[str | None] = None
     callback_headers: ClassVar[Mapping[str, str]] = {"content-type": "application/json"}
 

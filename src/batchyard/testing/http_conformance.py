@@ -1,10 +1,9 @@
 """What a provider must do when the other side of its HTTP misbehaves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-
-import pytest
+from typing import Protocol
 
 from batchyard.models import Accepted, Ended, Lost, NotReceived, Policy, Progress, Refused
 from batchyard.providers.base import Provider
@@ -15,7 +14,23 @@ from batchyard.testing.world import FAULTS_AFTER, FAULTS_BEFORE, Book, Fault, Se
 OVERTIME_SECONDS = 5.0
 """How much longer than its promise a provider may take on a busy machine."""
 
+CASES: Mapping[str, Sequence[Fault]] = {
+    "fault_before": FAULTS_BEFORE,
+    "fault_after": FAULTS_AFTER,
+    "undecided": [fault for fault in Fault if fault is not Fault.BUSY_BEFORE],
+}
+"""What tests that ask for an argument of this name are run with."""
+
 TRUE_NEWS = (Accepted, Progress, Ended)
+
+
+class Metafunc(Protocol):
+    """What pytest hands to `pytest_generate_tests`; it is no dependency of ours."""
+
+    fixturenames: list[str]
+
+    def parametrize(self, argnames: str, argvalues: Sequence[Fault]) -> None:
+        """Run the test once for each value."""
 
 
 class HttpProviderConformance(ProviderConformance):
@@ -31,6 +46,12 @@ class HttpProviderConformance(ProviderConformance):
         """
         raise NotImplementedError
 
+    def pytest_generate_tests(self, metafunc: Metafunc) -> None:
+        """Let pytest run a test once for each fault."""
+        for name, faults in CASES.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, faults)
+
     def test_request_has_one_effect(self) -> None:
         async def examine(provider: Provider, world: World) -> None:
             for request in self._requests(provider):
@@ -41,39 +62,38 @@ class HttpProviderConformance(ProviderConformance):
 
         self._in_world(examine)
 
-    @pytest.mark.parametrize("fault", FAULTS_BEFORE)
-    def test_fault_before_the_effect_is_no_news(self, fault: Fault) -> None:
+    def test_fault_before_the_effect_is_no_news(self, fault_before: Fault) -> None:
         async def examine(provider: Provider, world: World) -> None:
             for request in self._requests(provider):
-                world.next_fault = fault
+                world.next_fault = fault_before
                 answer = await provider.send(request)
                 self.check_answer(answer, request)
-                assert isinstance(answer, Refused | Lost), f"{fault} was read as {answer!r}"
+                assert isinstance(answer, Refused | Lost), f"{fault_before} was read as {answer!r}"
                 assert world.book.effects[request.key] == 0, "send repeats; it never may"
 
         self._in_world(examine)
 
-    @pytest.mark.parametrize("fault", FAULTS_AFTER)
-    def test_fault_after_the_effect_is_a_lost_answer(self, fault: Fault) -> None:
+    def test_fault_after_the_effect_is_a_lost_answer(self, fault_after: Fault) -> None:
         async def examine(provider: Provider, world: World) -> None:
             for request in self._requests(provider):
-                world.next_fault = fault
+                world.next_fault = fault_after
                 arrivals = world.book.arrivals
                 begun = asyncio.get_running_loop().time()
                 answer = await provider.send(request)
                 took = asyncio.get_running_loop().time() - begun
                 self.check_answer(answer, request)
-                assert isinstance(answer, Lost), f"{fault} was read as {answer!r}"
+                assert isinstance(answer, Lost), f"{fault_after} was read as {answer!r}"
                 assert world.book.arrivals == arrivals + 1, "send repeats; it never may"
                 assert took < provider.promise.timeout.total_seconds() + OVERTIME_SECONDS
 
         self._in_world(examine)
 
-    @pytest.mark.parametrize("fault", FAULTS_AFTER)
-    def test_lost_answer_is_found_or_repeated_without_a_second_effect(self, fault: Fault) -> None:
+    def test_lost_answer_is_found_or_repeated_without_a_second_effect(
+        self, fault_after: Fault
+    ) -> None:
         async def examine(provider: Provider, world: World) -> None:
             request = next(self._requests(provider))
-            world.next_fault = fault
+            world.next_fault = fault_after
             await provider.send(request)
             if provider.promise.is_askable:
                 finding = await provider.ask(request)
@@ -96,15 +116,14 @@ class HttpProviderConformance(ProviderConformance):
 
         self._in_world(examine)
 
-    @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.BUSY_BEFORE])
-    def test_undecided_look_up_is_not_taken_for_never_received(self, fault: Fault) -> None:
+    def test_undecided_look_up_is_not_taken_for_never_received(self, undecided: Fault) -> None:
         async def examine(provider: Provider, world: World) -> None:
             request = next(self._requests(provider))
             await provider.send(request)
-            world.next_fault = fault
+            world.next_fault = undecided
             finding = await provider.ask(request)
             self.check_finding(finding, request)
-            assert not isinstance(finding, NotReceived), f"{fault} proves nothing"
+            assert not isinstance(finding, NotReceived), f"{undecided} proves nothing"
 
         self._in_world(examine)
 
