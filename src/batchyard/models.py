@@ -62,6 +62,8 @@ class Team:
     locale: str
     timezone: str
     created_at: datetime
+    weight: int = 1
+    """Its share of the workers beside other teams that have work."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -111,6 +111,7 @@ class Yard:
         kind: Kind = Kind.SHIPMENT,
         retry_policy: RetryPolicy | None = None,
         state: str = "queued",
+        is_single: bool = False,
     ) -> UUID:
         """Make a batch of `items` and dispatch it."""
         batch_id = new_id()
@@ -119,7 +120,8 @@ class Yard:
         async with self.db.transaction() as conn:
             await conn.execute(
                 "INSERT INTO batches (id, team_id, kind, state, agent_id, retry_policy,"
-                " created_at, updated_at, total_rows) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                " created_at, updated_at, total_rows, is_single)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     batch_id,
                     self.team_id,
@@ -130,6 +132,7 @@ class Yard:
                     now,
                     now,
                     items,
+                    is_single,
                 ),
             )
             await copy_items(

@@ -1,5 +1,6 @@
 """Admission: which due items may start now, under every limit at once."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +15,13 @@ from batchyard.models import Kind, Policy, Team
 from batchyard.store import items, limits, providers, runs
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
-from batchyard.store.runs import Run
+from batchyard.store.runs import Order, Run
 
 BATCHES_PER_ADMISSION = 10
+
+AGING_ROUND = 14
+"""Of so many admissions of a team one begins with the batch of lowest priority and one with the
+batch unserved for longest, so that nothing starves: each gets seven percent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,9 +47,14 @@ class Admitter:
         self._config = config
         self._switchboard = switchboard
         self._worker_id = worker_id
+        self._admissions: Counter[int] = Counter()
 
-    async def admit(self, conn: Connection, team: Team, *, slots: int, now: datetime) -> Admission:
+    async def admit(
+        self, conn: Connection, team: Team, *, slots: int, singles_only: bool, now: datetime
+    ) -> Admission:
         """Claim up to `slots` due items of a team; part of the caller's transaction.
+
+        With `singles_only` nothing but single calls and bookings is looked at.
 
         1. List the team's batches with due items, in the order they are served.
         2. Lock every limit concerned; only then count what is in flight.
@@ -52,7 +62,12 @@ class Admitter:
         4. Keep what is left of the rates.
         """
         candidates = await runs.list_admissible(
-            conn, team_id=team.id, limit=BATCHES_PER_ADMISSION, now=now
+            conn,
+            team_id=team.id,
+            order=self._order(team.id),
+            singles_only=singles_only,
+            limit=BATCHES_PER_ADMISSION,
+            now=now,
         )
         routed = [(run, self._connect(team, run)) for run in candidates]
         allowances = await self._lock_limits(conn, team, routed, now=now)
@@ -83,6 +98,16 @@ class Admitter:
         elif not is_capped and (due_at := await runs.next_due(conn, team_id=team.id, after=now)):
             openings.append(due_at)
         return Admission(started=started, is_capped=is_capped, opens_at=min(openings, default=None))
+
+    def _order(self, team_id: int) -> Order:
+        self._admissions[team_id] += 1
+        match self._admissions[team_id] % AGING_ROUND:
+            case 0:
+                return Order.LOWEST_FIRST
+            case 7:
+                return Order.LONGEST_UNSERVED_FIRST
+            case _:
+                return Order.BY_PRIORITY
 
     def _connect(self, team: Team, run: Run) -> Connected:
         return self._switchboard.choose(team_id=team.id, kind=Kind(run.kind), agent_id=run.agent_id)

@@ -1,8 +1,10 @@
 """Sends what was admitted: intent, provider, outcome. Requests in flight belong to the worker."""
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,6 +26,7 @@ from batchyard.models import (
     Refused,
     Request,
     RetryPolicy,
+    Team,
 )
 from batchyard.providers.base import Provider
 from batchyard.store import runs
@@ -32,6 +35,9 @@ from batchyard.store.items import ClaimedItem, Intent
 
 HALT_CHECK_SECONDS = 0.25
 """How old the knowledge of a batch's state may be when one of its items is sent."""
+
+EXPRESS_SHARE = 20
+"""One slot in so many is kept for single calls and bookings."""
 
 LONGEST_SLOWDOWN = timedelta(hours=1)
 """However long a provider asks us to wait, nobody waits longer."""
@@ -76,25 +82,53 @@ class Runner:
         self._by_batch: Counter[UUID] = Counter()
         self._halted: set[UUID] = set()
         self._slow_until: dict[int, datetime] = {}
-        self._slot_freed = asyncio.Event()
+        self._by_team: Counter[str] = Counter()
+        self._weights: dict[str, int] = {}
+        self._express = slots // EXPRESS_SHARE
+        self._changed = asyncio.Event()
         self.is_fenced = False
         """Set when this worker was given up or must end: nothing is sent any more."""
 
-    @property
-    def free_slots(self) -> int:
-        """How many more requests may go out now."""
-        return self._slots - len(self._tasks)
+    @contextmanager
+    def serving(self, team: Team) -> Iterator[None]:
+        """Count a team among those that share the slots, by weight, while it has its turn."""
+        self._weights[team.slug] = team.weight
+        try:
+            yield
+        finally:
+            del self._weights[team.slug]
 
-    async def slot_freed(self) -> None:
-        """Wait until a request ended."""
-        self._slot_freed.clear()
-        await self._slot_freed.wait()
+    def room(self, team: Team) -> int:
+        """How many more requests of this team may go out now; a lone team may use every slot.
+
+        A few slots stay free of batches, so that a single call need not wait for a batch's.
+        """
+        free = self._slots - self._express - len(self._tasks)
+        if len(self._weights) > 1:
+            share = self._slots * team.weight / sum(self._weights.values())
+            free = min(free, math.ceil(share) - self._by_team[team.slug])
+        return max(0, free)
+
+    @property
+    def express_room(self) -> int:
+        """How many single calls or bookings may go out now."""
+        return max(0, self._slots - len(self._tasks))
+
+    async def changed(self) -> None:
+        """Wait until a request ended, or a turn was asked to look again."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def look_again(self) -> None:
+        """Wake turns that wait for a slot: something new is there."""
+        self._changed.set()
 
     def start(self, assignment: Assignment, claimed: Sequence[ClaimedItem]) -> None:
         """Send these items, each once; returns at once."""
         self._failpoint.reach(Step.AFTER_CLAIM)
         for item in claimed:
             self._by_batch[assignment.batch_id] += 1
+            self._by_team[assignment.team] += 1
             task = asyncio.create_task(self._serve(assignment, item))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -124,7 +158,7 @@ class Runner:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._slot_freed.set()
+        self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("runner.item_broke", exc_info=error)
 
@@ -148,6 +182,7 @@ class Runner:
             else:
                 self._record(assignment, item, answer, intent_at)
         finally:
+            self._by_team[assignment.team] -= 1
             self._by_batch[assignment.batch_id] -= 1
             if self._by_batch[assignment.batch_id] <= 0:
                 del self._by_batch[assignment.batch_id]

@@ -34,6 +34,8 @@ class Turns:
         self._runner = runner
         self._admitter = admitter
         self._serving: set[int] = set()
+        self._woken: set[int] = set()
+        """Teams with a turn that were woken again: something new, maybe a single call, is due."""
         self._is_closed = False
 
     def close(self) -> None:
@@ -48,53 +50,68 @@ class Turns:
         3. Nothing admitted: rest until the next item is due, unless woken meanwhile.
         4. Time up: back to the end of the queue.
         """
-        if team_id in self._serving or self._is_closed:
+        if self._is_closed:
+            return
+        if team_id in self._serving:
+            self._woken.add(team_id)
+            self._runner.look_again()
             return
         self._serving.add(team_id)
         try:
-            await self._serve(team_id)
+            async with self._db.transaction() as conn:
+                team = await teams.find_by_id(conn, team_id=team_id)
+            if team is not None:
+                with self._runner.serving(team):
+                    await self._serve(team)
         finally:
             self._serving.discard(team_id)
 
-    async def _serve(self, team_id: int) -> None:
+    async def _serve(self, team: Team) -> None:
         started = monotonic()
-        async with self._db.transaction() as conn:
-            team = await teams.find_by_id(conn, team_id=team_id)
-            version = await queue.read_version(conn, team_id=team_id)
-        while team is not None and not self._is_closed and not self._runner.is_fenced:
-            if self._runner.free_slots == 0:
-                await self._runner.slot_freed()
+        version = await self._read_version(team)
+        while not self._is_closed and not self._runner.is_fenced:
+            room, express = self._runner.room(team), self._runner.express_room
+            if room == 0 and (express == 0 or team.id not in self._woken):
+                await self._runner.changed()
                 await asyncio.sleep(GATHER_SECONDS)
                 continue
-            admission = await self._admit(team)
-            if admission.count == 0:
+            self._woken.discard(team.id)
+            admission = await self._admit(team, slots=room or express, singles_only=room == 0)
+            if admission.count == 0 and room > 0:
+                if await self._rest(team, version, admission):
+                    return
+                version = await self._read_version(team)
+            if await self._is_time_up(team, monotonic() - started):
                 async with self._db.transaction() as conn:
-                    if await queue.rest(
-                        conn,
-                        team_id=team_id,
-                        version=version,
-                        wake_at=admission.opens_at,
-                        is_capped=admission.is_capped,
-                    ):
-                        return
-                    version = await queue.read_version(conn, team_id=team_id)
-            elif await self._is_time_up(team_id, monotonic() - started):
-                async with self._db.transaction() as conn:
-                    await queue.wake(conn, team_id=team_id, now=self._db.clock())
+                    await queue.wake(conn, team_id=team.id, now=self._db.clock())
                 return
 
-    async def _is_time_up(self, team_id: int, seconds: float) -> bool:
+    async def _read_version(self, team: Team) -> int:
+        async with self._db.transaction() as conn:
+            return await queue.read_version(conn, team_id=team.id)
+
+    async def _rest(self, team: Team, version: int, admission: Admission) -> bool:
+        async with self._db.transaction() as conn:
+            return await queue.rest(
+                conn,
+                team_id=team.id,
+                version=version,
+                wake_at=admission.opens_at,
+                is_capped=admission.is_capped,
+            )
+
+    async def _is_time_up(self, team: Team, seconds: float) -> bool:
         if seconds < CROWDED_TURN_SECONDS:
             return False
         if seconds >= TURN_SECONDS:
             return True
         async with self._db.pool.connection() as conn:
-            return await queue.do_others_wait(conn, team_id=team_id)
+            return await queue.do_others_wait(conn, team_id=team.id)
 
-    async def _admit(self, team: Team) -> Admission:
+    async def _admit(self, team: Team, *, slots: int, singles_only: bool) -> Admission:
         async with self._db.transaction() as conn:
             admission = await self._admitter.admit(
-                conn, team, slots=self._runner.free_slots, now=self._db.clock()
+                conn, team, slots=slots, singles_only=singles_only, now=self._db.clock()
             )
         for assignment, claimed in admission.started:
             self._runner.start(assignment, claimed)

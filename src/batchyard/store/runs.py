@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -25,24 +26,42 @@ class Run:
     """Set after a restore: what a key may have done since must be asked before it is sent."""
 
 
-# Highest priority first, then the least recently served. Only batches with something due.
+class Order(StrEnum):
+    """In which order the batches of a team are served."""
+
+    BY_PRIORITY = "b.priority DESC, b.served_at NULLS FIRST, b.id"
+    LOWEST_FIRST = "b.priority, b.served_at NULLS FIRST, b.id"
+    LONGEST_UNSERVED_FIRST = "b.served_at NULLS FIRST, b.id"
+
+
+# Single calls and bookings go ahead of every batch. Only what has something due is looked at.
 ADMISSIBLE = """
 SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.restored_at
   FROM batches b
  WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
+   AND (b.is_single OR NOT %(singles_only)s)
    AND EXISTS (SELECT FROM items i
                 WHERE i.batch_id = b.id AND i.phase = 'ready' AND i.due_at <= %(now)s)
- ORDER BY b.priority DESC, b.served_at NULLS FIRST, b.id
+ ORDER BY b.is_single DESC, {order}
  LIMIT %(limit)s
 """
 
 
 async def list_admissible(
-    conn: Connection, *, team_id: int, limit: int, now: datetime
+    conn: Connection,
+    *,
+    team_id: int,
+    order: Order,
+    singles_only: bool,
+    limit: int,
+    now: datetime,
 ) -> list[Run]:
     """List the team's batches that have due items, in the order they are served."""
     async with conn.cursor(row_factory=class_row(Run)) as cursor:
-        await cursor.execute(ADMISSIBLE, {"team_id": team_id, "limit": limit, "now": now})
+        await cursor.execute(
+            ADMISSIBLE.format(order=order.value),
+            {"team_id": team_id, "singles_only": singles_only, "limit": limit, "now": now},
+        )
         return await cursor.fetchall()
 
 

@@ -60,7 +60,8 @@ async def find_by_uuid(connection: Connection, *, uuid: UUID) -> Team | None:
 
 
 SELECT_BY_ID = """
-SELECT id, uuid, slug, name, locale, timezone, created_at FROM teams WHERE id = %(team_id)s
+SELECT id, uuid, slug, name, locale, timezone, created_at, weight
+  FROM teams WHERE id = %(team_id)s
 """
 
 
