@@ -3,9 +3,8 @@
 import asyncio
 from collections import Counter
 
-from tests.engine.conftest import Yard, make_team
-
 from batchyard.models import Answer, Ended, Request
+from tests.engine.conftest import Yard, make_team
 
 
 async def briefly(_: Request) -> Answer:
