@@ -1,7 +1,7 @@
 """Reading and listing batches: exact exchanges in both versions."""
 
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import humanize
 import pytest

@@ -1,7 +1,6 @@
 """Scheduling a batch over HTTP; the rules themselves are tested with `schedule`."""
 
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import pytest
 
