@@ -6,14 +6,21 @@ import typer
 
 import batchyard
 from batchyard.cli.demo import demo
+from batchyard.cli.doctor import doctor
 from batchyard.cli.migrate import migrate
+from batchyard.cli.provider import provider
+from batchyard.cli.resolve import resolve
+from batchyard.cli.restored import restored
+from batchyard.cli.resume import resume
+from batchyard.cli.route import route
 from batchyard.cli.serve import serve
 from batchyard.cli.team import team
 from batchyard.cli.token import token
+from batchyard.cli.unknown import unknown
 from batchyard.cli.up import up
 from batchyard.cli.worker import worker
 
-RUN, ADMINISTER = "Run", "Administer"
+RUN, ADMINISTER, OPERATE = "Run", "Administer", "Operate"
 
 EPILOG = """\
 [bold]First steps[/bold]
@@ -42,6 +49,13 @@ app.command(rich_help_panel=RUN)(worker)
 app.command(rich_help_panel=ADMINISTER)(migrate)
 app.add_typer(team, name="team", rich_help_panel=ADMINISTER)
 app.add_typer(token, name="token", rich_help_panel=ADMINISTER)
+app.add_typer(provider, name="provider", rich_help_panel=ADMINISTER)
+app.add_typer(route, name="route", rich_help_panel=ADMINISTER)
+app.command(rich_help_panel=OPERATE)(doctor)
+app.command(rich_help_panel=OPERATE)(unknown)
+app.command(rich_help_panel=OPERATE)(resolve)
+app.command(rich_help_panel=OPERATE)(restored)
+app.command(rich_help_panel=OPERATE)(resume)
 
 
 def _show_version(is_asked: bool) -> None:

@@ -36,3 +36,7 @@ Port = Annotated[
         show_default=False,
     ),
 ]
+
+TeamSlug = Annotated[str, typer.Option("--team", help="Slug of the team.", metavar="SLUG")]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

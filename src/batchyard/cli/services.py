@@ -35,7 +35,7 @@ log = structlog.get_logger("batchyard.services")
 def run(settings: Config, services: Sequence[Service]) -> None:
     """Run services on one database until SIGINT or SIGTERM, or until one ends or breaks."""
     with session.postgres(settings) as url:
-        uvloop.run(_run(settings, url, services))
+        uvloop.run(_run(session.complete(settings), url, services))
 
 
 async def _run(settings: Config, url: str, services: Sequence[Service]) -> None:

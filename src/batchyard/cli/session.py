@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from batchyard import config, logs
+from batchyard.cli.secret_key import keep_secret_key
 from batchyard.config import Config
+from batchyard.encryption import Vault
+from batchyard.errors import NotFound
+from batchyard.models import Team
+from batchyard.operations import teams
 from batchyard.operations.access import ensure_token
-from batchyard.operations.teams import ensure_team
 from batchyard.store import embedded
 from batchyard.store.db import Database
 from batchyard.store.migrate import check_schema, migrate
@@ -49,10 +53,35 @@ async def database(settings: Config, url: str) -> AsyncIterator[Database]:
         await db.open()
         async with db.pool.connection() as connection:
             await check_schema(connection)
-        team = await ensure_team(db, slug=DEFAULT_TEAM, name="Default")
+        team = await teams.ensure_team(db, slug=DEFAULT_TEAM, name="Default")
         if settings.bootstrap_token is not None:
             token = settings.bootstrap_token.get_secret_value()
             await ensure_token(db, team=team, token=token, name="bootstrap")
         yield db
     finally:
         await db.close()
+
+
+def complete(settings: Config) -> Config:
+    """Return the settings with a secret key, where the private PostgreSQL is used.
+
+    Every process of a data folder needs the same key, and a person who gave no database should
+    not have to make one, so it is kept in that folder. To be called once the folder is ready.
+    """
+    if settings.database_url is not None or settings.secret_key is not None:
+        return settings
+    return settings.model_copy(update={"secret_key": keep_secret_key(settings.data_dir)})
+
+
+def open_vault(settings: Config) -> Vault:
+    """Return what locks and opens stored secrets; for complete settings."""
+    key = settings.secret_key
+    return Vault(None if key is None else key.get_secret_value())
+
+
+async def find_team(db: Database, slug: str) -> Team:
+    """Return the team of this slug; raise `NotFound` with what to do."""
+    found = await teams.find_team(db, slug_or_uuid=slug)
+    if found is None:
+        raise NotFound(f"There is no team {slug!r}. Make it: batchyard team create NAME.")
+    return found

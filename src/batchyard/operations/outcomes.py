@@ -7,6 +7,7 @@ from uuid import UUID
 from batchyard.models import Team
 from batchyard.store import events, queue, resolutions
 from batchyard.store.db import Database
+from batchyard.store.resolutions import UnknownItem
 
 BLOCK = 1000
 """Items decided in one transaction."""
@@ -18,6 +19,28 @@ class Verdict(StrEnum):
     DONE = "done"
     FAILED = "failed"
     RETRY = "retry"
+
+
+async def list_unknown(
+    db: Database, *, team: Team, batch_id: UUID | None = None, limit: int
+) -> list[UnknownItem]:
+    """List a team's unknown outcomes, the oldest first."""
+    async with db.pool.connection() as conn:
+        return await resolutions.list_unknown(conn, team_id=team.id, batch_id=batch_id, limit=limit)
+
+
+async def count_unknown(
+    db: Database,
+    *,
+    team: Team,
+    batch_id: UUID | None = None,
+    item_ids: Sequence[UUID] | None = None,
+) -> int:
+    """Count what `resolve_unknown` would decide with the same choice."""
+    async with db.pool.connection() as conn:
+        return await resolutions.count_unknown(
+            conn, team_id=team.id, batch_id=batch_id, item_ids=item_ids
+        )
 
 
 async def resolve_unknown(

@@ -1,17 +1,21 @@
 """Add providers, lead items to them, and take them away."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from batchyard.encryption import Vault
-from batchyard.errors import Conflict, InvalidRequest, NotFound, ProviderError
+from batchyard.errors import BatchyardError, Conflict, InvalidRequest, NotFound, ProviderError
 from batchyard.models import Kind, Team
-from batchyard.providers.base import Surroundings
+from batchyard.providers.base import Promise, Provider, Surroundings
 from batchyard.providers.registry import find_kind
 from batchyard.store import agents, limits, providers
 from batchyard.store.db import Connection, Database
+from batchyard.store.limits import Ceiling
 from batchyard.store.providers import ProviderRow, RouteRow
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +24,17 @@ class Rate:
 
     count: int
     seconds: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedProvider:
+    """A provider with what it promises and how much it may be given."""
+
+    row: ProviderRow
+    promise: Promise | None
+    """None when it cannot be opened, for the reason in `fault`."""
+    fault: str | None
+    ceiling: Ceiling
 
 
 async def add_provider(
@@ -36,8 +51,14 @@ async def add_provider(
 ) -> Sequence[str]:
     """Store a provider; return remarks, such as that it cannot be reached now.
 
-    Raises `ConfigError` for settings its kind refuses, and `Conflict` when the name is taken.
+    Raises `InvalidRequest` for a wrong name, `ConfigError` for settings its kind refuses, and
+    `Conflict` when the name is taken.
     """
+    if not NAME.fullmatch(name):
+        raise InvalidRequest(
+            "A provider's name has 1 to 63 small letters, digits, dots, dashes or underscores, and "
+            "begins with a letter or digit."
+        )
     surroundings = Surroundings(
         name=name,
         clock=db.clock,
@@ -50,7 +71,7 @@ async def add_provider(
     try:
         remarks = await provider.check()
     except ProviderError as error:
-        remarks = [f"{error.message} It is stored all the same."]
+        remarks = [f"{error.message.rstrip('.')}. It is stored all the same."]
     finally:
         await provider.close()
     locked = None if secret is None else vault.lock(secret)
@@ -73,10 +94,17 @@ async def add_provider(
     return remarks
 
 
-async def list_providers(db: Database) -> list[ProviderRow]:
+async def list_providers(db: Database, vault: Vault) -> list[ListedProvider]:
     """List the providers that were not removed."""
     async with db.pool.connection() as conn:
-        return [row for row in await providers.list_all(conn) if row.removed_at is None]
+        rows = [row for row in await providers.list_all(conn) if row.removed_at is None]
+        ceilings = await limits.read_ceilings(conn, [limits.provider_key(row.id) for row in rows])
+    listed = []
+    for row in rows:
+        promise, fault = await read_promise(db, vault, row)
+        ceiling = ceilings.get(limits.provider_key(row.id), Ceiling())
+        listed.append(ListedProvider(row=row, promise=promise, fault=fault, ceiling=ceiling))
+    return listed
 
 
 async def remove_provider(db: Database, *, name: str) -> None:
@@ -87,7 +115,8 @@ async def remove_provider(db: Database, *, name: str) -> None:
             raise Conflict("The sandbox stays: it takes what no route leads elsewhere.")
         if not await providers.remove(conn, name=name, now=db.clock()):
             raise Conflict(
-                f"'{name}' is still needed: a route leads to it, or it has items in flight."
+                f"'{name}' is still needed: a route leads to it, or it has items in flight. Lead "
+                "its routes elsewhere: batchyard route set."
             )
 
 
@@ -98,18 +127,28 @@ async def check_provider(db: Database, vault: Vault, *, name: str) -> Sequence[s
     """
     async with db.pool.connection() as conn:
         row = await _find(conn, name)
-    provider = find_kind(row.kind)(
-        Surroundings(
-            name=row.name,
-            clock=db.clock,
-            report=lambda _key, _answer: None,
-            settings=row.settings,
-            secret=None if row.secret is None else vault.open(row.secret),
-            allow_private=row.allow_private,
-        )
-    )
+    return await check_row(db, vault, row)
+
+
+async def check_row(db: Database, vault: Vault, row: ProviderRow) -> Sequence[str]:
+    """Try a provider without any effect; return remarks, raise `BatchyardError` on a fault."""
+    provider = _open(db, vault, row)
     try:
         return await provider.check()
+    finally:
+        await provider.close()
+
+
+async def read_promise(
+    db: Database, vault: Vault, row: ProviderRow
+) -> tuple[Promise | None, str | None]:
+    """Return what a provider guarantees, or why it cannot be opened."""
+    try:
+        provider = _open(db, vault, row)
+    except BatchyardError as error:
+        return None, error.message
+    try:
+        return provider.promise, None
     finally:
         await provider.close()
 
@@ -140,6 +179,19 @@ async def list_routes(db: Database) -> list[RouteRow]:
     """List all routes."""
     async with db.pool.connection() as conn:
         return await providers.list_routes(conn)
+
+
+def _open(db: Database, vault: Vault, row: ProviderRow) -> Provider:
+    return find_kind(row.kind)(
+        Surroundings(
+            name=row.name,
+            clock=db.clock,
+            report=lambda _key, _answer: None,
+            settings=row.settings,
+            secret=None if row.secret is None else vault.open(row.secret),
+            allow_private=row.allow_private,
+        )
+    )
 
 
 async def _find(conn: Connection, name: str) -> ProviderRow:

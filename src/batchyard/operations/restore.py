@@ -1,13 +1,29 @@
 """Takes a database into use again that was restored from a backup."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
-from batchyard.store import restores, workers
+from batchyard.encryption import Vault
+from batchyard.errors import Conflict, NotFound
+from batchyard.lifecycle import BatchEvent, next_batch_state
+from batchyard.models import BatchState, Policy, Team
+from batchyard.operations.providers import read_promise
+from batchyard.providers.base import Promise
+from batchyard.store import control, providers, queue, restores, workers
 from batchyard.store.db import Database
 
 BLOCK = 5000
+
+SILENT_AFTER = timedelta(seconds=10)
+"""A worker that beat within this time may still run."""
+
+WATCH_SECONDS = 5.0
+"""Longer than two beats: whoever runs is heard in this time."""
+
+LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +34,83 @@ class Restored:
     batches: int
     paused: int
     unknown: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """What a provider can tell or bear after a restore."""
+
+    provider_id: int
+    name: str
+    is_silent: bool
+    """What it may have been sent since the backup nobody can find out."""
+    reason: str
+    repeat_until: datetime | None = None
+    """Keys may be sent again only until then."""
+
+
+async def is_worker_alive(db: Database) -> bool:
+    """Tell whether a worker runs; a beat that the backup brought along is not taken for life."""
+    async with db.pool.connection() as conn:
+        started_at = db.clock()
+        if not await workers.count_alive(conn, since=started_at - SILENT_AFTER):
+            return False
+        while db.clock() - started_at < timedelta(seconds=WATCH_SECONDS):
+            if await workers.count_alive(conn, since=started_at):
+                return True
+            await asyncio.sleep(LOOK_SECONDS)
+    return False
+
+
+async def judge_providers(
+    db: Database, vault: Vault, *, held_silent: Collection[str] = ()
+) -> list[Outlook]:
+    """Tell of each provider, removed ones too, whether it can be asked or sent a key again.
+
+    Those named in `held_silent` count as neither; raises `NotFound` for a name that is none.
+    """
+    async with db.pool.connection() as conn:
+        backup_at = await restores.read_backup_time(conn)
+        rows = await providers.list_all(conn)
+    for name in held_silent:
+        if name not in {row.name for row in rows}:
+            raise NotFound(f"There is no provider named '{name}'.")
+    outlooks = []
+    for row in rows:
+        promise, fault = await read_promise(db, vault, row)
+        if row.name in held_silent:
+            is_silent, reason, until = True, "is not sent a key again, as you said", None
+        elif promise is None:
+            is_silent, reason, until = True, f"cannot be opened: {fault}", None
+        else:
+            is_silent, reason, until = _judge(promise, backup_at=backup_at, now=db.clock())
+        outlooks.append(
+            Outlook(
+                provider_id=row.id,
+                name=row.name,
+                is_silent=is_silent,
+                reason=reason,
+                repeat_until=until,
+            )
+        )
+    return outlooks
+
+
+def _judge(
+    promise: Promise, *, backup_at: datetime | None, now: datetime
+) -> tuple[bool, str, datetime | None]:
+    if promise.is_askable:
+        return False, "is asked about each key before it is sent", None
+    if promise.policy is not Policy.REPEATABLE:
+        return True, "can neither be asked nor be sent a key again", None
+    if promise.key_ttl is None:
+        return False, "honours a repeated key for ever", None
+    if backup_at is None:
+        return True, "honours a repeated key for a time only, and no worker dates the backup", None
+    until = backup_at + promise.key_ttl - promise.timeout
+    if now >= until:
+        return True, "has forgotten keys it was sent after the backup", None
+    return False, "honours a repeated key", until
 
 
 async def mark_restored(
@@ -48,3 +141,27 @@ async def mark_restored(
         unknown += marked
         if marked == 0:
             return Restored(backup_at=backup_at, batches=batches, paused=paused, unknown=unknown)
+
+
+async def resume_batches(
+    db: Database, *, team: Team, batch_ids: Sequence[UUID] | None
+) -> list[UUID]:
+    """Let these paused batches of a team go on, or all that a restore paused; return which.
+
+    All of them or none: raises `NotFound` and `Conflict`.
+    """
+    async with db.transaction() as conn:
+        found = await restores.lock_paused(conn, team_id=team.id, batch_ids=batch_ids)
+        known = {batch.id for batch in found}
+        for batch_id in batch_ids or ():
+            if batch_id not in known:
+                raise NotFound(f"The team {team.slug} has no batch {batch_id}.")
+        now = db.clock()
+        for batch in found:
+            if batch.state != BatchState.PAUSED:
+                raise Conflict(f"The batch {batch.id} is {batch.state}, not paused.")
+            state = next_batch_state(BatchState.PAUSED, BatchEvent.RESUMED)
+            await control.set_state(conn, batch_id=batch.id, state=state, reason=None, now=now)
+        if found:
+            await queue.wake(conn, team_id=team.id, now=now)
+    return [batch.id for batch in found]

@@ -1,6 +1,7 @@
 """Limits as rows: locked first, counted after, so that two admissions never count together."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -174,6 +175,37 @@ async def set_rate(
     await conn.execute(
         SET_RATE, {"key": key, "seconds": seconds, "count": count, "burst": burst, "now": now}
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ceiling:
+    """What was set for a limit, for people to read."""
+
+    concurrency: int | None = None
+    rates: Mapping[int, int] = field(default_factory=dict)
+    """Items by the seconds they are counted in."""
+
+
+READ_CEILINGS = """
+SELECT l.key, l.concurrency, r.seconds, r.count
+  FROM limits l LEFT JOIN rates r ON r.key = l.key
+ WHERE l.key = ANY (%(keys)s)
+ ORDER BY l.key, r.seconds
+"""
+
+
+async def read_ceilings(conn: Connection, keys: Collection[str]) -> dict[str, Ceiling]:
+    """Read what was set for these limits, without locking them."""
+    ceilings: dict[str, Ceiling] = {}
+    rows = await (await conn.execute(READ_CEILINGS, {"keys": list(keys)})).fetchall()
+    for key, concurrency, seconds, count in rows:
+        known = ceilings.get(str(key), Ceiling())
+        rate = {} if seconds is None else {int(str(seconds)): int(str(count))}
+        ceilings[str(key)] = Ceiling(
+            concurrency=None if concurrency is None else int(str(concurrency)),
+            rates={**known.rates, **rate},
+        )
+    return ceilings
 
 
 def _names(keys: Sequence[str], scope: str) -> list[str]:

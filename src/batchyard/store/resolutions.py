@@ -135,3 +135,75 @@ async def correct_ends(conn: Connection, *, batch_ids: Sequence[UUID], now: date
         CORRECT_ENDS,
         {"batch_ids": list(batch_ids), "booked": SUCCESS_STATUS[Kind.SHIPMENT], "now": now},
     )
+
+
+COUNT_UNKNOWN = """
+SELECT count(*) FROM items i
+ WHERE i.team_id = %(team_id)s AND i.phase = 'unknown'
+   AND (%(batch_id)s::uuid IS NULL OR i.batch_id = %(batch_id)s)
+   AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
+"""
+
+
+async def count_unknown(
+    conn: Connection,
+    *,
+    team_id: int,
+    batch_id: UUID | None,
+    item_ids: Sequence[UUID] | None,
+) -> int:
+    """Count what `resolve` would decide."""
+    chosen = {
+        "team_id": team_id,
+        "batch_id": batch_id,
+        "item_ids": None if item_ids is None else list(item_ids),
+    }
+    row = await (await conn.execute(COUNT_UNKNOWN, chosen)).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnknownItem:
+    """What a person needs to decide one unknown outcome."""
+
+    item_id: UUID
+    batch_id: UUID
+    kind: str
+    position: int
+    reference: str | None
+    number: str | None
+    key: str
+    provider: str | None
+    provider_reference: str | None
+    sent_at: datetime | None
+    since: datetime
+    error_code: str | None
+    error_message: str | None
+
+
+# The oldest first: whoever waits longest is decided first.
+LIST_UNKNOWN = """
+SELECT i.id AS item_id, i.batch_id, b.kind, d.position, d.reference, d.number,
+       i.id || '.' || i.try AS key, coalesce(p.name, d.provider) AS provider,
+       d.provider_reference, i.intent_at AS sent_at, i.updated_at AS since,
+       d.error_code, d.error_message
+  FROM items i
+  JOIN batches b ON b.id = i.batch_id
+  JOIN item_data d ON d.item_id = i.id
+  LEFT JOIN providers p ON p.id = i.provider_id
+ WHERE i.team_id = %(team_id)s AND i.phase = 'unknown'
+   AND (%(batch_id)s::uuid IS NULL OR i.batch_id = %(batch_id)s)
+ ORDER BY i.updated_at, i.batch_id, d.position
+ LIMIT %(limit)s
+"""
+
+
+async def list_unknown(
+    conn: Connection, *, team_id: int, batch_id: UUID | None, limit: int
+) -> list[UnknownItem]:
+    """List unknown items of a team, the oldest first."""
+    async with conn.cursor(row_factory=class_row(UnknownItem)) as cursor:
+        await cursor.execute(
+            LIST_UNKNOWN, {"team_id": team_id, "batch_id": batch_id, "limit": limit}
+        )
+        return await cursor.fetchall()

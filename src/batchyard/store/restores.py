@@ -1,7 +1,11 @@
 """After a restore from a backup: what may have been sent since must not be sent unasked."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
 
 from batchyard.store.db import Connection
 
@@ -15,13 +19,16 @@ async def read_backup_time(conn: Connection) -> datetime | None:
     return row[0] if row and isinstance(row[0], datetime) else None
 
 
+# What a person had paused stays so for the person's own reason.
 PAUSE = """
 UPDATE batches
    SET state = CASE WHEN state IN ('queued', 'running') THEN 'paused'
                     WHEN state = 'scheduled' AND scheduled_at <= %(now)s THEN 'paused'
                     ELSE state END,
-       restored_at = %(now)s, updated_at = %(now)s,
-       wait_reason = 'restored', wait_until = NULL
+       wait_reason = CASE WHEN state IN ('queued', 'running') THEN 'restored'
+                          WHEN state = 'scheduled' AND scheduled_at <= %(now)s THEN 'restored'
+                          ELSE wait_reason END,
+       restored_at = %(now)s, updated_at = %(now)s, wait_until = NULL
  WHERE state IN ('open', 'scheduled', 'queued', 'running', 'paused')
 RETURNING state = 'paused'
 """
@@ -48,13 +55,20 @@ WITH doubtful AS MATERIALIZED (
      ORDER BY i.id
      LIMIT %(limit)s
        FOR UPDATE OF i
+), marked AS (
+    UPDATE items i
+       SET phase = 'unknown', status = 'unknown', worker_id = NULL, lease = i.lease + 1,
+           provider_id = d.provider_id, intent_at = coalesce(i.intent_at, %(restored_at)s),
+           updated_at = %(restored_at)s
+      FROM doubtful d
+     WHERE i.id = d.id
+    RETURNING i.id
 )
-UPDATE items i
-   SET phase = 'unknown', status = 'unknown', worker_id = NULL, lease = i.lease + 1,
-       provider_id = d.provider_id, intent_at = coalesce(i.intent_at, %(restored_at)s),
-       updated_at = %(restored_at)s
-  FROM doubtful d
- WHERE i.id = d.id
+UPDATE item_data d
+   SET error_code = 'restored',
+       error_message = 'The database was restored; it may have been sent after the backup.'
+  FROM marked m
+ WHERE d.item_id = m.id
 """
 
 
@@ -77,3 +91,36 @@ async def mark_unknown(
         },
     )
     return cursor.rowcount
+
+
+# In id order, as everywhere.
+LOCK_PAUSED = """
+SELECT id, kind, state FROM batches
+ WHERE team_id = %(team_id)s AND deleted_at IS NULL
+   AND CASE WHEN %(batch_ids)s::uuid[] IS NULL
+            THEN state = 'paused' AND wait_reason = 'restored'
+            ELSE id = ANY (%(batch_ids)s) END
+ ORDER BY id
+   FOR UPDATE
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PausedBatch:
+    """A batch somebody wants to go on."""
+
+    id: UUID
+    kind: str
+    state: str
+
+
+async def lock_paused(
+    conn: Connection, *, team_id: int, batch_ids: Collection[UUID] | None
+) -> list[PausedBatch]:
+    """Lock these batches, or all that a restore paused; single items are batches too."""
+    async with conn.cursor(row_factory=class_row(PausedBatch)) as cursor:
+        await cursor.execute(
+            LOCK_PAUSED,
+            {"team_id": team_id, "batch_ids": None if batch_ids is None else list(batch_ids)},
+        )
+        return await cursor.fetchall()

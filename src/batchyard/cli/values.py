@@ -1,0 +1,75 @@
+"""Values of options as people write them: rates, durations, lists of statuses, words."""
+
+import json
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeVar
+
+from batchyard.errors import InvalidRequest
+from batchyard.operations.providers import Rate
+
+Word = TypeVar("Word", bound=StrEnum)
+
+RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min|h|day)")
+RATE_SECONDS = {"s": 1, "min": 60, "h": 3600, "day": 86400}
+
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|m|h|d)")
+DURATION_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+STATUSES = re.compile(r"\s*[0-9]{3}\s*(?:,\s*[0-9]{3}\s*)*")
+
+
+def read_rate(text: str) -> Rate:
+    """Read `5/s`, `100/min`, `1000/h` or `10000/day`; raise `InvalidRequest`."""
+    match = RATE.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f"{text!r} is no rate such as 5/s, 100/min, 1000/h or 10000/day.")
+    return Rate(count=int(match[1]), seconds=RATE_SECONDS[match[2]])
+
+
+def show_rate(*, count: int, seconds: int) -> str:
+    """Write a rate as it is read."""
+    units = {seconds: unit for unit, seconds in RATE_SECONDS.items()}
+    return f"{count}/{units.get(seconds, f'{seconds} s')}"
+
+
+def read_duration(text: str) -> float:
+    """Read `30s`, `2m`, `24h` or `7d` as seconds; raise `InvalidRequest`."""
+    match = DURATION.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f"{text!r} is no duration such as 30s, 2m, 24h or 7d.")
+    return float(match[1]) * DURATION_SECONDS[match[2]]
+
+
+def read_statuses(text: str) -> list[int]:
+    """Read HTTP statuses with commas between them, or none; raise `InvalidRequest`."""
+    if not text.strip():
+        return []
+    if STATUSES.fullmatch(text) is None:
+        raise InvalidRequest(f"{text!r} is no list of HTTP statuses such as 409,423.")
+    return sorted({int(status) for status in text.split(",")})
+
+
+def read_setting(text: str) -> tuple[str, object]:
+    """Read `name=value`, the value as JSON where it is some; raise `InvalidRequest`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidRequest(f"{text!r} is no setting such as look_up_after_seconds=30.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def word_of(words: type[Word], *, what: str) -> Callable[[str], Word]:
+    """Return a reader of one of these words; it raises `InvalidRequest` naming them."""
+
+    def read(text: str) -> Word:
+        try:
+            return words(text)
+        except ValueError as error:
+            known = ", ".join(words)
+            raise InvalidRequest(f"There is no {what} {text!r}. Known: {known}.") from error
+
+    return read

@@ -1,0 +1,129 @@
+"""What can be wrong around an installation: its folder, its port, its public address."""
+
+import shutil
+import socket
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+
+import httpx
+
+from batchyard.config import Config
+from batchyard.network import fault_of_url
+from batchyard.operations.checks import Check
+from batchyard.store import providers
+from batchyard.store.db import Database
+from batchyard.store.providers import ProviderRow
+
+LEAST_FREE_BYTES = 2 * 1024**3
+KEY_FILE = "secret.key"
+ANSWER_SECONDS = 3
+PROTECTED_PATH = "/batches/00000000-0000-0000-0000-000000000000"
+"""A path of ours that asks for a token."""
+
+
+def check_folder(config: Config) -> Check:
+    """Look at the private PostgreSQL's folder: room on its disk, its key closed to others."""
+    name = "data folder"
+    if config.database_url is not None:
+        return Check(name=name, is_ok=True, text="not used: BATCHYARD_DATABASE_URL is set")
+    folder = config.data_dir.expanduser()
+    try:
+        free = shutil.disk_usage(folder).free
+        opened = _open_to_others(folder / KEY_FILE)
+    except OSError as error:
+        return Check(name=name, is_ok=False, text=f"{folder} cannot be read: {error.strerror}")
+    room = f"{free / 1024**3:.1f} GB free"
+    if opened:
+        key = folder / KEY_FILE
+        return Check(name=name, is_ok=False, text=f"others may read {key}. Say: chmod 600 {key}")
+    if free < LEAST_FREE_BYTES:
+        return Check(name=name, is_ok=False, text=f"{folder}: only {room}. Make room on the disk")
+    return Check(name=name, is_ok=True, text=f"{folder}: {room}")
+
+
+async def check_port(config: Config) -> Check:
+    """Look at who answers where the server would listen."""
+    name = "port"
+    host = _reachable(config.host)
+    where = f"{host}:{config.port}"
+    if config.port == 0:
+        return Check(name=name, is_ok=True, text="any free one is taken at each start")
+    if _is_free(config):
+        return Check(name=name, is_ok=True, text=f"{where} is free, no server runs here")
+    try:
+        async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
+            address = f"[{host}]" if ":" in host else host
+            answer = await client.get(f"http://{address}:{config.port}{PROTECTED_PATH}")
+    except httpx.HTTPError:
+        return Check(
+            name=name,
+            is_ok=False,
+            text=f"{where} is taken by something that speaks no HTTP. Choose another: --port",
+        )
+    if answer.status_code == httpx.codes.UNAUTHORIZED and "www-authenticate" in answer.headers:
+        return Check(name=name, is_ok=True, text=f"a Batchyard server answers on {where}")
+    return Check(
+        name=name,
+        is_ok=False,
+        text=f"something else answers on {where}. Choose another port: --port or BATCHYARD_PORT",
+    )
+
+
+async def check_public_address(config: Config, db: Database) -> Check:
+    """Look whether providers that items are led to can reach us for callbacks."""
+    name = "callbacks"
+    base = config.callback_base
+    if fault := fault_of_url(base):
+        return Check(name=name, is_ok=False, text=f"BATCHYARD_PUBLIC_URL {fault}")
+    if not _is_local(base):
+        return Check(name=name, is_ok=True, text=f"come to {base}")
+    async with db.pool.connection() as conn:
+        routed = {route.provider_id for route in await providers.list_routes(conn)}
+        rows = await providers.list_all(conn)
+    far = sorted(row.name for row in rows if row.id in routed and _is_elsewhere(row))
+    if far:
+        return Check(
+            name=name,
+            is_ok=False,
+            text=f"{', '.join(far)} cannot reach {base}. Set BATCHYARD_PUBLIC_URL to the address "
+            "under which others reach this server",
+        )
+    return Check(name=name, is_ok=True, text=f"come to {base}, which only this machine reaches")
+
+
+def _is_elsewhere(row: ProviderRow) -> bool:
+    """Tell whether a provider runs on another machine, as far as its settings say."""
+    url = row.settings.get("url")
+    return row.kind != "sandbox" and (not isinstance(url, str) or not _is_local(url))
+
+
+def _is_local(url: str) -> bool:
+    host = httpx.URL(url).host
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _reachable(host: str) -> str:
+    """Return where to ask for a server that listens on every address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+
+
+def _is_free(config: Config) -> bool:
+    try:
+        with socket.create_connection((_reachable(config.host), config.port), ANSWER_SECONDS):
+            return False
+    except OSError:
+        return True
+
+
+def _open_to_others(key: Path) -> bool:
+    try:
+        return bool(stat.S_IMODE(key.stat().st_mode) & 0o077)
+    except FileNotFoundError:
+        return False
