@@ -76,11 +76,22 @@ class Config(BaseSettings):
     team_concurrency: int = Field(
         default=500, gt=0, description="items of one team in flight at once, unless set per team"
     )
+    brake_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="a batch or provider of which more than this share fails pauses itself; "
+        "1 turns the brake off",
+    )
+    brake_attempts: int = Field(
+        default=20, ge=1, description="attempts the brake needs to see before it judges"
+    )
+    brake_seconds: float = Field(default=120, gt=0, description="how far back the brake looks")
     worker_slots: int = Field(
         default=500, gt=0, description="requests one worker process has out at once"
     )
     stop_seconds: float = Field(
-        default=3, ge=0, description="time a stopping worker waits for what is out"
+        default=10, ge=0, description="time a stopping worker waits for what is out"
     )
     secret_key: SecretStr | None = Field(
         default=None,
@@ -92,16 +103,13 @@ class Config(BaseSettings):
         pattern=r"^[a-z_]+(:[1-9][0-9]*)?$",
         description="for tests of crashes only: the step at which the process kills itself",
     )
-    testing: bool = Field(
-        default=False, description="for tests only: allows BATCHYARD_FAILPOINT"
-    )
+    testing: bool = Field(default=False, description="for tests only: allows BATCHYARD_FAILPOINT")
     sandbox_speed: float = Field(
         default=1, ge=0, description="1 is lifelike, 50 fifty times faster, 0 at once"
     )
     sandbox_seed: str = Field(
         default="batchyard", description="spreads the sandbox's outcomes of ordinary rows"
     )
-
 
     @model_validator(mode="after")
     def _refuse_failpoints_outside_tests(self) -> "Config":

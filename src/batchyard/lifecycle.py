@@ -98,6 +98,9 @@ ENDED_STATUSES: dict[Kind, tuple[str, ...]] = {
     Kind.SHIPMENT: ("booked", "failed", CANCELED_STATUS, STOPPED_STATUS),
 }
 
+FAILURE_STATUSES = frozenset({"failed", "error"})
+"""Ended statuses that speak against the provider or the batch, unlike a busy line."""
+
 SUCCESS_STATUS: dict[Kind, str] = {Kind.CALL: "completed", Kind.SHIPMENT: "booked"}
 
 STATUSES_BY_PHASE: dict[Phase, frozenset[str]] = {

@@ -6,6 +6,9 @@ import typer
 
 from batchyard.cli import options, services, session
 
+STOP_SECONDS = 4.0
+"""At a terminal people wait for Ctrl-C, so less than a worker's ten unless the setting says so."""
+
 
 def up(
     *,
@@ -22,5 +25,7 @@ def up(
     More workers may join at any time: `batchyard worker`.
     """
     settings = session.configure(host=host, port=port, data_dir=data_dir)
+    if "stop_seconds" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"stop_seconds": STOP_SECONDS})
     with services.listening(settings) as (settings, serve):
         services.run(settings, [serve, *[services.work] * workers])

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 from batchyard import retry
 from batchyard.clock import monotonic
@@ -15,9 +16,13 @@ from batchyard.models import Kind, Policy, Team
 from batchyard.store import items, limits, providers, runs
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
+from batchyard.store.providers import Closed
 from batchyard.store.runs import Order, Run
 
 BATCHES_PER_ADMISSION = 10
+
+BATCHES_LOOKED_AT = 500
+"""How far admission looks when everything before is held back."""
 
 AGING_ROUND = 14
 """Of so many admissions of a team one begins with the batch of lowest priority and one with the
@@ -38,6 +43,16 @@ class Admission:
     def count(self) -> int:
         """How many items were let in."""
         return sum(len(claimed) for _, claimed in self.started)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """Why nothing of a batch was let in."""
+
+    reason: str
+    """One of the words of `operations.waiting`."""
+    until: datetime | None = None
+    is_cap: bool = False
 
 
 class Admitter:
@@ -61,32 +76,50 @@ class Admitter:
         3. Claim from each batch what the strictest of its limits allows.
         4. Keep what is left of the rates.
         """
-        candidates = await runs.list_admissible(
-            conn,
-            team_id=team.id,
-            order=self._order(team.id),
-            singles_only=singles_only,
-            limit=BATCHES_PER_ADMISSION,
-            now=now,
-        )
+        order = self._order(team.id)
+        admission = Admission(started=(), is_capped=False, opens_at=None)
+        for limit in (BATCHES_PER_ADMISSION, BATCHES_LOOKED_AT):
+            candidates = await runs.list_admissible(
+                conn,
+                team_id=team.id,
+                order=order,
+                singles_only=singles_only,
+                limit=limit,
+                now=now,
+            )
+            admission = await self._admit_from(conn, team, candidates, slots=slots, now=now)
+            # All of them held back: then those behind them get their chance.
+            if admission.count or len(candidates) < limit:
+                break
+        if admission.count == 0:
+            due_at = await runs.next_due(conn, team_id=team.id, after=now)
+            openings = [at for at in (due_at, admission.opens_at) if at is not None]
+            admission = replace(admission, opens_at=min(openings, default=None))
+        return admission
+
+    async def _admit_from(
+        self,
+        conn: Connection,
+        team: Team,
+        candidates: Sequence[Run],
+        *,
+        slots: int,
+        now: datetime,
+    ) -> Admission:
         routed = [(run, self._connect(team, run)) for run in candidates]
         allowances = await self._lock_limits(conn, team, routed, now=now)
-        started = []
-        is_capped = False
-        openings: list[datetime] = []
-        slow = await providers.list_slow(conn, {line.provider_id for _, line in routed}, now=now)
+        closed = await providers.list_closed(
+            conn, {line.provider_id for _, line in routed}, now=now
+        )
+        started: list[tuple[Assignment, Sequence[ClaimedItem]]] = []
+        waits: dict[UUID, Wait] = {}
         for run, line in routed:
-            if line.provider_id in slow:
-                openings.append(slow[line.provider_id])
-                continue
             concerned = [
                 allowances[key] for key in self._keys(team, run, line) if key in allowances
             ]
-            room, holder = strictest(concerned, at_most=slots)
-            if room <= 0:
-                if holder is not None and holder.opens_at is not None:
-                    openings.append(holder.opens_at)
-                is_capped = is_capped or (holder is not None and holder.opens_at is None)
+            room, wait = _room(concerned, closed.get(line.provider_id), at_most=slots)
+            if wait is not None:
+                waits[run.id] = wait
                 continue
             assignment, claimed = await self._claim(conn, team, run, line, limit=room, now=now)
             if claimed:
@@ -95,9 +128,15 @@ class Admitter:
                 allowances |= {a.key: a.take(len(claimed)) for a in concerned}
         if started:
             await limits.write_tokens(conn, list(allowances.values()))
-        elif not is_capped and (due_at := await runs.next_due(conn, team_id=team.id, after=now)):
-            openings.append(due_at)
-        return Admission(started=started, is_capped=is_capped, opens_at=min(openings, default=None))
+        news = {run.id: waits[run.id] for run in candidates if _is_news(run, waits.get(run.id))}
+        if news:
+            await runs.note_waits(conn, {key: (w.reason, w.until) for key, w in news.items()})
+        untils = [wait.until for wait in waits.values() if wait.until is not None]
+        return Admission(
+            started=started,
+            is_capped=any(wait.is_cap for wait in waits.values()),
+            opens_at=min(untils, default=None),
+        )
 
     def _order(self, team_id: int) -> Order:
         self._admissions[team_id] += 1
@@ -171,3 +210,25 @@ class Admitter:
             now=now,
         )
         return assignment, claimed
+
+
+def _room(
+    concerned: Sequence[Allowance], closed: Closed | None, *, at_most: int
+) -> tuple[int, Wait | None]:
+    """Return how many items of a batch may start, or why none may."""
+    if closed is not None:
+        return 0, Wait(reason=closed.reason, until=closed.until)
+    room, holder = strictest(concerned, at_most=at_most)
+    if room > 0:
+        return room, None
+    if holder is None:
+        return 0, Wait(reason="earlier_batch")
+    scope = holder.key.partition(":")[0]
+    if holder.opens_at is None:
+        return 0, Wait(reason=f"{scope}_cap", is_cap=True)
+    return 0, Wait(reason=f"{scope}_rate", until=holder.opens_at)
+
+
+def _is_news(run: Run, wait: Wait | None) -> bool:
+    """Tell whether the reason is worth a write; times that only pass are not."""
+    return wait is not None and wait.reason != run.wait_reason

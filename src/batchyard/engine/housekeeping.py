@@ -12,7 +12,7 @@ from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.engine.inquiry import Inquiry
 from batchyard.operations import control, imports
-from batchyard.store import queue, runs, workers
+from batchyard.store import events, queue, runs, tallies, workers
 from batchyard.store.db import TRANSIENT, Database
 
 TICK_SECONDS = 0.25
@@ -50,6 +50,7 @@ class Housekeeping:
             Duty(name="end_batches", every_seconds=1, do=self.end_batches),
             Duty(name="end_stopped_items", every_seconds=1, do=self.end_stopped_items),
             Duty(name="ask_overdue", every_seconds=0.5, do=self.ask_overdue),
+            Duty(name="brake", every_seconds=1, do=self.brake),
             Duty(name="sweep", every_seconds=5, do=self.sweep),
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
         )
@@ -133,6 +134,39 @@ class Housekeeping:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all(), name="inquiry")
 
+    async def brake(self) -> None:
+        """Pause batches and providers that mostly fail, before they do more harm."""
+        now = self._db.clock()
+        settings = self._config
+        since = now - timedelta(seconds=settings.brake_seconds)
+        if settings.brake_share >= 1:
+            return
+        async with self._db.transaction() as conn:
+            for braked in await tallies.brake_batches(
+                conn,
+                since=since,
+                attempts=settings.brake_attempts,
+                share=settings.brake_share,
+                now=now,
+            ):
+                await events.write(
+                    conn,
+                    team_id=braked.team_id,
+                    batch_id=braked.batch_id,
+                    type_="batch.braked",
+                    data={"attempts": braked.attempts, "failed": braked.failed},
+                    now=now,
+                )
+            names = await tallies.brake_providers(
+                conn,
+                since=since,
+                attempts=settings.brake_attempts,
+                share=settings.brake_share,
+                now=now,
+            )
+        for name in names:
+            log.warning("provider.braked", provider=name)
+
     async def sweep(self) -> None:
         """Mend what a crash between two commits left: sleeping teams, turns without a worker."""
         now = self._db.clock()
@@ -143,6 +177,7 @@ class Housekeeping:
         async with self._db.transaction() as conn:
             await queue.sweep_sleepers(conn, now=now)
             await workers.forget(conn, before=now - WORKERS_KEPT)
+            await tallies.forget(conn, now=now)
         await self._db.measure_clock()
 
     async def remove_idle_imports(self) -> None:

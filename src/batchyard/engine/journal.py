@@ -13,9 +13,10 @@ import structlog
 
 from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.models import Document, Phase
-from batchyard.store import documents, items, providers, queue, runs
+from batchyard.store import documents, items, providers, queue, runs, tallies
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.items import Intent, Settled, Settlement
+from batchyard.store.tallies import Tally
 
 GATHER_SECONDS = 0.002
 """How long a flush waits for company."""
@@ -39,6 +40,8 @@ class News:
 
     settlement: Settlement
     documents: Sequence[Document] = ()
+    is_failure: bool | None = None
+    """Whether an attempt went wrong, for the brake; None when this was no end of an attempt."""
     slow: tuple[int, datetime] | None = None
     """A provider that asked everyone to wait, and until when."""
     written: "asyncio.Future[bool] | None" = None
@@ -199,6 +202,8 @@ class Journal:
                 async with self._db.transaction() as conn:
                     await providers.slow_down(conn, provider_id=provider_id, until=until)
             async with self._db.transaction() as conn:
+                if counted := _tally(block, settled):
+                    await tallies.add(conn, counted, now=now)
                 await queue.wake_after_settling(conn, sorted(wakes.items()))
         except TRANSIENT as error:
             log.warning("journal.follow_up_postponed", error=str(error))
@@ -214,6 +219,22 @@ class Journal:
                 failures += 1
                 log.warning("journal.flush_repeated", error=str(error), failures=failures)
                 await asyncio.sleep(pause)
+
+
+def _tally(block: Sequence[News], settled: Sequence[Settled]) -> dict[str, Tally]:
+    """Count how the attempts of these rows went, by batch and by provider."""
+    is_failure = {news.settlement.id: news.is_failure for news in block}
+    counted: dict[str, Tally] = {}
+    for row in settled:
+        failed = is_failure.get(row.id)
+        if failed is None:
+            continue
+        scopes = [tallies.batch_scope(row.batch_id)]
+        if row.provider_id is not None:
+            scopes.append(tallies.provider_scope(row.provider_id))
+        for scope in scopes:
+            counted[scope] = counted.get(scope, Tally()).plus(is_failure=failed)
+    return counted
 
 
 def _without_content(news: News) -> News:

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from batchyard.engine.journal import News
-from batchyard.lifecycle import Change
+from batchyard.lifecycle import FAILURE_STATUSES, Change
 from batchyard.models import Accepted, Ended, Lost, NotReceived, Phase, Progress, Refused
 from batchyard.store.items import Settlement
 
@@ -43,6 +43,7 @@ def news_of(
     code, message = _error(answer)
     return News(
         documents=answer.documents if isinstance(answer, Ended) else (),
+        is_failure=_is_failure(answer),
         settlement=Settlement(
             id=sent.id,
             attempt=sent.attempt,
@@ -79,6 +80,18 @@ def hand_back(*, item_id: UUID, attempt: int, lease: int, status: str, due_at: d
             from_phases=(Phase.CLAIMED, Phase.CALLING),
         )
     )
+
+
+def _is_failure(
+    answer: Accepted | Progress | Ended | Refused | Lost | NotReceived,
+) -> bool | None:
+    match answer:
+        case Ended():
+            return answer.status in FAILURE_STATUSES
+        case Lost():
+            return True
+        case _:
+            return None
 
 
 def _entry(

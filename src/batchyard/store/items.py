@@ -173,6 +173,7 @@ class Settled:
     id: UUID
     batch_id: UUID
     team_id: int
+    provider_id: int | None
     phase: str
     due_at: datetime
 
@@ -209,7 +210,7 @@ WITH locked AS MATERIALIZED (
        AND (n.live_rank IS NULL OR i.phase <> 'live' OR n.result IS NOT NULL
             OR array_position(%(live_order)s::text[], i.status)
                < n.live_rank + (n.lease IS NOT NULL)::int)
-    RETURNING i.id, i.batch_id, i.team_id, i.phase, i.due_at,
+    RETURNING i.id, i.batch_id, i.team_id, i.provider_id, i.phase, i.due_at,
               n.entry, n.provider, n.reference, n.result, n.error_code, n.error_message
 ), noted AS (
     UPDATE item_data d
@@ -222,9 +223,9 @@ WITH locked AS MATERIALIZED (
       FROM settled s
      WHERE d.item_id = s.id
        AND (s.entry IS NOT NULL OR s.reference IS NOT NULL OR s.result IS NOT NULL
-            OR s.phase = 'done')
+            OR s.phase IN ('done', 'unknown'))
 )
-SELECT id, batch_id, team_id, phase, due_at FROM settled
+SELECT id, batch_id, team_id, provider_id, phase, due_at FROM settled
 """
 
 

@@ -106,17 +106,48 @@ async def slow_down(conn: Connection, *, provider_id: int, until: datetime) -> N
     await conn.execute(SLOW_DOWN, {"provider_id": provider_id, "until": until})
 
 
-SLOW = """
-SELECT id, slow_until FROM providers WHERE id = ANY (%(ids)s) AND slow_until > %(now)s
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closed:
+    """A provider that must be left alone."""
+
+    reason: str
+    until: datetime | None
+    """None: until a person resumes it."""
+
+
+CLOSED = """
+SELECT id, paused_reason, slow_until FROM providers
+ WHERE id = ANY (%(ids)s) AND (paused_reason IS NOT NULL OR slow_until > %(now)s)
 """
 
 
-async def list_slow(
+async def list_closed(
     conn: Connection, ids: Collection[int], *, now: datetime
-) -> dict[int, datetime]:
-    """Return which of these providers must be left alone, and until when."""
-    rows = await (await conn.execute(SLOW, {"ids": list(ids), "now": now})).fetchall()
-    return {int(str(key)): until for key, until in rows if isinstance(until, datetime)}
+) -> dict[int, Closed]:
+    """Return which of these providers must be left alone, why, and until when."""
+    rows = await (await conn.execute(CLOSED, {"ids": list(ids), "now": now})).fetchall()
+    return {
+        int(str(key)): Closed(
+            reason="retry_after" if paused is None else "provider_paused",
+            until=until if paused is None and isinstance(until, datetime) else None,
+        )
+        for key, paused, until in rows
+    }
+
+
+PAUSE = """
+UPDATE providers
+   SET paused_reason = %(reason)s,
+       paused_at = CASE WHEN %(reason)s::text IS NULL THEN NULL ELSE %(now)s::timestamptz END,
+       brake_from = %(now)s
+ WHERE name = %(name)s AND removed_at IS NULL
+"""
+
+
+async def set_paused(conn: Connection, *, name: str, reason: str | None, now: datetime) -> bool:
+    """Pause a provider for a reason, or resume it with None; False when there is none."""
+    cursor = await conn.execute(PAUSE, {"name": name, "reason": reason, "now": now})
+    return cursor.rowcount == 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ class Run:
     agent_id: UUID | None
     from_numbers: list[str]
     retry_policy: Mapping[str, object]
+    wait_reason: str | None
     restored_at: datetime | None
     """Set after a restore: what a key may have done since must be asked before it is sent."""
 
@@ -36,7 +37,8 @@ class Order(StrEnum):
 
 # Single calls and bookings go ahead of every batch. Only what has something due is looked at.
 ADMISSIBLE = """
-SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.restored_at
+SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason,
+       b.restored_at
   FROM batches b
  WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
    AND (b.is_single OR NOT %(singles_only)s)
@@ -84,6 +86,26 @@ async def mark_served(conn: Connection, *, batch_id: UUID, now: datetime) -> boo
     """
     cursor = await conn.execute(MARK_SERVED, {"batch_id": batch_id, "now": now})
     return cursor.rowcount == 1
+
+
+NOTE_WAITS = """
+UPDATE batches b SET wait_reason = n.reason, wait_until = n.until
+  FROM unnest(%(ids)s::uuid[], %(reasons)s::text[], %(untils)s::timestamptz[])
+       AS n (id, reason, until)
+ WHERE b.id = n.id AND b.state IN ('queued', 'running')
+"""
+
+
+async def note_waits(conn: Connection, waits: Mapping[UUID, tuple[str, datetime | None]]) -> None:
+    """Keep why batches that have due items were not admitted from, and until when."""
+    await conn.execute(
+        NOTE_WAITS,
+        {
+            "ids": list(waits),
+            "reasons": [reason for reason, _ in waits.values()],
+            "untils": [until for _, until in waits.values()],
+        },
+    )
 
 
 # A statement of its own transaction, after the commit that ended the items: inside it two workers

@@ -1,0 +1,134 @@
+"""Outcomes counted by ten seconds, per batch and per provider: the brake and the charts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from batchyard.store.db import Connection
+
+BUCKET_SECONDS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """How attempts went."""
+
+    ok: int = 0
+    failed: int = 0
+
+    def plus(self, *, is_failure: bool) -> "Tally":
+        """Count one more."""
+        return Tally(ok=self.ok + (not is_failure), failed=self.failed + is_failure)
+
+
+def batch_scope(batch_id: UUID) -> str:
+    """Name the tally of a batch."""
+    return f"batch:{batch_id}"
+
+
+def provider_scope(provider_id: int) -> str:
+    """Name the tally of a provider."""
+    return f"provider:{provider_id}"
+
+
+# In scope order, as every worker adds to the same few rows.
+ADD = """
+INSERT INTO tallies AS t (scope, at, ok, failed)
+SELECT n.scope, %(at)s, n.ok, n.failed
+  FROM unnest(%(scopes)s::text[], %(oks)s::int[], %(faileds)s::int[]) AS n (scope, ok, failed)
+ ORDER BY n.scope
+ON CONFLICT (scope, at) DO UPDATE
+   SET ok = t.ok + excluded.ok, failed = t.failed + excluded.failed
+"""
+
+
+async def add(conn: Connection, tallies: Mapping[str, Tally], *, now: datetime) -> None:
+    """Add outcomes to the ten seconds that `now` is in."""
+    at = datetime.fromtimestamp(now.timestamp() // BUCKET_SECONDS * BUCKET_SECONDS, tz=now.tzinfo)
+    await conn.execute(
+        ADD,
+        {
+            "at": at,
+            "scopes": list(tallies),
+            "oks": [tally.ok for tally in tallies.values()],
+            "faileds": [tally.failed for tally in tallies.values()],
+        },
+    )
+
+
+BRAKE_BATCHES = """
+UPDATE batches b
+   SET state = 'paused', wait_reason = 'brake', wait_until = NULL, updated_at = %(now)s
+  FROM (SELECT b2.id, sum(t.ok + t.failed) AS n, sum(t.failed) AS failed
+          FROM tallies t JOIN batches b2 ON t.scope = 'batch:' || b2.id
+         WHERE t.at > %(since)s AND t.at >= coalesce(b2.brake_from, '-infinity')
+           AND b2.has_brake AND b2.state = 'running'
+         GROUP BY b2.id) AS f
+ WHERE b.id = f.id AND b.state = 'running'
+   AND f.n >= %(attempts)s AND f.failed > f.n * %(share)s::float8
+RETURNING b.id, b.team_id, f.n::int, f.failed::int
+"""
+
+BRAKE_PROVIDERS = """
+UPDATE providers p
+   SET paused_at = %(now)s,
+       paused_reason = format('brake: %%s of %%s attempts failed', f.failed, f.n)
+  FROM (SELECT p2.id, sum(t.ok + t.failed) AS n, sum(t.failed) AS failed
+          FROM tallies t JOIN providers p2 ON t.scope = 'provider:' || p2.id
+         WHERE t.at > %(since)s AND t.at >= coalesce(p2.brake_from, '-infinity')
+           AND p2.paused_reason IS NULL AND p2.kind <> 'sandbox'
+         GROUP BY p2.id) AS f
+ WHERE p.id = f.id AND p.paused_reason IS NULL
+   AND f.n >= %(attempts)s AND f.failed > f.n * %(share)s::float8
+RETURNING p.name, f.n::int, f.failed::int
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Braked:
+    """A batch that was paused because too much of it failed."""
+
+    batch_id: UUID
+    team_id: int
+    attempts: int
+    failed: int
+
+
+async def brake_batches(
+    conn: Connection, *, since: datetime, attempts: int, share: float, now: datetime
+) -> list[Braked]:
+    """Pause running batches of whose attempts since then more than `share` failed."""
+    cursor = await conn.execute(
+        BRAKE_BATCHES, {"since": since, "attempts": attempts, "share": share, "now": now}
+    )
+    return [
+        Braked(
+            batch_id=row[0],
+            team_id=int(str(row[1])),
+            attempts=int(str(row[2])),
+            failed=int(str(row[3])),
+        )
+        for row in await cursor.fetchall()
+        if isinstance(row[0], UUID)
+    ]
+
+
+async def brake_providers(
+    conn: Connection, *, since: datetime, attempts: int, share: float, now: datetime
+) -> list[str]:
+    """Pause providers that failed more than `share` of their attempts; return their names."""
+    cursor = await conn.execute(
+        BRAKE_PROVIDERS, {"since": since, "attempts": attempts, "share": share, "now": now}
+    )
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+FORGET = "DELETE FROM tallies WHERE at < %(before)s"
+
+KEPT = timedelta(days=2)
+
+
+async def forget(conn: Connection, *, now: datetime) -> None:
+    """Remove what no chart shows any more."""
+    await conn.execute(FORGET, {"before": now - KEPT})
