@@ -11,6 +11,7 @@ UPDATE batches
    SET state = %(state)s, updated_at = %(now)s, wait_reason = %(reason)s, wait_until = NULL,
        started_at = CASE WHEN %(state)s = 'running' THEN coalesce(started_at, %(now)s)
                          ELSE started_at END,
+       brake_from = CASE WHEN %(state)s = 'running' THEN %(now)s ELSE brake_from END,
        finished_at = CASE WHEN %(state)s = 'stopped' THEN %(now)s ELSE finished_at END
  WHERE id = %(batch_id)s
 """

@@ -1,0 +1,114 @@
+"""Why nothing is happening: derived from the rules that hold something back, never guessed."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from batchyard.errors import NotFound
+from batchyard.lifecycle import ADMITTING_STATES
+from batchyard.models import BatchState, Phase, Team
+from batchyard.store import waits
+from batchyard.store.db import Connection, Database
+from batchyard.store.waits import BatchWait
+
+ALIVE_WITHIN = timedelta(seconds=10)
+
+REASONS = {
+    "not_dispatched": "The batch was not started yet.",
+    "scheduled": "The batch starts at its scheduled time.",
+    "paused": "Somebody paused the batch; resume it to go on.",
+    "brake": "Too much of the batch failed, so it paused itself; resume it to go on.",
+    "restored": "The database came from a backup; check, then resume the batch.",
+    "no_worker": "No worker is alive; start one with `batchyard worker` or `batchyard up`.",
+    "team_cap": "The team has as many items in flight as it may.",
+    "provider_cap": "The provider has as many items in flight as it may.",
+    "agent_cap": "The agent has as many calls in flight as it may.",
+    "batch_cap": "The batch has as many items in flight as it may.",
+    "team_rate": "The team's rate is used up for the moment.",
+    "provider_rate": "The provider's rate is used up for the moment.",
+    "agent_rate": "The agent's rate is used up for the moment.",
+    "batch_rate": "The batch's rate is used up for the moment.",
+    "retry_after": "The provider asked everyone to wait.",
+    "provider_paused": "The provider is paused; see `batchyard provider list`.",
+    "earlier_batch": "Another batch of the team is served first.",
+    "window": "Outside the calling window; the call moves to its next opening.",
+    "retry": "The next attempt is due later.",
+    "earlier_items": "Its turn comes after items before it.",
+    "answer": "It was sent; its provider has not told the end yet.",
+    "person": "Nobody could find out what became of it; a person has to decide.",
+}
+"""Every reason, with the sentence that people read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """A reason, and until when it holds if time alone ends it."""
+
+    reason: str
+    until: datetime | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What a person reads."""
+        return REASONS[self.reason]
+
+
+async def explain_batch(db: Database, *, team: Team, batch_id: UUID) -> Waiting | None:
+    """Tell why a batch waits; None when nothing holds it. Raises `NotFound`."""
+    async with db.pool.connection() as conn:
+        return await _explain_batch(conn, team, batch_id, db.clock())
+
+
+async def explain_item(db: Database, *, team: Team, item_id: UUID) -> Waiting | None:
+    """Tell why an item waits; None when it has ended. Raises `NotFound`."""
+    async with db.pool.connection() as conn:
+        item = await waits.read_item(conn, team_id=team.id, item_id=item_id)
+        if item is None:
+            raise NotFound("There is no such item.")
+        match item.phase:
+            case Phase.DONE:
+                return None
+            case Phase.UNKNOWN:
+                return Waiting(reason="person")
+            case Phase.CALLING | Phase.LIVE:
+                return Waiting(reason="answer", until=item.deadline_at)
+            case _:
+                now = db.clock()
+                whole = await _explain_batch(conn, team, item.batch_id, now)
+                if item.due_at > now and (whole is None or whole.reason in {"window", "retry"}):
+                    return _later(item.status, item.due_at)
+                return whole or Waiting(reason="earlier_items")
+
+
+async def _explain_batch(
+    conn: Connection, team: Team, batch_id: UUID, now: datetime
+) -> Waiting | None:
+    batch = await waits.read_batch(
+        conn, team_id=team.id, batch_id=batch_id, alive_since=now - ALIVE_WITHIN
+    )
+    if batch is None:
+        raise NotFound("There is no such batch.")
+    return _explain(batch, now)
+
+
+def _explain(batch: BatchWait, now: datetime) -> Waiting | None:
+    match batch.state:
+        case BatchState.OPEN | BatchState.IMPORTING:
+            return Waiting(reason="not_dispatched")
+        case BatchState.SCHEDULED:
+            return Waiting(reason="scheduled", until=batch.scheduled_at)
+        case BatchState.PAUSED:
+            return Waiting(reason=batch.wait_reason or "paused")
+    if batch.state not in ADMITTING_STATES or batch.next_due_at is None:
+        return None
+    if batch.alive_workers == 0:
+        return Waiting(reason="no_worker")
+    if batch.next_due_at > now:
+        return _later(batch.next_status, batch.next_due_at)
+    if batch.wait_reason is not None:
+        return Waiting(reason=batch.wait_reason, until=batch.wait_until)
+    return None
+
+
+def _later(status: str | None, due_at: datetime) -> Waiting:
+    return Waiting(reason="window" if status == "rescheduled" else "retry", until=due_at)

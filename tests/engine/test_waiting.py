@@ -1,0 +1,142 @@
+"""Each cause of waiting is made, and read back."""
+
+import asyncio
+from datetime import timedelta
+
+from batchyard.models import Answer, Ended, Kind, Refused, Request, RetryPolicy
+from batchyard.operations import control, waiting
+from batchyard.operations.waiting import REASONS, Waiting
+from batchyard.store import limits, providers
+from tests.engine.conftest import Yard
+from tests.engine.test_control import find_team
+
+
+async def hold(_: Request) -> Answer:
+    await asyncio.sleep(30)
+    return Ended(status="booked")
+
+
+class Asking:
+    """A batch of ten, and why it waits."""
+
+    def __init__(self, yard: Yard) -> None:
+        self.yard = yard
+
+    async def why(self, batch_id: object) -> Waiting | None:
+        team = await find_team(self.yard)
+        found = await waiting.explain_batch(self.yard.db, team=team, batch_id=batch_id)  # type: ignore[arg-type]
+        assert found is None or found.reason in REASONS
+        return found
+
+    async def until(self, batch_id: object, reason: str) -> Waiting:
+        async with asyncio.timeout(20):
+            while True:
+                found = await self.why(batch_id)
+                if found is not None and found.reason == reason:
+                    return found
+                await asyncio.sleep(0.02)
+
+
+async def test_open_scheduled_and_workerless_batches_say_so(yard: Yard) -> None:
+    asking = Asking(yard)
+    batch_id = await yard.make_batch(items=10, state="open")
+    assert await asking.why(batch_id) == Waiting(reason="not_dispatched")
+    at = yard.db.clock() + timedelta(hours=1)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET state = 'scheduled', scheduled_at = %s", (at,))
+    assert await asking.why(batch_id) == Waiting(reason="scheduled", until=at)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET state = 'queued'")
+    assert await asking.why(batch_id) == Waiting(reason="no_worker")
+
+
+async def test_team_cap_is_named(yard: Yard) -> None:
+    yard.provider.script = hold
+    yard.config = yard.config.model_copy(update={"team_concurrency": 3, "stop_seconds": 0})
+    batch_id = await yard.make_batch(items=10)
+    async with yard.working():
+        found = await Asking(yard).until(batch_id, "team_cap")
+    assert found.until is None
+
+
+async def test_batch_cap_is_named_and_lifted_while_it_runs(yard: Yard) -> None:
+    yard.provider.script = hold
+    yard.config = yard.config.model_copy(update={"stop_seconds": 0})
+    batch_id = await yard.make_batch(items=10)
+    key = limits.batch_key(batch_id)
+    async with yard.db.transaction() as conn:
+        await limits.set_cap(conn, key=key, concurrency=4)
+    async with yard.working():
+        await Asking(yard).until(batch_id, "batch_cap")
+        assert len(yard.provider.sent) == 4
+        async with yard.db.transaction() as conn:
+            await limits.set_cap(conn, key=key, concurrency=6)
+        await yard.until("SELECT count(*) = 6 FROM items WHERE phase = 'calling'")
+
+
+async def test_rate_is_named_with_its_time(yard: Yard) -> None:
+    batch_id = await yard.make_batch(items=10)
+    key = limits.provider_key(1)
+    async with yard.db.transaction() as conn:
+        await limits.set_cap(conn, key=key, concurrency=None)
+        now = yard.db.clock()
+        await limits.set_rate(conn, key=key, seconds=3600, count=1, burst=1, now=now)
+    async with yard.working():
+        found = await Asking(yard).until(batch_id, "provider_rate")
+    assert found.until is not None
+    assert found.until > yard.db.clock() + timedelta(minutes=50)
+    assert len(yard.provider.sent) == 1
+
+
+async def test_retry_after_is_named(yard: Yard) -> None:
+    async def refuse(_: Request) -> Answer:
+        return Refused(code="429", message="Slow down", retry_after_seconds=600)
+
+    yard.provider.script = refuse
+    yard.config = yard.config.model_copy(update={"worker_slots": 2})
+    batch_id = await yard.make_batch(items=10)
+    async with yard.working():
+        found = await Asking(yard).until(batch_id, "retry_after")
+    assert found.until is not None
+
+
+async def test_paused_provider_is_named_and_sends_nothing(yard: Yard) -> None:
+    async with yard.db.transaction() as conn:
+        await providers.set_paused(conn, name="sandbox", reason="a person", now=yard.db.clock())
+    batch_id = await yard.make_batch(items=10)
+    async with yard.working():
+        await Asking(yard).until(batch_id, "provider_paused")
+    assert yard.provider.sent == []
+
+
+async def test_planned_retry_is_named(yard: Yard) -> None:
+    async def busy(_: Request) -> Answer:
+        return Ended(status="busy")
+
+    yard.provider.script = busy
+    policy = RetryPolicy(statuses=("busy",), max_retries=1, intervals_minutes=(30,))
+    batch_id = await yard.make_batch(items=3, kind=Kind.CALL, retry_policy=policy)
+    async with yard.working():
+        found = await Asking(yard).until(batch_id, "retry")
+    assert found.until is not None
+
+
+async def test_brake_pauses_a_failing_batch_until_it_is_resumed(yard: Yard) -> None:
+    async def fail(_: Request) -> Answer:
+        await asyncio.sleep(0.02)
+        return Ended(status="failed", error_code="no_such_street", error_message="?")
+
+    yard.provider.script = fail
+    yard.config = yard.config.model_copy(update={"worker_slots": 5})
+    batch_id = await yard.make_batch(items=5000)
+    async with yard.working():
+        assert await Asking(yard).until(batch_id, "brake") == Waiting(reason="brake")
+        failed = await yard.counts(batch_id)
+        assert failed["failed"] >= 20
+        assert failed["waiting"] > 0
+        assert await yard.value("SELECT type FROM events") == "batch.braked"
+        team = await find_team(yard)
+        await control.resume_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+        before = len(yard.provider.sent)
+        await yard.until("SELECT count(*) > %s FROM items WHERE phase = 'done'", [before + 5])
+        await control.stop_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
