@@ -31,3 +31,12 @@ async def insert_unless_taken(
     await conn.execute(
         INSERT_UNLESS_TAKEN, {"id": agent_id, "team_id": team_id, "name": name, "now": now}
     )
+
+
+FIND_TEAM = "SELECT team_id FROM agents WHERE id = %(agent_id)s AND deleted_at IS NULL"
+
+
+async def find_team_id(conn: Connection, *, agent_id: UUID) -> int | None:
+    """Return whose agent it is; for the operator, who stands above teams."""
+    row = await (await conn.execute(FIND_TEAM, {"agent_id": agent_id})).fetchone()
+    return int(str(row[0])) if row else None
