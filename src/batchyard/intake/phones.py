@@ -1,9 +1,12 @@
 """Which phone numbers can be called: E.164 with a plus, and possible in their country."""
 
 import re
+from dataclasses import dataclass
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
+from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType, ValidationResult
+
+from batchyard.intake.zones import zones_of
 
 _FORGIVEN = re.compile(r"[\s()\[\]\-\u2010-\u2015\u2212\u200b\u200e\u200f\u202a-\u202e\ufeff]+")
 """Inner spaces, dashes and brackets, and the invisible marks that come with copied numbers."""
@@ -24,22 +27,53 @@ _PARSE_CODES: dict[int, str] = {
 }
 
 UNASSIGNED = "phone_unassigned_range"
+NO_COUNTRY = "001"
+"""What the metadata calls networks of the whole world, such as satellites."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhoneNumber:
+    """A number that can be called, and what its digits tell."""
+
+    e164: str
+    region: str | None
+    """ISO 3166 code of its country; None for numbers of no country or in no assigned range."""
+    is_assigned: bool
+    is_premium: bool
+    zones: tuple[str, ...]
+    """Every zone its owner may be in; empty when that is unknown."""
 
 
 def check_number(text: str) -> tuple[str | None, str | None]:
     """Return the number in E.164 and a code: none, a warning, or, without a number, a refusal."""
+    number = read_number(text)
+    if isinstance(number, str):
+        return None, number
+    return number.e164, None if number.is_assigned else UNASSIGNED
+
+
+def read_number(text: str) -> PhoneNumber | str:
+    """Return the number, or the code of what is wrong with it."""
     number = _FORGIVEN.sub("", text.strip().removeprefix("'"))
     if not _E164.fullmatch(number):
-        return None, _misshapen(number)
+        return _misshapen(number)
     try:
         parsed = phonenumbers.parse(number, None)
     except NumberParseException as error:
-        return None, _PARSE_CODES.get(error.error_type, "phone_too_short")
+        return _PARSE_CODES.get(error.error_type, "phone_too_short")
     length = phonenumbers.is_possible_number_with_reason(parsed)
     if length != ValidationResult.IS_POSSIBLE:
-        return None, _LENGTH_CODES[length]
-    code = None if phonenumbers.is_valid_number(parsed) else UNASSIGNED
-    return phonenumbers.format_number(parsed, PhoneNumberFormat.E164), code
+        return _LENGTH_CODES[length]
+    # A number is valid where its type is known, so one look answers both.
+    kind = phonenumbers.number_type(parsed)
+    region = phonenumbers.region_code_for_number(parsed)
+    return PhoneNumber(
+        e164=phonenumbers.format_number(parsed, PhoneNumberFormat.E164),
+        region=None if region == NO_COUNTRY else region,
+        is_assigned=kind != PhoneNumberType.UNKNOWN,
+        is_premium=kind == PhoneNumberType.PREMIUM_RATE,
+        zones=zones_of(parsed, kind=kind),
+    )
 
 
 def _misshapen(number: str) -> str:

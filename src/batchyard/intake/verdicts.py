@@ -58,6 +58,22 @@ REFUSALS: dict[str, Verdict] = {
         sentence="The phone number is in no range its country has assigned.",
         cure="Compare the number with its source.",
     ),
+    "do_not_contact": Verdict(
+        sentence="The phone number is on the team's do-not-contact list.",
+        cure="Leave the row out; the list is kept by `batchyard dnc`.",
+    ),
+    "attempts_reached": Verdict(
+        sentence="The phone number has been called as often as the team allows for now.",
+        cure="Upload the row another day.",
+    ),
+    "country_not_allowed": Verdict(
+        sentence="The phone number is in no country that the team allows.",
+        cure="Leave the row out, or have the team's rules changed.",
+    ),
+    "premium_rate": Verdict(
+        sentence="The phone number is premium rate, which the team does not call.",
+        cure="Leave the row out, or have the team's rules changed.",
+    ),
     "cells_missing": Verdict(
         sentence="The row has fewer cells than the header.",
         cure="Add the missing separators; look for a line break inside a cell.",
