@@ -4,10 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+PACE = 0.98
+"""A rate is refilled a little slower than it allows: what was admitted on time leaves the house
+some milliseconds early or late, and must not exceed the rate where it is counted."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
-    """A rate: `count` items per `seconds`, at most `burst` of them at one moment."""
+    """A rate: `count` items per `seconds`, at most `burst` of them at one moment.
+
+    With the burst of 1 no `seconds` ever see more than `count`; a larger one may add to a single
+    stretch of time what it allows beyond the first item.
+    """
 
     seconds: int
     count: int
@@ -18,12 +26,16 @@ class Bucket:
     def refill(self, now: datetime) -> "Bucket":
         """Return the bucket as it is at `now`."""
         passed = max(0.0, (now - self.refilled_at).total_seconds())
-        tokens = min(float(self.burst), self.tokens + passed * self.count / self.seconds)
+        tokens = min(float(self.burst), self.tokens + passed * self._per_second)
         return replace(self, tokens=tokens, refilled_at=max(now, self.refilled_at))
 
     def take(self, items: int) -> "Bucket":
         """Return the bucket after `items` have started; refill it first."""
         return replace(self, tokens=self.tokens - items)
+
+    @property
+    def _per_second(self) -> float:
+        return self.count * PACE / self.seconds
 
     @property
     def available(self) -> int:
@@ -34,7 +46,7 @@ class Bucket:
     def next_token_at(self) -> datetime:
         """When the next item may start; refill it first."""
         missing = max(0.0, 1.0 - self.tokens)
-        return self.refilled_at + timedelta(seconds=missing * self.seconds / self.count)
+        return self.refilled_at + timedelta(seconds=missing / self._per_second)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

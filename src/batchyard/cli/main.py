@@ -7,6 +7,7 @@ import typer
 import batchyard
 from batchyard.cli.demo import demo
 from batchyard.cli.doctor import doctor
+from batchyard.cli.limit import limit
 from batchyard.cli.migrate import migrate
 from batchyard.cli.provider import provider
 from batchyard.cli.resolve import resolve
@@ -51,6 +52,7 @@ app.add_typer(team, name="team", rich_help_panel=ADMINISTER)
 app.add_typer(token, name="token", rich_help_panel=ADMINISTER)
 app.add_typer(provider, name="provider", rich_help_panel=ADMINISTER)
 app.add_typer(route, name="route", rich_help_panel=ADMINISTER)
+app.add_typer(limit, name="limit", rich_help_panel=ADMINISTER)
 app.command(rich_help_panel=OPERATE)(doctor)
 app.command(rich_help_panel=OPERATE)(unknown)
 app.command(rich_help_panel=OPERATE)(resolve)

@@ -1,12 +1,13 @@
 """News that providers bring by themselves: callbacks, and timers of the sandbox."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
 
 from batchyard import lifecycle, retry
-from batchyard.engine.journal import Journal, News
+from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, news_of
 from batchyard.models import Accepted, Answer, Ended, Kind, Policy, Progress
 from batchyard.store import inquiries
@@ -77,6 +78,4 @@ class Reports:
             )
             sent = Sent(id=item_id, attempt=attempt, provider=None, sent_at=context.intent_at)
             news = news_of(sent, answer, change, lease=None, now=now)
-            self._journal.write(
-                News(settlement=news.settlement, documents=news.documents, written=written)
-            )
+            self._journal.write(replace(news, written=written))

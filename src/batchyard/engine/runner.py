@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -114,10 +114,12 @@ class Runner:
         """How many single calls or bookings may go out now."""
         return max(0, self._slots - len(self._tasks))
 
-    async def changed(self) -> None:
-        """Wait until a request ended, or a turn was asked to look again."""
+    async def changed(self, *, within_seconds: float | None = None) -> None:
+        """Wait until a request ended, a turn was asked to look again, or the time is over."""
         self._changed.clear()
-        await self._changed.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self._changed.wait()
 
     def look_again(self) -> None:
         """Wake turns that wait for a slot: something new is there."""

@@ -18,6 +18,9 @@ CROWDED_TURN_SECONDS = 2.0
 GATHER_SECONDS = 0.005
 """After a slot was freed, how long admission waits for more of them."""
 
+LONGEST_NAP_SECONDS = 0.5
+"""A turn stays for what opens so soon, such as the next token of a rate."""
+
 log = structlog.get_logger("batchyard.turn")
 
 
@@ -77,7 +80,9 @@ class Turns:
                 continue
             self._woken.discard(team.id)
             admission = await self._admit(team, slots=room or express, singles_only=room == 0)
-            if admission.count == 0 and room > 0:
+            if admission.count == 0 and (nap := self._nap_seconds(admission)) is not None:
+                await self._runner.changed(within_seconds=nap)
+            elif admission.count == 0 and room > 0:
                 if await self._rest(team, version, admission):
                     return
                 version = await self._read_version(team)
@@ -85,6 +90,13 @@ class Turns:
                 async with self._db.transaction() as conn:
                     await queue.wake(conn, team_id=team.id, now=self._db.clock())
                 return
+
+    def _nap_seconds(self, admission: Admission) -> float | None:
+        """Return how long to stay for what opens in a moment; None: rest, it is too long."""
+        if admission.opens_at is None:
+            return None
+        seconds = (admission.opens_at - self._db.clock()).total_seconds()
+        return max(seconds, 0.001) if seconds < LONGEST_NAP_SECONDS else None
 
     async def _read_version(self, team: Team) -> int:
         async with self._db.transaction() as conn:

@@ -148,3 +148,12 @@ UPDATE batches SET total_rows = total_rows + %(added)s, updated_at = %(now)s WHE
 async def add_rows(connection: Connection, *, batch_id: UUID, added: int, now: datetime) -> None:
     """Record that a batch locked before got items."""
     await connection.execute(ADD_ROWS, {"id": batch_id, "added": added, "now": now})
+
+
+FIND_TEAM = "SELECT team_id FROM batches WHERE id = %(batch_id)s AND deleted_at IS NULL"
+
+
+async def find_team_id(connection: Connection, *, batch_id: UUID) -> int | None:
+    """Return whose batch it is; for the operator, who stands above teams."""
+    row = await (await connection.execute(FIND_TEAM, {"batch_id": batch_id})).fetchone()
+    return int(str(row[0])) if row else None

@@ -158,6 +158,22 @@ async def set_cap(conn: Connection, *, key: str, concurrency: int | None) -> Non
     await conn.execute(SET_CAP, {"key": key, "concurrency": concurrency})
 
 
+CLEAR_RATES = "DELETE FROM rates WHERE key = %(key)s AND NOT (seconds = ANY (%(kept)s))"
+
+
+async def clear_rates(conn: Connection, *, key: str, kept: Sequence[int]) -> None:
+    """Take away the rates of a limit but those over so many seconds."""
+    await conn.execute(CLEAR_RATES, {"key": key, "kept": list(kept)})
+
+
+LIST_KEYS = "SELECT key FROM limits ORDER BY key"
+
+
+async def list_keys(conn: Connection) -> list[str]:
+    """List what has a limit."""
+    return [str(row[0]) for row in await (await conn.execute(LIST_KEYS)).fetchall()]
+
+
 # A new rate starts with one token, so that setting it again and again gives nothing away.
 SET_RATE = """
 INSERT INTO rates AS r (key, seconds, count, burst, tokens, refilled_at)

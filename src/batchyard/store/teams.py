@@ -70,3 +70,19 @@ async def find_by_id(connection: Connection, *, team_id: int) -> Team | None:
     async with connection.cursor(row_factory=class_row(Team)) as cursor:
         await cursor.execute(SELECT_BY_ID, {"team_id": team_id})
         return await cursor.fetchone()
+
+
+SET_WEIGHT = "UPDATE teams SET weight = %(weight)s WHERE id = %(team_id)s"
+
+
+async def set_weight(connection: Connection, *, team_id: int, weight: int) -> None:
+    """Set a team's share of the workers beside other teams."""
+    await connection.execute(SET_WEIGHT, {"weight": weight, "team_id": team_id})
+
+
+LIST_IDS = "SELECT id FROM teams ORDER BY id"
+
+
+async def list_ids(connection: Connection) -> list[int]:
+    """List the ids of all teams."""
+    return [int(str(row[0])) for row in await (await connection.execute(LIST_IDS)).fetchall()]
