@@ -17,6 +17,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.waiting import wait_until
+
 pytestmark = pytest.mark.acceptance
 
 SERVING = "Serving until Ctrl-C."
@@ -30,10 +32,7 @@ def data_dir() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder / "data"
-    for process in processes_of(folder):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    shutil.rmtree(folder)
+    wait_until(lambda: is_removed(folder))
 
 
 @contextmanager
@@ -65,12 +64,15 @@ def environment(database_url: str | None) -> Mapping[str, str]:
     return {**inherited, **ours, "BATCHYARD_DATABASE_URL": database_url or ""}
 
 
-def processes_of(folder: Path) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(str(folder) in word for word in process.info["cmdline"] or ())
-    ]
+def is_removed(folder: Path) -> bool:
+    """Remove a folder and whoever still works in it; an interrupted start cleans up meanwhile."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]
+        if any(str(folder) in word for word in words):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
