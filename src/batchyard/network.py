@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -114,7 +115,9 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout):
                 addresses = await resolve(host, port, allow_private=self._allow_private)
-                return await self._connect_to_any(addresses, port, local_address, socket_options)
+                return _Stream(
+                    await self._connect_to_any(addresses, port, local_address, socket_options)
+                )
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"{host} did not answer in time.") from error
 
@@ -140,6 +143,30 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         return await self._tcp.connect_tcp(
             addresses[-1], port, patience, local_address, socket_options
         )
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that is closed when its TLS handshake is broken off; httpcore leaves it open."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self.read = stream.read  # type: ignore[method-assign]
+        self.write = stream.write  # type: ignore[method-assign]
+        self.aclose = stream.aclose  # type: ignore[method-assign]
+        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # httpcore's signature
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands."""
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._stream.aclose()
+            raise
 
 
 async def probe(url: str, *, allow_private: bool, timeout_seconds: float) -> None:
@@ -202,6 +229,7 @@ def _is_public(address: Address) -> bool:
     return address.is_global
 
 
+@cache
 def _trust() -> ssl.SSLContext:
     """Trust what browsers trust, and what the machine's owner added to the system."""
     context = ssl.create_default_context(cafile=certifi.where())

@@ -83,6 +83,7 @@ class HttpServer:
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", self._port, ssl=self._tls, limit=HEAD_BYTES, backlog=1024
         )
+        self._port = int(self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,7 +97,7 @@ class HttpServer:
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._port
 
     @property
     def url(self) -> str:

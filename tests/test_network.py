@@ -1,0 +1,216 @@
+"""Only allowed addresses are reached, and only the ones that were checked."""
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+import httpcore
+import httpx
+import pytest
+
+from batchyard.network import (
+    AddressNotAllowed,
+    fault_of_url,
+    is_allowed,
+    open_client,
+    probe,
+    resolve,
+)
+from batchyard.testing import Arrived, HttpServer, Line
+
+PUBLIC = ("8.8.8.8", "1.1.1.1", "185.199.108.153", "2606:4700:4700::1111", "2a00:1450:400f::5e")
+
+PRIVATE = (
+    "127.0.0.1",
+    "127.255.0.9",
+    "10.0.0.1",
+    "172.16.3.4",
+    "192.168.1.1",
+    "100.64.0.1",
+    "198.18.0.1",
+    "192.0.2.1",
+    "240.0.0.1",
+    "::1",
+    "fd12:3456::1",
+    "fec0::1",
+    "2001:db8::1",
+    "2001::1",
+    "::ffff:10.0.0.1",
+    "::ffff:8.8.8.8",
+    "::10.0.0.1",
+    "64:ff9b::a00:1",
+    "64:ff9b:1::1",
+    "2002:a00:1::1",
+    "4000::1",
+)
+
+NEVER = (
+    "0.0.0.0",
+    "0.1.2.3",
+    "169.254.169.254",
+    "169.254.0.1",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "224.0.0.1",
+    "239.255.255.250",
+    "255.255.255.255",
+    "::",
+    "fe80::1",
+    "fe80::1%eth0",
+    "ff02::1",
+    "fd00:ec2::254",
+    "::ffff:169.254.169.254",
+    "::169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",
+)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_address_is_allowed(address: str) -> None:
+    assert is_allowed(ip_address(address), allow_private=False)
+    assert is_allowed(ip_address(address), allow_private=True)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_address_is_allowed_only_where_the_operator_says_so(address: str) -> None:
+    assert not is_allowed(ip_address(address), allow_private=False)
+    assert is_allowed(ip_address(address), allow_private=True)
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_address_nobody_books_with_is_never_allowed(address: str) -> None:
+    assert not is_allowed(ip_address(address), allow_private=False)
+    assert not is_allowed(ip_address(address), allow_private=True)
+
+
+async def test_host_with_any_forbidden_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _say(monkeypatch, "8.8.8.8", "10.0.0.1")
+    with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
+        await resolve("two-faced.example", 80, allow_private=False)
+
+
+async def test_host_that_cannot_be_looked_up_is_a_failed_connection() -> None:
+    for host in ("no-such-host.invalid", "a" * 70 + ".example"):
+        with pytest.raises(httpcore.ConnectError, match="cannot be looked up"):
+            await resolve(host, 80, allow_private=True)
+
+
+async def test_connection_goes_to_the_address_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hosts: list[str] = []
+
+    async def handle(arrived: Arrived, line: Line) -> None:
+        hosts.append(arrived.headers["host"])
+        await line.reply(200, b"hello")
+
+    async with HttpServer(handle) as server:
+        # Asked a second time, this name would lead elsewhere.
+        asked = _say(monkeypatch, "127.0.0.1", then="10.255.255.1")
+        async with open_client(allow_private=True, timeout_seconds=5) as client:
+            answer = await client.get(f"http://rebinding.example:{server.port}/")
+    assert answer.text == "hello"
+    assert asked == ["rebinding.example"]
+    assert hosts == [f"rebinding.example:{server.port}"]
+
+
+async def test_second_address_is_tried_when_the_first_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handle(_: Arrived, line: Line) -> None:
+        await line.reply(200, b"hello")
+
+    async with HttpServer(handle) as server:
+        _say(monkeypatch, "127.0.0.2", "127.0.0.1")
+        async with open_client(allow_private=True, timeout_seconds=5) as client:
+            answer = await client.get(f"http://two-homes.example:{server.port}/")
+    assert answer.text == "hello"
+
+
+async def test_client_reaches_no_private_server() -> None:
+    async def handle(_: Arrived, line: Line) -> None:
+        await line.reply(200, b"secret")
+
+    async with (
+        HttpServer(handle) as server,
+        open_client(allow_private=False, timeout_seconds=5) as client,
+    ):
+        with pytest.raises(httpx.ConnectError, match="may not be reached") as caught:
+            await client.get(server.url)
+    assert isinstance(caught.value.__cause__, AddressNotAllowed)
+
+
+async def test_client_asks_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(arrived: Arrived, line: Line) -> None:
+        await line.reply(200, arrived.path.encode())
+
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    async with (
+        HttpServer(handle) as server,
+        open_client(allow_private=True, timeout_seconds=5) as client,
+    ):
+        assert (await client.get(f"{server.url}/here")).text == "/here"
+
+
+async def test_probe_connects_and_sends_nothing() -> None:
+    received: list[bytes] = []
+    has_ended = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read())
+        writer.close()
+        has_ended.set()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        await probe(f"http://127.0.0.1:{port}/x", allow_private=True, timeout_seconds=5)
+        await has_ended.wait()
+    assert received == [b""]
+    with pytest.raises(OSError, match="connect"):
+        await probe(f"http://127.0.0.1:{port}/x", allow_private=True, timeout_seconds=5)
+    with pytest.raises(AddressNotAllowed):
+        await probe(f"http://127.0.0.1:{port}/x", allow_private=False, timeout_seconds=5)
+
+
+@pytest.mark.parametrize(
+    "url,fault",
+    [
+        ("https://carrier.example/book?x=1", None),
+        ("http://[::1]:8080/", None),
+        ("ftp://carrier.example", "must begin with"),
+        ("carrier.example/book", "must begin with"),
+        ("", "must begin with"),
+        ("file:///etc/passwd", "must begin with"),
+        ("http://", "names no host"),
+        ("https://user:secret@carrier.example/", "must not carry"),
+        ("http://carrier.example:port/", "is not a URL"),
+        ("http://carrier.example/\0", "is not a URL"),
+    ],
+)
+def test_url_is_checked_before_it_is_kept(url: str, fault: str | None) -> None:
+    found = fault_of_url(url)
+    assert found is None if fault is None else fault in str(found)
+
+
+def _say(monkeypatch: pytest.MonkeyPatch, *addresses: str, then: str | None = None) -> list[str]:
+    """Let every name have these addresses when first asked for; return what was asked."""
+    asked: list[str] = []
+
+    def answer(host: str, port: int, **_: object) -> list[object]:
+        asked.append(host)
+        found = addresses if then is None or len(asked) == 1 else (then,)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
+
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *args: object, **named: object) -> object:
+        if str(host).endswith(".example"):
+            return answer(host, port)
+        return real(host, port, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
