@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from batchyard.errors import Conflict, NotFound
+from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.models import Answer, Ended, Finding, Kind, Lost, NotReceived, Policy, Request, Team
-from batchyard.operations import control, outcomes, restore
+from batchyard.operations import changes, control, outcomes, restore
 from batchyard.operations.outcomes import Verdict
 from batchyard.store import teams
 from tests.engine.conftest import Yard
@@ -138,3 +138,53 @@ async def test_restored_database_asks_or_waits_for_a_person(yard: Yard) -> None:
         assert await yard.until_ended(asked) == "completed"
     assert sorted({request.payload["n"] for request in yard.provider.sent}) == [1, 2, 3]
     assert set(yard.provider.effects.values()) == {1}
+
+
+async def test_failed_items_are_retried_under_new_keys(yard: Yard) -> None:
+    async def fail_odd(request: Request) -> Answer:
+        odd = int(str(request.payload["n"])) % 2 == 1
+        return Ended(status="failed" if odd and request.attempt == 1 else "booked")
+
+    yard.provider.script = fail_odd
+    batch_id = await yard.make_batch(items=10)
+    team = await find_team(yard)
+    async with yard.working():
+        await yard.until_ended(batch_id)
+        assert await yard.counts(batch_id) == {"booked": 5, "failed": 5}
+        again = await changes.retry_failed(
+            yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id
+        )
+        assert again == 5
+        await yard.until("SELECT state = 'completed' FROM batches")
+        await yard.until("SELECT count(*) = 10 FROM items WHERE status = 'booked'")
+    assert set(yard.provider.effects.values()) == {1}
+    longest = "SELECT max(jsonb_array_length(attempts)) FROM item_data"
+    assert await yard.value(longest) == 2
+
+
+async def test_unknown_items_are_not_retried_with_the_failed(yard: Yard) -> None:
+    yard.provider.script = lose
+    yard.config = yard.config.model_copy(update={"unknown_grace_seconds": 0})
+    batch_id = await yard.make_batch(items=3)
+    async with yard.working():
+        await yard.until_ended(batch_id)
+    team = await find_team(yard)
+    retried = await changes.retry_failed(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+    assert retried == 0
+    with pytest.raises(InvalidRequest):
+        await changes.retry_failed(
+            yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id, statuses=["booked"]
+        )
+
+
+async def test_priority_and_retries_change_while_a_batch_runs(yard: Yard) -> None:
+    batch_id = await yard.make_batch(items=3)
+    team = await find_team(yard)
+    await changes.change_batch(
+        yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id, priority=9, has_brake=False
+    )
+    assert await yard.value("SELECT (priority, has_brake)::text FROM batches") == "(9,f)"
+    with pytest.raises(InvalidRequest):
+        await changes.change_batch(
+            yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id, priority=10
+        )

@@ -26,6 +26,18 @@ async def set_state(
     )
 
 
+REOPEN = """
+UPDATE batches
+   SET state = %(state)s, finished_at = NULL, brake_from = %(now)s, updated_at = %(now)s
+ WHERE id = %(batch_id)s
+"""
+
+
+async def reopen(conn: Connection, *, batch_id: UUID, state: BatchState, now: datetime) -> None:
+    """Let a locked batch that had ended run again."""
+    await conn.execute(REOPEN, {"batch_id": batch_id, "state": state, "now": now})
+
+
 # In slices, so that a batch of a million holds no lock for long. Rows a worker just holds are
 # skipped; it hands them back, and they are met next time.
 END_READY = """
@@ -52,7 +64,7 @@ async def end_ready(conn: Connection, *, batch_id: UUID, limit: int, now: dateti
 
 STOPPED_WITH_READY = """
 SELECT b.id FROM batches b
- WHERE b.state = 'stopped'
+ WHERE b.state = 'stopped' AND b.deleted_at IS NULL
    AND EXISTS (SELECT FROM batch_counts c
                 WHERE c.batch_id = b.id AND c.phase = 'ready' AND c.n > 0)
  LIMIT 20
