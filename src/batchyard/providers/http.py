@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,6 +34,11 @@ from batchyard.providers.http_settings import read_secret, read_settings
 
 LOOK_UP_PAUSE = timedelta(seconds=5)
 LONGEST_LOOK_UP_PAUSE = timedelta(minutes=15)
+
+LONGEST_LOOK_UP_SECONDS = 25.0
+"""Whoever asks holds the question for a minute."""
+
+CHECK_SECONDS = 10.0
 
 SIGNATURE_HEADER = "webhook-signature"
 
@@ -97,7 +103,7 @@ class HttpProvider(Provider):
     async def ask(self, request: Request) -> Finding:
         """Look the key up, and fetch the documents of a booking that still waits for them."""
         kept = http_documents.find_kept(request)
-        async with self._in_flight() as deadline:
+        async with self._in_flight(at_most=LONGEST_LOOK_UP_SECONDS) as deadline:
             finding = await self._look_up(request, deadline=deadline)
             if kept is not None and not isinstance(finding, Booked):
                 finding = kept
@@ -127,7 +133,7 @@ class HttpProvider(Provider):
             await probe(
                 self._settings.url,
                 allow_private=self.allow_private,
-                timeout_seconds=self._settings.timeout_seconds,
+                timeout_seconds=CHECK_SECONDS,
             )
         except AddressNotAllowed as error:
             raise ProviderError(error.message, permanent=True) from error
@@ -177,7 +183,7 @@ class HttpProvider(Provider):
 
     async def _check_look_up(self) -> list[str]:
         key = f"{uuid4()}.1"
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout_seconds
+        deadline = asyncio.get_running_loop().time() + CHECK_SECONDS
         try:
             reply = await self._exchange.carry(
                 "GET", self._look_up_url(key), headers=self._signed(key, b""), deadline=deadline
@@ -239,12 +245,13 @@ class HttpProvider(Provider):
         return now + min(max((now - request.sent_at) / 2, least), LONGEST_LOOK_UP_PAUSE)
 
     @asynccontextmanager
-    async def _in_flight(self) -> AsyncIterator[float]:
+    async def _in_flight(self, *, at_most: float = math.inf) -> AsyncIterator[float]:
         """Count a request as out; yield the time of the event loop by which it must be over."""
         self._out += 1
         self._all_in.clear()
         try:
-            yield asyncio.get_running_loop().time() + self._settings.timeout_seconds
+            seconds = min(self._settings.timeout_seconds, at_most)
+            yield asyncio.get_running_loop().time() + seconds
         finally:
             self._out -= 1
             if self._out == 0:
