@@ -1,8 +1,7 @@
 """The page on limits names every reason for waiting, in the words people read."""
 
-from tests.docs.pages import table
-
 from batchyard.operations.waiting import REASONS
+from tests.docs.pages import table
 
 
 def test_limits_page_lists_every_reason() -> None:

@@ -136,7 +136,7 @@ async def test_restored_database_asks_or_waits_for_a_person(yard: Yard) -> None:
     async with yard.working():
         await control.resume_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=asked)
         assert await yard.until_ended(asked) == "completed"
-    assert sorted({request.payload["n"] for request in yard.provider.sent}) == [1, 2, 3]
+    assert sorted({int(str(request.payload["n"])) for request in yard.provider.sent}) == [1, 2, 3]
     assert set(yard.provider.effects.values()) == {1}
 
 
