@@ -18,10 +18,18 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def call(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command to its end; there is nothing to read at its standard input."""
+    return call_with_input("", *arguments, **settings)
+
+
+def call_with_input(
+    text: str, *arguments: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with this at its standard input."""
     return subprocess.run(
         [BATCHYARD, *arguments],
         env=environment(**settings),
+        input=text,
         capture_output=True,
         text=True,
         timeout=60,
