@@ -73,6 +73,9 @@ class Principal:
     team: Team
     token_id: int
     bolna_version: str | None
+    name: str = ""
+    """What the token is called, for the audit log."""
+    scopes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

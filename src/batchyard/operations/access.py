@@ -3,6 +3,8 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
+from datetime import datetime
 
 from batchyard.errors import Conflict, InvalidRequest
 from batchyard.models import Principal, Team
@@ -12,6 +14,16 @@ from batchyard.store.db import Database
 TOKEN_PREFIX = "by_"  # noqa: S105  # how every token begins
 TOKEN_BYTES = 32
 BOLNA_VERSIONS = ("2024-01", "2026-08")
+ADMIN_SCOPE = "admin"
+"""May everything."""
+SCOPES = {
+    ADMIN_SCOPE: "everything, also teams, tokens, users and erasure",
+    "batches:read": "read batches, items, results and events",
+    "batches:write": "create, change and steer batches and items",
+    "webhooks": "read and change webhook endpoints and their log",
+    "contacts": "read and change do-not-contact and the team's rules",
+    "audit:read": "read the audit log",
+}
 SENDABLE = re.compile(r"[\x21-\x7e]{1,512}")
 """What can follow `Bearer ` in a header."""
 
@@ -19,13 +31,25 @@ SENDABLE = re.compile(r"[\x21-\x7e]{1,512}")
 async def authenticate(db: Database, *, token: str) -> Principal | None:
     """Return who speaks by this token, or None when it is unknown or revoked."""
     async with db.pool.connection() as connection:
-        return await tokens.find_principal(connection, token_hash=_hash(token))
+        now = db.clock()
+        return await tokens.find_principal(connection, token_hash=_hash(token), now=now)
 
 
 async def create_token(
-    db: Database, *, team: Team, name: str, bolna_version: str | None = None
+    db: Database,
+    *,
+    team: Team,
+    name: str,
+    bolna_version: str | None = None,
+    scopes: Sequence[str] = (ADMIN_SCOPE,),
+    expires_at: datetime | None = None,
 ) -> str:
-    """Make a token of the team and return its text, which is not kept."""
+    """Make a token of the team and return its text, which is not kept.
+
+    `scopes` say what it may do in the operator API; the other doors ask for none.
+    """
+    if unknown := sorted(set(scopes) - set(SCOPES)):
+        raise InvalidRequest(f"There is no scope '{unknown[0]}'. Known: {', '.join(SCOPES)}.")
     if bolna_version is not None and bolna_version not in BOLNA_VERSIONS:
         raise InvalidRequest(f"The Bolna version is one of {', '.join(BOLNA_VERSIONS)}.")
     token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
@@ -36,6 +60,8 @@ async def create_token(
             name=name,
             token_hash=_hash(token),
             bolna_version=bolna_version,
+            scopes=scopes,
+            expires_at=expires_at,
             now=db.clock(),
         )
     return token
@@ -56,6 +82,7 @@ async def ensure_token(db: Database, *, team: Team, token: str, name: str) -> No
             name=name,
             token_hash=token_hash,
             bolna_version=None,
+            scopes=(ADMIN_SCOPE,),
             now=db.clock(),
         )
         if is_new:
