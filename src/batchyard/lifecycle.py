@@ -70,6 +70,7 @@ ADMITTING_STATES = (BatchState.QUEUED, BatchState.RUNNING)
 WAITING_STATUSES = ("waiting", "rescheduled", "retrying")
 """Statuses of items that are ready or claimed."""
 
+RESCHEDULED_STATUS = "rescheduled"
 SENDING_STATUS = "sending"
 UNKNOWN_STATUS = "unknown"
 STOPPED_STATUS = "stopped"

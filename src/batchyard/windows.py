@@ -68,13 +68,12 @@ class Span:
         return self.start <= moment < self.end
 
 
-def read_guardrails(config: Mapping[str, object]) -> tuple[int, int] | None:
-    """Read the hours of `calling_guardrails` in an agent's configuration; None without them.
+def read_guardrails(given: object) -> tuple[int, int] | None:
+    """Read the `calling_guardrails` of an agent: first hour, and first hour no more; None is none.
 
     Contract Bolna, section 5. Raises `InvalidRequest` for anything else than two whole hours of
     which the second comes later.
     """
-    given = config.get("calling_guardrails")
     if given is None:
         return None
     if not isinstance(given, Mapping):

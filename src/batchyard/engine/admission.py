@@ -9,11 +9,15 @@ from uuid import UUID
 from batchyard import retry
 from batchyard.clock import monotonic
 from batchyard.config import Config
+from batchyard.contact_rules import Block, TeamRules
+from batchyard.engine.hours import SLAB, Hours, HoursBook
 from batchyard.engine.runner import Assignment
+from batchyard.engine.screening import contact_of, judge_numbers, screen
 from batchyard.engine.switchboard import Connected, Switchboard
+from batchyard.errors import InvalidRequest
 from batchyard.limits import Allowance, strictest
-from batchyard.models import Kind, Policy, Team
-from batchyard.store import items, limits, providers, runs
+from batchyard.models import Kind, Team
+from batchyard.store import attempts, contacts, items, limits, providers, runs
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
 from batchyard.store.providers import Closed
@@ -38,6 +42,10 @@ class Admission:
     """Something due is held by a cap, so freed capacity matters to the team."""
     opens_at: datetime | None
     """When time alone lets something in: an item falls due, a rate or a provider opens."""
+    blocked: Sequence[tuple[ClaimedItem, Block]] = ()
+    """Claimed items that must not be sent; they have to be ended."""
+    ajar: Sequence[tuple[Run, Hours]] = ()
+    """Batches that had less to send than they might: something may wait for its window."""
 
     @property
     def count(self) -> int:
@@ -63,6 +71,7 @@ class Admitter:
         self._switchboard = switchboard
         self._worker_id = worker_id
         self._admissions: Counter[int] = Counter()
+        self._book = HoursBook()
 
     async def admit(
         self, conn: Connection, team: Team, *, slots: int, singles_only: bool, now: datetime
@@ -73,8 +82,9 @@ class Admitter:
 
         1. List the team's batches with due items, in the order they are served.
         2. Lock every limit concerned; only then count what is in flight.
-        3. Claim from each batch what the strictest of its limits allows.
-        4. Keep what is left of the rates.
+        3. Claim from each batch what the strictest of its limits, and its window, allow.
+        4. Set aside what must not be sent.
+        5. Keep what is left of the rates.
         """
         order = self._order(team.id)
         admission = Admission(started=(), is_capped=False, opens_at=None)
@@ -89,7 +99,7 @@ class Admitter:
             )
             admission = await self._admit_from(conn, team, candidates, slots=slots, now=now)
             # All of them held back: then those behind them get their chance.
-            if admission.count or len(candidates) < limit:
+            if admission.count or admission.blocked or len(candidates) < limit:
                 break
         if admission.count == 0:
             due_at = await runs.next_due(conn, team_id=team.id, after=now)
@@ -111,7 +121,10 @@ class Admitter:
         closed = await providers.list_closed(
             conn, {line.provider_id for _, line in routed}, now=now
         )
+        rules = await self._read_rules(conn, team, candidates)
         started: list[tuple[Assignment, Sequence[ClaimedItem]]] = []
+        blocked: list[tuple[ClaimedItem, Block]] = []
+        ajar: list[tuple[Run, Hours]] = []
         waits: dict[UUID, Wait] = {}
         for run, line in routed:
             concerned = [
@@ -121,11 +134,22 @@ class Admitter:
             if wait is not None:
                 waits[run.id] = wait
                 continue
-            assignment, claimed = await self._claim(conn, team, run, line, limit=room, now=now)
-            if claimed:
-                started.append((assignment, claimed))
-                slots -= len(claimed)
-                allowances |= {a.key: a.take(len(claimed)) for a in concerned}
+            try:
+                hours = await self._book.find(conn, run, rules)
+            except InvalidRequest:
+                waits[run.id] = Wait(reason="window_invalid")
+                continue
+            assignment = await self._assign(conn, team, run, line, rules=rules, hours=hours)
+            claimed = await self._claim(conn, run, assignment, limit=room, now=now)
+            if hours is not None and len(claimed) < room:
+                ajar.append((run, hours))
+            refused = await self._screen(conn, run, assignment, claimed, rules, now=now)
+            blocked += [(item, refused[item.id]) for item in claimed if item.id in refused]
+            allowed = [item for item in claimed if item.id not in refused]
+            if allowed:
+                started.append((assignment, allowed))
+                slots -= len(allowed)
+                allowances |= {a.key: a.take(len(allowed)) for a in concerned}
         if started:
             await limits.write_tokens(conn, list(allowances.values()))
         news = {run.id: waits[run.id] for run in candidates if _is_news(run, waits.get(run.id))}
@@ -136,7 +160,13 @@ class Admitter:
             started=started,
             is_capped=any(wait.is_cap for wait in waits.values()),
             opens_at=min(untils, default=None),
+            blocked=blocked,
+            ajar=ajar,
         )
+
+    async def put_off(self, conn: Connection, run: Run, hours: Hours, *, now: datetime) -> bool:
+        """Move a slab of due items outside their window; False when nothing was left to move."""
+        return await self._book.put_off(conn, run, hours, now=now)
 
     def _order(self, team_id: int) -> Order:
         self._admissions[team_id] += 1
@@ -177,39 +207,94 @@ class Admitter:
         caps = await limits.lock(conn, keys, defaults=defaults)
         return await limits.read_allowances(conn, caps, team_id=team.id, now=now)
 
-    async def _claim(
+    async def _read_rules(
+        self, conn: Connection, team: Team, candidates: Sequence[Run]
+    ) -> TeamRules:
+        """Read the team's rules where it has any; locked where attempts are counted."""
+        if not any(run.has_rules for run in candidates):
+            return TeamRules()
+        rules = await contacts.read_rules(conn, team_id=team.id)
+        if rules.limits_attempts:
+            await attempts.lock(conn, [team.id])
+        return rules
+
+    async def _assign(
         self,
         conn: Connection,
         team: Team,
         run: Run,
         line: Connected,
         *,
-        limit: int,
-        now: datetime,
-    ) -> tuple[Assignment, Sequence[ClaimedItem]]:
-        assignment = Assignment(
+        rules: TeamRules,
+        hours: Hours | None,
+    ) -> Assignment:
+        counts = rules.limits_attempts and run.kind == Kind.CALL
+        return Assignment(
             batch_id=run.id,
+            team_id=team.id,
             team=team.slug,
             kind=Kind(run.kind),
             retry_policy=retry.from_json(run.retry_policy),
             line=line,
             restored_at=run.restored_at,
             issued_at=monotonic(),
+            hours=hours,
+            counted_zones=await self._book.zone_sets(conn) if counts else None,
         )
+
+    async def _claim(
+        self, conn: Connection, run: Run, assignment: Assignment, *, limit: int, now: datetime
+    ) -> Sequence[ClaimedItem]:
         if not await runs.mark_served(conn, batch_id=run.id, now=now):
-            return assignment, []
-        is_repeatable = line.provider.promise.policy is Policy.REPEATABLE
-        claimed = await items.claim(
+            return []
+        hours = assignment.hours
+        return await items.claim(
             conn,
             batch_id=run.id,
             worker_id=self._worker_id,
-            provider_id=line.provider_id,
+            provider_id=assignment.line.provider_id,
             from_numbers=run.from_numbers,
             limit=limit,
-            intent_deadline=assignment.deadline if is_repeatable else None,
+            intent_deadline=assignment.deadline if assignment.is_repeatable else None,
+            open_sets=None if hours is None else hours.open_sets(now),
+            slab=SLAB,
             now=now,
         )
-        return assignment, claimed
+
+    async def _screen(
+        self,
+        conn: Connection,
+        run: Run,
+        assignment: Assignment,
+        claimed: Sequence[ClaimedItem],
+        rules: TeamRules,
+        *,
+        now: datetime,
+    ) -> dict[UUID, Block]:
+        """Return which of the claimed items must not be sent.
+
+        What the database has to say is asked here only where the claim carries the intent;
+        elsewhere the journal asks when it writes the intent.
+        """
+        if not claimed or not (run.has_rules or run.has_entries):
+            return {}
+        blocked = await judge_numbers({item.id: item.number for item in claimed}, rules)
+        if not assignment.is_repeatable:
+            return blocked
+        reached = [
+            contact
+            for item in claimed
+            if item.id not in blocked
+            and (
+                contact := contact_of(
+                    item, team_id=assignment.team_id, zones=assignment.counted_zones, now=now
+                )
+            )
+        ]
+        blocked |= await screen(conn, reached, now=now)
+        counted = [c for c in reached if c.day_at is not None and c.item_id not in blocked]
+        await attempts.add(conn, counted, now=now)
+        return blocked
 
 
 def _room(

@@ -2,16 +2,20 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from batchyard import lifecycle, retry
 from batchyard.clock import monotonic
+from batchyard.contact_rules import TeamRules
 from batchyard.engine.contact import ask_once, send_once
+from batchyard.engine.hours import HoursBook
 from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, news_of
+from batchyard.engine.screening import judge_numbers
 from batchyard.engine.switchboard import Switchboard
+from batchyard.errors import InvalidRequest
 from batchyard.models import (
     Ended,
     Finding,
@@ -24,7 +28,7 @@ from batchyard.models import (
     Request,
 )
 from batchyard.providers.base import Provider
-from batchyard.store import inquiries
+from batchyard.store import contacts, inquiries, runs
 from batchyard.store.db import Database
 from batchyard.store.inquiries import OpenQuestion
 
@@ -43,6 +47,7 @@ class Inquiry:
         self._db = db
         self._journal = journal
         self._switchboard = switchboard
+        self._book = HoursBook()
 
     async def ask_overdue(self) -> int:
         """Ask for one block of overdue items; return how many there were."""
@@ -91,13 +96,41 @@ class Inquiry:
     async def _find_out(self, question: OpenQuestion, provider: Provider) -> Finding | Refused:
         request = request_of(question)
         if self._may_repeat(question, provider):
-            return await send_once(provider, replace(request, delivery=question.sends + 1))
+            opens_at, now = await self._opens_at(question), self._db.clock()
+            if opens_at is not None and opens_at <= now:
+                return await send_once(provider, replace(request, delivery=question.sends + 1))
+            if opens_at is not None and not provider.promise.is_askable:
+                wait = (opens_at - now).total_seconds()
+                return Refused(
+                    code="window", message="Outside the window.", retry_after_seconds=wait
+                )
         if not provider.promise.is_askable and question.result is None:
             return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
         finding = await ask_once(provider, request)
         if isinstance(finding, NotReceived) and not self._is_believed(question, provider):
             return Lost(code="not_settled", message="Too early to believe 'not received'.")
         return finding
+
+    async def _opens_at(self, question: OpenQuestion) -> datetime | None:
+        """Return when a key may be sent again: it may be the first that arrives. None is never."""
+        now = self._db.clock()
+        async with self._db.pool.connection() as conn:
+            run = await runs.read(conn, batch_id=question.batch_id)
+            if run is None or question.number is None:
+                return now
+            rules = TeamRules()
+            if run.has_rules:
+                rules = await contacts.read_rules(conn, team_id=question.team_id)
+            listed = await contacts.find_listed(
+                conn, team_id=question.team_id, numbers=[question.number], now=now
+            )
+            if listed or await judge_numbers({question.id: question.number}, rules):
+                return None
+            try:
+                hours = await self._book.find(conn, run, rules)
+            except InvalidRequest:
+                return now + lifecycle.LIVE_CHECK
+            return now if hours is None else hours.opening(question.zone_set, now)
 
     def _may_repeat(self, question: OpenQuestion, provider: Provider) -> bool:
         promise = provider.promise

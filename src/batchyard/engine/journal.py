@@ -11,9 +11,11 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from batchyard.contact_rules import Block
 from batchyard.engine.failpoints import Failpoint, Step
+from batchyard.engine.screening import screen
 from batchyard.models import Document, Phase
-from batchyard.store import documents, items, providers, queue, runs, tallies
+from batchyard.store import attempts, contacts, documents, items, providers, queue, runs, tallies
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.items import Intent, Settled, Settlement
 from batchyard.store.tallies import Tally
@@ -42,6 +44,8 @@ class News:
     documents: Sequence[Document] = ()
     is_failure: bool | None = None
     """Whether an attempt went wrong, for the brake; None when this was no end of an attempt."""
+    is_opt_out: bool = False
+    """Whether the recipient asked not to be contacted again."""
     slow: tuple[int, datetime] | None = None
     """A provider that asked everyone to wait, and until when."""
     written: "asyncio.Future[bool] | None" = None
@@ -64,7 +68,7 @@ class Journal:
         self._failpoint = failpoint or Failpoint(None)
         self._worker_id = worker_id
         self._intents: dict[UUID, Intent] = {}
-        self._intents_round: asyncio.Future[set[UUID]] | None = None
+        self._intents_round: asyncio.Future[dict[UUID, Block | None]] | None = None
         self._news: dict[UUID, News] = {}
         self._later: list[News] = []
         self._has_intents = asyncio.Event()
@@ -74,13 +78,17 @@ class Journal:
         self._has_room = asyncio.Event()
         self._has_room.set()
 
-    async def intend(self, intent: Intent) -> bool:
-        """Commit an intent together with others; True when the claim still held."""
+    async def intend(self, intent: Intent) -> bool | Block:
+        """Commit an intent together with others; True when the claim still held.
+
+        Where the item must not be sent nothing is written and the reason is returned.
+        """
         if self._intents_round is None:
             self._intents_round = asyncio.get_running_loop().create_future()
         self._intents[intent.id] = intent
         self._has_intents.set()
-        return intent.id in await self._intents_round
+        written = await self._intents_round
+        return written.get(intent.id) or intent.id in written
 
     def write(self, news: News) -> None:
         """Take news; it is committed within milliseconds, in order per item."""
@@ -119,13 +127,19 @@ class Journal:
             if waiting is not None and not waiting.done():
                 waiting.set_result(held)
 
-    async def _write_intents(self, intents: Sequence[Intent]) -> set[UUID]:
+    async def _write_intents(self, intents: Sequence[Intent]) -> dict[UUID, Block | None]:
+        """Write what may be sent; return it, and with their reasons what must not be."""
         if self._worker_id is None:
-            return set()
+            return {}
+        reached = [intent.contact for intent in intents if intent.contact is not None]
         async with self._db.transaction() as conn:
-            return await items.intend(
-                conn, intents, worker_id=self._worker_id, now=self._db.clock()
-            )
+            now = self._db.clock()
+            blocked = await screen(conn, reached, now=now) if reached else {}
+            allowed = [intent for intent in intents if intent.id not in blocked]
+            held = await items.intend(conn, allowed, worker_id=self._worker_id, now=now)
+            counted = [c for c in reached if c.day_at is not None and c.item_id in held]
+            await attempts.add(conn, counted, now=now)
+        return dict.fromkeys(held) | blocked
 
     async def _run_news(self) -> None:
         while True:
@@ -176,6 +190,9 @@ class Journal:
             if files:
                 await documents.add_to_open_items(conn, files, now=now)
             settled = await items.settle(conn, [news.settlement for news in block], now=now)
+            # Also where the news came too late for its item: a wish is a wish.
+            if opt_outs := [news.settlement.id for news in block if news.is_opt_out]:
+                await contacts.add_opt_outs(conn, item_ids=opt_outs, now=now)
             self._failpoint.reach(Step.IN_COUNTING)
             return settled
 

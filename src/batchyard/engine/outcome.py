@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from batchyard.contact_rules import SENTENCES, Block
 from batchyard.engine.journal import News
-from batchyard.lifecycle import FAILURE_STATUSES, Change
+from batchyard.lifecycle import CANCELED_STATUS, FAILURE_STATUSES, Change
 from batchyard.models import Accepted, Ended, Lost, NotReceived, Phase, Progress, Refused
 from batchyard.store.items import Settlement
 
@@ -44,6 +45,7 @@ def news_of(
     return News(
         documents=answer.documents if isinstance(answer, Ended) else (),
         is_failure=_is_failure(answer),
+        is_opt_out=_is_opt_out(answer),
         settlement=Settlement(
             id=sent.id,
             attempt=sent.attempt,
@@ -80,6 +82,30 @@ def hand_back(*, item_id: UUID, attempt: int, lease: int, status: str, due_at: d
             from_phases=(Phase.CLAIMED, Phase.CALLING),
         )
     )
+
+
+def cancel(*, item_id: UUID, attempt: int, lease: int, block: Block) -> News:
+    """End a claimed item that was certainly not sent, and must not be."""
+    return News(
+        settlement=Settlement(
+            id=item_id,
+            attempt=attempt,
+            lease=lease,
+            phase=Phase.DONE,
+            status=CANCELED_STATUS,
+            next_attempt=attempt,
+            due_at=None,
+            deadline_at=None,
+            from_phases=(Phase.CLAIMED, Phase.CALLING),
+            error_code=block,
+            error_message=SENTENCES[block],
+        )
+    )
+
+
+def _is_opt_out(answer: Accepted | Progress | Ended | Refused | Lost | NotReceived) -> bool:
+    result = answer.result if isinstance(answer, Ended | Accepted) else None
+    return result is not None and result.get("opt_out") is True
 
 
 def _is_failure(

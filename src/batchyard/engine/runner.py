@@ -13,16 +13,20 @@ import structlog
 
 from batchyard import lifecycle
 from batchyard.clock import monotonic
+from batchyard.contact_rules import Block
 from batchyard.engine.contact import ask_once, send_once
 from batchyard.engine.failpoints import Failpoint, Step
+from batchyard.engine.hours import Hours
 from batchyard.engine.journal import Journal
-from batchyard.engine.outcome import Sent, hand_back, news_of
+from batchyard.engine.outcome import Sent, cancel, hand_back, news_of
+from batchyard.engine.screening import contact_of
 from batchyard.engine.switchboard import Connected
 from batchyard.models import (
     Answer,
     Kind,
     Lost,
     NotReceived,
+    Policy,
     Refused,
     Request,
     RetryPolicy,
@@ -32,6 +36,7 @@ from batchyard.providers.base import Provider
 from batchyard.store import runs
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.items import ClaimedItem, Intent
+from batchyard.store.windows import ZoneSets
 
 HALT_CHECK_SECONDS = 0.25
 """How old the knowledge of a batch's state may be when one of its items is sent."""
@@ -50,6 +55,7 @@ class Assignment:
     """What the items of one admission from one batch have in common."""
 
     batch_id: UUID
+    team_id: int
     team: str
     kind: Kind
     retry_policy: RetryPolicy
@@ -58,11 +64,20 @@ class Assignment:
     """Set after a restore: ask about a key before it is sent."""
     issued_at: float
     """`monotonic()` before the claim; dates the intent where the claim carries it."""
+    hours: Hours | None = None
+    """The calling window; None where there is none."""
+    counted_zones: ZoneSets | None = None
+    """Where the team limits attempts: the zones, for the recipient's day."""
 
     @property
     def provider(self) -> Provider:
         """Who does the items."""
         return self.line.provider
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether claiming an item may carry its intent: nothing is lost by a key never sent."""
+        return self.provider.promise.policy is Policy.REPEATABLE
 
     @property
     def deadline(self) -> timedelta:
@@ -168,19 +183,21 @@ class Runner:
         try:
             await self._journal.room()
             issued_at, intent_at = assignment.issued_at, item.intent_at
-            if intent_at is None and self._may_send(assignment, monotonic()):
+            if intent_at is None and self._may_send(assignment, item, monotonic()):
                 issued_at, intent_at = monotonic(), self._db.clock()
-                intent = Intent(id=item.id, lease=item.lease, deadline=assignment.deadline)
-                if not await self._journal.intend(intent):
+                intended = await self._journal.intend(_intent(assignment, item, intent_at))
+                if isinstance(intended, Block):
+                    self.cancel(item, intended)
+                if intended is not True:
                     return
-            if intent_at is None or not self._may_send(assignment, issued_at):
-                self._hand_back(item)
+            if intent_at is None or not self._may_send(assignment, item, issued_at):
+                self._hand_back(assignment, item)
                 return
             self._failpoint.reach(Step.AFTER_INTENT)
             answer = await self._reach_out(assignment, item, intent_at, issued_at)
             self._failpoint.reach(Step.AFTER_SEND)
             if answer is None:
-                self._hand_back(item)
+                self._hand_back(assignment, item)
             else:
                 self._record(assignment, item, answer, intent_at)
         finally:
@@ -189,23 +206,42 @@ class Runner:
             if self._by_batch[assignment.batch_id] <= 0:
                 del self._by_batch[assignment.batch_id]
 
-    def _may_send(self, assignment: Assignment, issued_at: float) -> bool:
+    def cancel(self, item: ClaimedItem, block: Block) -> None:
+        """End an item that was not sent, and must not be."""
+        self._journal.write(
+            cancel(item_id=item.id, attempt=item.attempt, lease=item.lease, block=block)
+        )
+
+    def _may_send(self, assignment: Assignment, item: ClaimedItem, issued_at: float) -> bool:
         slow_until = self._slow_until.get(assignment.line.provider_id)
         return (
             not self.is_fenced
             and (slow_until is None or slow_until <= self._db.clock())
             and assignment.batch_id not in self._halted
             and monotonic() - issued_at <= lifecycle.SEND_WITHIN.total_seconds()
+            and (
+                assignment.hours is None
+                or assignment.hours.is_open(item.zone_set, self._db.clock())
+            )
         )
 
-    def _hand_back(self, item: ClaimedItem) -> None:
+    def _hand_back(self, assignment: Assignment, item: ClaimedItem) -> None:
+        """Return an item unsent, where its window has closed to when that opens again."""
+        now = self._db.clock()
+        status, due_at = item.status, now
+        if assignment.hours is not None and not assignment.hours.is_open(item.zone_set, now):
+            opens_at = assignment.hours.opening(item.zone_set, now)
+            if opens_at is None:
+                self.cancel(item, Block.ZONE_UNKNOWN)
+                return
+            status, due_at = lifecycle.RESCHEDULED_STATUS, opens_at
         self._journal.write(
             hand_back(
                 item_id=item.id,
                 attempt=item.attempt,
                 lease=item.lease,
-                status=item.status,
-                due_at=self._db.clock(),
+                status=status,
+                due_at=due_at,
             )
         )
 
@@ -238,7 +274,7 @@ class Runner:
             )
             if assignment.provider.promise.is_one_sided or self._db.clock() < settled_at:
                 return Lost(code="not_settled", message="Too early to believe 'not received'.")
-            if not self._may_send(assignment, issued_at):
+            if not self._may_send(assignment, item, issued_at):
                 return None
         return await send_once(assignment.provider, request)
 
@@ -269,3 +305,8 @@ class Runner:
             self._slow_until[assignment.line.provider_id] = until
             news = replace(news, slow=(assignment.line.provider_id, until))
         self._journal.write(news)
+
+
+def _intent(assignment: Assignment, item: ClaimedItem, now: datetime) -> Intent:
+    contact = contact_of(item, team_id=assignment.team_id, zones=assignment.counted_zones, now=now)
+    return Intent(id=item.id, lease=item.lease, deadline=assignment.deadline, contact=contact)

@@ -80,9 +80,11 @@ class Turns:
                 continue
             self._woken.discard(team.id)
             admission = await self._admit(team, slots=room or express, singles_only=room == 0)
-            if admission.count == 0 and (nap := self._nap_seconds(admission)) is not None:
+            has_changed = await self._set_aside(admission)
+            is_idle = admission.count == 0 and not has_changed
+            if is_idle and (nap := self._nap_seconds(admission)) is not None:
                 await self._runner.changed(within_seconds=nap)
-            elif admission.count == 0 and room > 0:
+            elif is_idle and room > 0:
                 if await self._rest(team, version, admission):
                     return
                 version = await self._read_version(team)
@@ -111,6 +113,17 @@ class Turns:
                 wake_at=admission.opens_at,
                 is_capped=admission.is_capped,
             )
+
+    async def _set_aside(self, admission: Admission) -> bool:
+        """End what must not be sent, put off what is outside its window; False if nothing was."""
+        for item, block in admission.blocked:
+            self._runner.cancel(item, block)
+        is_changed = bool(admission.blocked)
+        for run, hours in admission.ajar:
+            async with self._db.transaction() as conn:
+                has_moved = await self._admitter.put_off(conn, run, hours, now=self._db.clock())
+            is_changed = is_changed or has_moved
+        return is_changed
 
     async def _is_time_up(self, team: Team, seconds: float) -> bool:
         if seconds < CROWDED_TURN_SECONDS:

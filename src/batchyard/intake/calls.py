@@ -1,11 +1,12 @@
 """Rows of an uploaded list to calls: the verdict on each row. Pure, so any process may do it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from batchyard.intake.phones import UNASSIGNED, check_number
+from batchyard.contact_rules import TeamRules
+from batchyard.intake.phones import UNASSIGNED, PhoneNumber, read_number
 from batchyard.intake.records import Row
 from batchyard.intake.tables import Header
 from batchyard.intake.verdicts import REFUSALS, WARNINGS
@@ -24,6 +25,10 @@ class CallFile:
     team_id: int
     header: Header
     refuses_unassigned: bool
+    rules: TeamRules = field(default_factory=TeamRules)
+    zone_sets: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    looks_up: bool = False
+    """Whether the numbers of the block are wanted, to be looked up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,33 +39,64 @@ class CheckedBlock:
     rejected: tuple[RejectedRow, ...]
     warnings: tuple[RowWarning, ...]
     rows: int
+    numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Numbers of the items with their zones, where they are to be looked up."""
 
 
-def check_calls(rows: Sequence[Row], *, file: CallFile, now: datetime) -> CheckedBlock:
-    """Give each row its verdict; the good ones become calls."""
+def check_calls(
+    rows: Sequence[Row],
+    *,
+    file: CallFile,
+    now: datetime,
+    blocked: Mapping[str, str] | None = None,
+) -> CheckedBlock:
+    """Give each row its verdict; the good ones become calls.
+
+    `blocked` are numbers that were looked up and must not be called, each with its code.
+    """
     header = file.header
     variables = [(index, name) for index, name in enumerate(header.names) if index != header.needed]
     items: list[NewItem] = []
     rejected: list[RejectedRow] = []
     warnings: list[RowWarning] = []
+    numbers: dict[str, tuple[str, ...]] = {}
     for line, cells, fault in rows:
-        code = fault or _shape_fault(cells, len(header.names))
-        number = None
-        if code is None:
-            number, code = check_number(cells[header.needed])
-        if number is None or (code == UNASSIGNED and file.refuses_unassigned):
+        number = (
+            fault or _shape_fault(cells, len(header.names)) or read_number(cells[header.needed])
+        )
+        code = number if isinstance(number, str) else _refusal(number, file, blocked or {})
+        if isinstance(number, str) or code is not None:
             rejected.append(_rejected(line, cells, code or "phone_malformed"))
             continue
-        if code is not None:
-            warnings.append(RowWarning(line=line, code=code, reason=WARNINGS[code].text))
-        payload = {name: cells[index] for index, name in variables}
-        items.append(NewItem(id=new_id(), position=line, number=number, payload=payload))
+        if not number.is_assigned:
+            warnings.append(
+                RowWarning(line=line, code=UNASSIGNED, reason=WARNINGS[UNASSIGNED].text)
+            )
+        if file.looks_up:
+            numbers[number.e164] = number.zones
+        items.append(
+            NewItem(
+                id=new_id(),
+                position=line,
+                number=number.e164,
+                zone_set=file.zone_sets.get(number.zones),
+                payload={name: cells[index] for index, name in variables},
+            )
+        )
     return CheckedBlock(
         items=render_items(items, batch_id=file.batch_id, team_id=file.team_id, now=now),
         rejected=tuple(rejected),
         warnings=tuple(warnings),
         rows=len(rows),
+        numbers=numbers,
     )
+
+
+def _refusal(number: PhoneNumber, file: CallFile, blocked: Mapping[str, str]) -> str | None:
+    if not number.is_assigned and file.refuses_unassigned:
+        return UNASSIGNED
+    never = file.rules.judge(region=number.region, is_premium=number.is_premium)
+    return never or blocked.get(number.e164)
 
 
 def _shape_fault(cells: list[str], columns: int) -> str | None:

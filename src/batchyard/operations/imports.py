@@ -1,7 +1,7 @@
 """Import an uploaded list as a batch: staged as it streams in, opened or removed at the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,8 +15,10 @@ from batchyard.intake.tables import Header, TableReader
 from batchyard.intake.verdicts import WARNINGS
 from batchyard.models import Kind, RetryPolicy, Team
 from batchyard.operations.agents import use_agent
-from batchyard.store import imports
-from batchyard.store.db import Database
+from batchyard.operations.contact_checks import ContactCheck, find_blocked, open_check
+from batchyard.operations.numbers import choose_numbers
+from batchyard.store import imports, webhooks
+from batchyard.store.db import Connection, Database
 from batchyard.store.ids import new_id
 from batchyard.store.imports import OpenedCalls, RowWarning
 from batchyard.store.item_intake import copy_block
@@ -31,6 +33,8 @@ DUPLICATE_ROWS = 250_000
 SIGN_OF_LIFE = timedelta(seconds=30)
 """How often a slow upload shows that it still lives."""
 
+Seal = Callable[[Connection], Awaitable[None]]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallSettings:
@@ -41,6 +45,8 @@ class CallSettings:
     file_name: str | None
     from_numbers: Sequence[str] = ()
     webhook_url: str | None = None
+    webhook_format: str = ""
+    """In whose words the batch's webhook speaks."""
     retry_policy: RetryPolicy
     warning_codes: Sequence[str] = ()
     """Remarks on the upload as a whole."""
@@ -56,6 +62,7 @@ class CallImport:
         self._refuses_unassigned = refuses_unassigned
         self._reader = TableReader(needed=NUMBER_COLUMN)
         self._unread = bytearray()
+        self._check: ContactCheck | None = None
         self._rows = 0
         self._alive_at: datetime | None = None
         self._storing: asyncio.Task[None] | None = None
@@ -76,8 +83,8 @@ class CallImport:
         if not self._rows:
             raise InvalidRequest("The file has no data row.")
 
-    async def open(self, settings: CallSettings) -> None:
-        """Make the complete import a batch that clients see.
+    async def open(self, settings: CallSettings, *, seal: Seal | None = None) -> None:
+        """Make the complete import a batch that clients see; `seal` does more in that transaction.
 
         Raises `NotFound` for an agent that is not the team's, and `Conflict` when the upload was
         silent for so long that it was removed.
@@ -97,7 +104,9 @@ class CallImport:
             calls = OpenedCalls(
                 agent_id=settings.agent_id,
                 file_name=settings.file_name,
-                from_numbers=settings.from_numbers,
+                from_numbers=await choose_numbers(
+                    conn, team=self._team, agent_id=settings.agent_id, given=settings.from_numbers
+                ),
                 webhook_url=settings.webhook_url,
                 retry_policy=retry.to_json(settings.retry_policy),
                 columns=header.cells,
@@ -108,6 +117,17 @@ class CallImport:
                 RowWarning(line=None, code=code, reason=WARNINGS[code].text) for code in codes
             ]
             await imports.copy_warnings(conn, batch_id=self.batch_id, rows=warnings)
+            if settings.webhook_url is not None:
+                await webhooks.add_of_batch(
+                    conn,
+                    team_id=self._team.id,
+                    batch_id=self.batch_id,
+                    url=settings.webhook_url,
+                    format_=settings.webhook_format,
+                    now=now,
+                )
+            if seal is not None:
+                await seal(conn)
 
     async def give_up(self) -> None:
         """Remove everything that was stored."""
@@ -123,18 +143,30 @@ class CallImport:
 
     async def _add(self, rows: list[Row]) -> None:
         for start in range(0, len(rows), BLOCK_ROWS):
-            block = rows[start : start + BLOCK_ROWS]
-            file = CallFile(
-                batch_id=self.batch_id,
-                team_id=self._team.id,
-                header=self._header(),
-                refuses_unassigned=self._refuses_unassigned,
-            )
-            checked = await asyncio.to_thread(check_calls, block, file=file, now=self._db.clock())
+            checked = await self._check_block(rows[start : start + BLOCK_ROWS])
             # PostgreSQL stores one block while the next is checked.
             await self._settle()
             self._storing = asyncio.create_task(self._store(checked))
             self._rows += checked.rows
+
+    async def _check_block(self, rows: Sequence[Row]) -> CheckedBlock:
+        if self._check is None:
+            self._check = await open_check(self._db, team=self._team)
+        file = CallFile(
+            batch_id=self.batch_id,
+            team_id=self._team.id,
+            header=self._header(),
+            refuses_unassigned=self._refuses_unassigned,
+            rules=self._check.rules,
+            zone_sets=self._check.zone_sets,
+            looks_up=self._check.looks_up,
+        )
+        now = self._db.clock()
+        checked = await asyncio.to_thread(check_calls, rows, file=file, now=now)
+        blocked = await find_blocked(self._db, self._check, checked.numbers)
+        if not blocked:
+            return checked
+        return await asyncio.to_thread(check_calls, rows, file=file, now=now, blocked=blocked)
 
     async def _settle(self) -> None:
         if self._storing is not None:

@@ -32,6 +32,7 @@ REASONS = {
     "provider_paused": "The provider is paused; see `batchyard provider list`.",
     "earlier_batch": "Another batch of the team is served first.",
     "window": "Outside the calling window; the call moves to its next opening.",
+    "window_invalid": "The agent's calling_guardrails make no window; correct the agent.",
     "retry": "The next attempt is due later.",
     "earlier_items": "Its turn comes after items before it.",
     "answer": "It was sent; its provider has not told the end yet.",

@@ -18,9 +18,9 @@ class Contact:
     attempt: int
     team_id: int
     number: str
-    day_at: datetime
-    """When the recipient's day began."""
-    week_at: datetime
+    day_at: datetime | None
+    """When the recipient's day began; None where attempts are not limited."""
+    week_at: datetime | None
     """When the sixth day before it began."""
 
 
@@ -28,6 +28,12 @@ class Contact:
 LOCK_RULES = """
 SELECT FROM team_rules WHERE team_id = ANY (%(team_ids)s) ORDER BY team_id FOR NO KEY UPDATE
 """
+
+
+async def lock(conn: Connection, team_ids: Collection[int]) -> None:
+    """Let no other transaction count for these teams until this one ends."""
+    await conn.execute(LOCK_RULES, {"team_ids": sorted(team_ids)})
+
 
 # A key that came back unsent has been no attempt. Items of one number in the same block follow
 # each other: each counts those before it.
@@ -58,8 +64,7 @@ async def lock_reached(conn: Connection, contacts: Sequence[Contact]) -> set[UUI
 
     Others that count for the same teams wait until the transaction ends.
     """
-    team_ids = sorted({contact.team_id for contact in contacts})
-    await conn.execute(LOCK_RULES, {"team_ids": team_ids})
+    await lock(conn, {contact.team_id for contact in contacts})
     cursor = await conn.execute(REACHED, {"rows": orjson.dumps(contacts).decode()})
     return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import orjson
 from psycopg.rows import class_row
 
 from batchyard.contact_rules import TeamRules
+from batchyard.store.attempts import Contact
 from batchyard.store.db import Connection
 
 
@@ -98,6 +100,23 @@ async def find_listed(
         FIND_LISTED, {"team_id": team_id, "numbers": list(numbers), "now": now}
     )
     return {str(row[0]) for row in await cursor.fetchall()}
+
+
+FIND_LISTED_ITEMS = """
+SELECT w.item_id
+  FROM json_to_recordset(%(rows)s::json) AS w (item_id uuid, team_id bigint, number text)
+  JOIN do_not_contact n ON n.team_id = w.team_id AND n.number = w.number
+ WHERE n.until IS NULL OR n.until > %(now)s
+"""
+
+
+async def find_listed_items(
+    conn: Connection, chosen: Sequence[Contact], *, now: datetime
+) -> set[UUID]:
+    """Return which of these items have numbers that their teams do not contact."""
+    rows = orjson.dumps(chosen).decode()
+    cursor = await conn.execute(FIND_LISTED_ITEMS, {"rows": rows, "now": now})
+    return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
 
 
 # The strongest wish wins: what a recipient asked for has no end.

@@ -31,6 +31,7 @@ class OpenQuestion:
     from_number: str | None
     reference: str | None
     provider_reference: str | None
+    zone_set: int | None
     payload: Mapping[str, object]
     result: Mapping[str, object] | None
     retry_policy: Mapping[str, object]
@@ -39,7 +40,7 @@ class OpenQuestion:
 QUESTION = """
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
        t.try AS attempt, t.lease, t.sends, t.phase,
-       t.status, t.intent_at, t.updated_at, d.number, d.reference,
+       t.status, t.intent_at, t.updated_at, t.zone_set, d.number, d.reference,
        coalesce(d.from_number, b.from_numbers[
            1 + mod(d.position, nullif(cardinality(b.from_numbers), 0))]) AS from_number,
        d.provider_reference, d.payload, d.result, b.retry_policy

@@ -21,6 +21,8 @@ class NewItem:
     number: str | None = None
     from_number: str | None = None
     reference: str | None = None
+    zone_set: int | None = None
+    """Where its number may be; None is unknown, or no number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +42,13 @@ def render_items(
     items: list[str] = []
     data: list[bytes] = []
     common = f"\t{batch_id}\t"
-    items_tail = f"{common}{team_id}\t{stamp}\t{stamp}\n"
+    items_tail = f"\t{stamp}\t{stamp}\n"
+    items_middle = f"{common}{team_id}\t"
     data_tail = f"\t{stamp}\n".encode()
     for row in rows:
         item_id = str(row.id)
-        items.append(item_id + items_tail)
+        zone_set = "\\N" if row.zone_set is None else row.zone_set
+        items.append(f"{item_id}{items_middle}{zone_set}{items_tail}")
         number, from_number, reference = (
             _text(row.number),
             _text(row.from_number),
@@ -56,7 +60,7 @@ def render_items(
     return ItemBlock(items="".join(items).encode(), data=b"".join(data), count=len(items))
 
 
-COPY_ITEMS = "COPY items (id, batch_id, team_id, due_at, updated_at) FROM STDIN"
+COPY_ITEMS = "COPY items (id, batch_id, team_id, zone_set, due_at, updated_at) FROM STDIN"
 
 COPY_ITEM_DATA = """
 COPY item_data (item_id, batch_id, position, number, from_number, reference, payload, created_at)

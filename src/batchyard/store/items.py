@@ -1,6 +1,6 @@
 """How items move: claimed, intended, settled. All set-based; the counts follow by trigger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from batchyard.lifecycle import LIVE_ORDER
 from batchyard.models import Phase
+from batchyard.store.attempts import Contact
 from batchyard.store.db import Connection
 
 
@@ -30,6 +31,7 @@ class ClaimedItem:
     provider_reference: str | None
     payload: Mapping[str, object]
     intent_at: datetime | None
+    zone_set: int | None = None
 
 
 # Rows another admission holds are skipped, never waited for. `due_at, id` serves the oldest first.
@@ -37,11 +39,8 @@ class ClaimedItem:
 # key, because for them an intent that was never sent costs nothing.
 CLAIM = """
 WITH picked AS (
-    SELECT id, status FROM items
-     WHERE batch_id = %(batch_id)s AND phase = 'ready' AND due_at <= %(now)s
-     ORDER BY due_at, id
-     LIMIT %(limit)s
-       FOR UPDATE SKIP LOCKED
+    {picked}
+       FOR UPDATE OF i SKIP LOCKED
 ), claimed AS (
     UPDATE items i
        SET phase = CASE WHEN %(with_intent)s::boolean THEN 'calling' ELSE 'claimed' END,
@@ -53,9 +52,9 @@ WITH picked AS (
            lease = i.lease + 1, updated_at = %(now)s
       FROM picked p
      WHERE i.id = p.id
-    RETURNING i.id, i.try, i.lease, i.sends, p.status, i.intent_at
+    RETURNING i.id, i.try, i.lease, i.sends, p.status, i.intent_at, i.zone_set
 )
-SELECT c.id, c.try AS attempt, c.lease, c.sends, c.status, d.number, d.reference,
+SELECT c.id, c.try AS attempt, c.lease, c.sends, c.status, c.zone_set, d.number, d.reference,
        d.provider_reference, d.payload,
        coalesce(d.from_number, (%(from_numbers)s::text[])[
            1 + mod(d.position, nullif(cardinality(%(from_numbers)s::text[]), 0))]) AS from_number,
@@ -63,6 +62,30 @@ SELECT c.id, c.try AS attempt, c.lease, c.sends, c.status, d.number, d.reference
   FROM claimed c JOIN item_data d ON d.item_id = c.id
  ORDER BY c.id
 """
+
+PICK_DUE = """
+    SELECT i.id, i.status FROM items i
+     WHERE i.batch_id = %(batch_id)s AND i.phase = 'ready' AND i.due_at <= %(now)s
+     ORDER BY i.due_at, i.id
+     LIMIT %(limit)s
+"""
+
+# However many items wait behind closed windows, only a slab is looked through.
+PICK_OPEN = """
+    SELECT i.id, i.status
+      FROM (SELECT id, due_at, zone_set FROM items
+             WHERE batch_id = %(batch_id)s AND phase = 'ready' AND due_at <= %(now)s
+             ORDER BY due_at, id
+             LIMIT %(slab)s) AS first
+      JOIN items i ON i.id = first.id
+     WHERE coalesce(first.zone_set, 0) = ANY (%(open_sets)s::int[])
+       AND i.phase = 'ready' AND i.due_at <= %(now)s
+     ORDER BY first.due_at, first.id
+     LIMIT %(limit)s
+"""
+
+CLAIM_DUE = CLAIM.format(picked=PICK_DUE.strip())
+CLAIM_OPEN = CLAIM.format(picked=PICK_OPEN.strip())
 
 
 async def claim(
@@ -74,15 +97,19 @@ async def claim(
     from_numbers: Sequence[str],
     limit: int,
     intent_deadline: timedelta | None,
+    open_sets: Collection[int] | None = None,
+    slab: int | None = None,
     now: datetime,
 ) -> list[ClaimedItem]:
     """Take up to `limit` due items of a batch for a worker.
 
-    `from_numbers` rotate over the items by their position. With `intent_deadline` the intent is written in the same statement.
+    `from_numbers` rotate over the items by their position. With `intent_deadline` the intent is
+    written in the same statement. With `open_sets` only items of these sets of zones are taken
+    (0 is unknown), of the first `slab` that are due.
     """
     async with conn.cursor(row_factory=class_row(ClaimedItem)) as cursor:
         await cursor.execute(
-            CLAIM,
+            CLAIM_DUE if open_sets is None else CLAIM_OPEN,
             {
                 "batch_id": batch_id,
                 "worker_id": worker_id,
@@ -91,6 +118,8 @@ async def claim(
                 "limit": limit,
                 "with_intent": intent_deadline is not None,
                 "deadline_at": None if intent_deadline is None else now + intent_deadline,
+                "open_sets": None if open_sets is None else sorted(open_sets),
+                "slab": slab,
                 "now": now,
             },
         )
@@ -126,6 +155,8 @@ class Intent:
     lease: int
     deadline: timedelta
     """How long after the intent a missing answer may be asked for."""
+    contact: Contact | None = None
+    """Whom it reaches, where somebody may not want that."""
 
 
 async def intend(

@@ -23,6 +23,13 @@ class Run:
     from_numbers: list[str]
     retry_policy: Mapping[str, object]
     wait_reason: str | None
+    guardrails: object
+    """The agent's hours, as they were given."""
+    bypass_windows: bool
+    has_rules: bool
+    """Whether the team has set rules for its calls."""
+    has_entries: bool
+    """Whether the team has numbers that it does not contact."""
     restored_at: datetime | None
     """Set after a restore: what a key may have done since must be asked before it is sent."""
 
@@ -35,16 +42,24 @@ class Order(StrEnum):
     LONGEST_UNSERVED_FIRST = "b.served_at NULLS FIRST, b.id"
 
 
+RUN = """
+SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, b.restored_at,
+       a.config -> 'calling_guardrails' AS guardrails, b.bypass_windows,
+       b.kind = 'call' AND EXISTS (
+           SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules,
+       b.kind = 'call' AND EXISTS (
+           SELECT FROM do_not_contact n WHERE n.team_id = b.team_id) AS has_entries
+  FROM batches b LEFT JOIN agents a ON a.id = b.agent_id
+"""
+
 # Single calls and bookings go ahead of every batch. Only what has something due is looked at.
-ADMISSIBLE = """
-SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason,
-       b.restored_at
-  FROM batches b
+ADMISSIBLE = f"""
+{RUN}
  WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
    AND (b.is_single OR NOT %(singles_only)s)
    AND EXISTS (SELECT FROM items i
                 WHERE i.batch_id = b.id AND i.phase = 'ready' AND i.due_at <= %(now)s)
- ORDER BY b.is_single DESC, {order}
+ ORDER BY b.is_single DESC, {{order}}
  LIMIT %(limit)s
 """
 
@@ -65,6 +80,16 @@ async def list_admissible(
             {"team_id": team_id, "singles_only": singles_only, "limit": limit, "now": now},
         )
         return await cursor.fetchall()
+
+
+READ_RUN = f"{RUN} WHERE b.id = %(batch_id)s"
+
+
+async def read(conn: Connection, *, batch_id: UUID) -> Run | None:
+    """Read a batch as admission sees it, whatever its state."""
+    async with conn.cursor(row_factory=class_row(Run)) as cursor:
+        await cursor.execute(READ_RUN, {"batch_id": batch_id})
+        return await cursor.fetchone()
 
 
 MARK_SERVED = """

@@ -98,7 +98,7 @@ WITH due AS MATERIALIZED (
       FROM moved m
      WHERE d.item_id = m.id AND m.phase = 'done'
 )
-SELECT count(*), count(*) FILTER (WHERE phase = 'done') FROM moved
+SELECT count(*) FROM moved
 """
 
 
@@ -111,11 +111,10 @@ async def reschedule(
     message: str,
     slab: int,
     now: datetime,
-) -> tuple[int, int]:
+) -> int:
     """Move due items of closed sets, among the first `slab`, to when their window opens.
 
-    Where it never opens (None) they end canceled, with this error. Returns how many were moved or
-    ended, and how many of them ended.
+    Where it never opens (None) they end canceled, with this error. Returns how many there were.
     """
     cursor = await conn.execute(
         RESCHEDULE,
@@ -130,7 +129,7 @@ async def reschedule(
         },
     )
     row = await cursor.fetchone()
-    return (int(str(row[0])), int(str(row[1]))) if row else (0, 0)
+    return int(str(row[0])) if row else 0
 
 
 # Looked at again by the next admission, which puts off what is still closed.
