@@ -116,16 +116,20 @@ async def test_restore_trusts_a_repeatable_provider_as_long_as_it_remembers(
     assert await statuses(db, remembered) == {"unknown": 1}
 
 
-async def test_restore_counts_a_provider_that_cannot_be_opened_as_silent(
+async def test_restore_changes_nothing_while_a_provider_cannot_be_opened(
     db: Database, database_url: str
 ) -> None:
     await add_http(db, "carrier")
-    await write(db, "UPDATE providers SET kind = 'pigeon' WHERE name = 'carrier'")
+    await route(db, "carrier")
+    await write(db, "UPDATE providers SET secret = 'locked' WHERE name = 'carrier'")
+    batch_id = await make_ready(db, team=await default_team(db))
 
-    result = restored(database_url)
+    assert_one_line(restored(database_url), "'carrier' cannot be opened", "--silent carrier")
+    assert await statuses(db, batch_id) == {"waiting": 1}
 
-    assert result.returncode == 0, result.stderr
-    assert "carrier: cannot be opened: No provider kind 'pigeon'" in result.stdout
+    given_up = restored(database_url, "--silent", "carrier")
+    assert given_up.returncode == 0, given_up.stderr
+    assert await statuses(db, batch_id) == {"unknown": 1}
 
 
 async def test_restore_waits_for_no_worker_that_only_the_backup_remembers(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.encryption import Vault
-from batchyard.errors import Conflict, NotFound
+from batchyard.errors import ConfigError, Conflict, NotFound
 from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, Policy, Team
 from batchyard.operations.providers import read_promise
@@ -67,7 +67,8 @@ async def judge_providers(
 ) -> list[Outlook]:
     """Tell of each provider, removed ones too, whether it can be asked or sent a key again.
 
-    Those named in `held_silent` count as neither; raises `NotFound` for a name that is none.
+    Those named in `held_silent` count as neither. Raises `NotFound` for a name that is none, and
+    `ConfigError` for a provider that cannot be opened: a forgotten key must not cost its answers.
     """
     async with db.pool.connection() as conn:
         backup_at = await restores.read_backup_time(conn)
@@ -80,8 +81,14 @@ async def judge_providers(
         promise, fault = await read_promise(db, vault, row)
         if row.name in held_silent:
             is_silent, reason, until = True, "is not sent a key again, as you said", None
+        elif promise is None and row.removed_at is None:
+            cause = (fault or "").rstrip(".")
+            raise ConfigError(
+                f"'{row.name}' cannot be opened: {cause}. Mend that, or say --silent {row.name}: "
+                "what it may have been sent becomes unknown."
+            )
         elif promise is None:
-            is_silent, reason, until = True, f"cannot be opened: {fault}", None
+            is_silent, reason, until = True, "was removed", None
         else:
             is_silent, reason, until = _judge(promise, backup_at=backup_at, now=db.clock())
         outlooks.append(
