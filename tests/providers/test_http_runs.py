@@ -82,7 +82,7 @@ async def working(yard: Yard) -> AsyncIterator[None]:
 
 async def test_askable_batch_ends_with_one_effect_an_item(yard: Yard) -> None:
     with counting(seed="a", honours_keys=False, **FAULTS, closed=0.05) as judge:
-        await lead_to(yard, judge, Policy.ASKABLE)
+        await lead_to(yard, judge, Policy.ASKABLE, timeout_seconds=0.5)
         batch_id = await yard.make_batch(items=300)
         async with working(yard):
             await yard.until_ended(batch_id, seconds=60)
@@ -94,7 +94,7 @@ async def test_askable_batch_ends_with_one_effect_an_item(yard: Yard) -> None:
 
 async def test_repeatable_batch_ends_with_one_effect_an_item(yard: Yard) -> None:
     with counting(seed="r", **FAULTS, closed=0.05) as judge:
-        await lead_to(yard, judge, Policy.REPEATABLE)
+        await lead_to(yard, judge, Policy.REPEATABLE, timeout_seconds=0.5)
         batch_id = await yard.make_batch(items=300)
         async with working(yard):
             await yard.until_ended(batch_id, seconds=60)
