@@ -1,8 +1,14 @@
 """Rows of `agents`: who speaks in a batch of calls."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from batchyard.models import JsonObject
 from batchyard.store.db import Connection
 
 EXISTS = """
@@ -31,6 +37,101 @@ async def insert_unless_taken(
     await conn.execute(
         INSERT_UNLESS_TAKEN, {"id": agent_id, "team_id": team_id, "name": name, "now": now}
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentRow:
+    """An agent, with all that its client sent."""
+
+    name: str
+    config: Mapping[str, object]
+    prompts: Mapping[str, object] | None
+    extra: Mapping[str, object]
+
+
+INSERT = """
+INSERT INTO agents (id, team_id, name, config, prompts, extra, created_at, updated_at)
+VALUES (%(id)s, %(team_id)s, %(name)s, %(config)s, %(prompts)s, %(extra)s, %(now)s, %(now)s)
+"""
+
+
+async def insert(
+    conn: Connection, *, agent_id: UUID, team_id: int, agent: AgentRow, now: datetime
+) -> None:
+    """Write a new agent."""
+    await conn.execute(INSERT, {**_values(agent), "id": agent_id, "team_id": team_id, "now": now})
+
+
+LOCK = """
+SELECT name, config, prompts, extra FROM agents
+ WHERE id = %(id)s AND team_id = %(team_id)s AND deleted_at IS NULL
+   FOR UPDATE
+"""
+
+
+async def lock(conn: Connection, *, agent_id: UUID, team_id: int) -> AgentRow | None:
+    """Lock an agent of the team until the end of the transaction, and return it."""
+    async with conn.cursor(row_factory=class_row(AgentRow)) as cursor:
+        await cursor.execute(LOCK, {"id": agent_id, "team_id": team_id})
+        return await cursor.fetchone()
+
+
+UPDATE = """
+UPDATE agents
+   SET name = %(name)s, config = %(config)s, prompts = %(prompts)s, extra = %(extra)s,
+       updated_at = %(now)s
+ WHERE id = %(id)s
+"""
+
+
+async def update(conn: Connection, *, agent_id: UUID, agent: AgentRow, now: datetime) -> None:
+    """Write an agent locked before."""
+    await conn.execute(UPDATE, {**_values(agent), "id": agent_id, "now": now})
+
+
+MARK_DELETED = "UPDATE agents SET deleted_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s"
+
+
+async def mark_deleted(conn: Connection, *, agent_id: UUID, now: datetime) -> None:
+    """Mark an agent locked before as deleted; its id stays taken."""
+    await conn.execute(MARK_DELETED, {"id": agent_id, "now": now})
+
+
+# In id order, as whoever locks several batches; admission waits here, or was before.
+LOCK_STOPPABLE = """
+SELECT id FROM batches
+ WHERE agent_id = %(id)s AND deleted_at IS NULL
+   AND state IN ('scheduled', 'queued', 'running', 'paused')
+ ORDER BY id
+   FOR UPDATE
+"""
+
+
+async def lock_stoppable_batches(conn: Connection, *, agent_id: UUID) -> list[UUID]:
+    """Lock every batch of an agent that could send something, single calls too."""
+    cursor = await conn.execute(LOCK_STOPPABLE, {"id": agent_id})
+    return [row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)]
+
+
+UNSENT = """
+SELECT coalesce(json_agg(id ORDER BY id), '[]')::text FROM items
+ WHERE batch_id = ANY (%(batch_ids)s) AND phase = 'ready'
+"""
+
+
+async def render_unsent(conn: Connection, *, batch_ids: Sequence[UUID]) -> str:
+    """Write down, as a JSON array, the items of locked batches that nobody has taken."""
+    row = await (await conn.execute(UNSENT, {"batch_ids": list(batch_ids)})).fetchone()
+    return str(row[0]) if row else "[]"
+
+
+def _values(agent: AgentRow) -> JsonObject:
+    return {
+        "name": agent.name,
+        "config": Jsonb(dict(agent.config)),
+        "prompts": None if agent.prompts is None else Jsonb(dict(agent.prompts)),
+        "extra": Jsonb(dict(agent.extra)),
+    }
 
 
 FIND_TEAM = "SELECT team_id FROM agents WHERE id = %(agent_id)s AND deleted_at IS NULL"
