@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import procrastinate
-from procrastinate.exceptions import AlreadyEnqueued
+import psycopg
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
 from batchyard.store.db import Connection
 
@@ -52,13 +53,24 @@ async def wake(conn: Connection, *, team_id: int, now: datetime) -> None:
     await defer_turn(conn, team_id=team_id)
 
 
+# Looked up first: each unique violation would be an ERROR in PostgreSQL's log.
+WAITS = "SELECT FROM procrastinate_jobs WHERE queueing_lock = %(lock)s AND status = 'todo'"
+
+
 async def defer_turn(conn: Connection, *, team_id: int) -> None:
-    """Put a turn of the team into the queue unless one waits there already."""
+    """Put a turn of the team into the queue unless one waits there already.
+
+    Holds the team's place in the queue until the end of the transaction: whoever defers for
+    several teams goes by id.
+    """
+    lock = f"team:{team_id}"
+    if (await conn.execute(WAITS, {"lock": lock})).rowcount:
+        return
     job = _deferring.configure_task(
         TURN_TASK,
         allow_unknown=True,
         queue=TURN_QUEUE,
-        queueing_lock=f"team:{team_id}",
+        queueing_lock=lock,
         connection=conn,
     )
     try:
@@ -67,6 +79,12 @@ async def defer_turn(conn: Connection, *, team_id: int) -> None:
             await job.defer_async(team_id=team_id)
     except AlreadyEnqueued:
         pass
+    except ConnectorException as error:
+        # Told as what it is, so that a deadlock or a lost connection is repeated.
+        fault = error.__cause__
+        if isinstance(fault, psycopg.Error):
+            raise type(fault)(*fault.args) from error
+        raise
 
 
 SETTLED_WAKE = """
@@ -86,9 +104,9 @@ async def wake_after_settling(conn: Connection, wakes: Sequence[tuple[int, datet
         SETTLED_WAKE,
         {"team_ids": [team for team, _ in wakes], "wake_ats": [at for _, at in wakes]},
     )
-    for team_id, is_capped in await cursor.fetchall():
-        if is_capped:
-            await defer_turn(conn, team_id=int(str(team_id)))
+    capped = [int(str(team_id)) for team_id, is_capped in await cursor.fetchall() if is_capped]
+    for team_id in sorted(capped):
+        await defer_turn(conn, team_id=team_id)
 
 
 READ_WAKE = """
@@ -131,7 +149,7 @@ async def rest(
 
 
 DUE_WAKES = """
-SELECT team_id FROM wakes WHERE wake_at <= %(now)s ORDER BY wake_at, team_id
+SELECT team_id FROM wakes WHERE wake_at <= %(now)s ORDER BY team_id
 """
 
 
