@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.acceptance
 
 SERVING = "Serving until Ctrl-C."
+RUN_SECONDS = 100
+"""A demo that takes longer hangs."""
 END_SECONDS = 5
 """Within this time Ctrl-C ends the demo."""
 
@@ -78,10 +81,16 @@ def is_removed(folder: Path) -> bool:
 def read_until(process: subprocess.Popen[str], text: str) -> str:
     assert process.stdout is not None
     said = ""
-    for line in process.stdout:
-        said += line
-        if text in line:
-            return said
+    # Killed when it hangs: then the lines end, and what it said is shown.
+    watchdog = threading.Timer(RUN_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        for line in process.stdout:
+            said += line
+            if text in line:
+                return said
+    finally:
+        watchdog.cancel()
     raise AssertionError(f"ended without {text!r}: {said}")
 
 
@@ -102,7 +111,7 @@ def lists_in(said: str) -> tuple[list[dict[str, object]], dict[str, object]]:
 
 def test_demo_accounts_for_every_row(data_dir: Path, database_url: str) -> None:
     with demo(data_dir, "--exit", database_url=database_url) as process:
-        said, _ = process.communicate(timeout=100)
+        said, _ = process.communicate(timeout=RUN_SECONDS)
 
     assert process.returncode == 0, said
     calls, shipments = lists_in(said)
@@ -138,7 +147,7 @@ def test_demo_serves_until_interrupted_and_keeps_its_data(data_dir: Path) -> Non
     assert {token for token, _ in commands} == {token_file.read_text().strip()}
 
     with demo(data_dir, "--exit") as again:
-        said, _ = again.communicate(timeout=100)
+        said, _ = again.communicate(timeout=RUN_SECONDS)
     calls, shipments = lists_in(said)
     assert again.returncode == 0, said
     assert len(calls) == 2
@@ -165,7 +174,7 @@ def test_demo_starts_again_after_all_were_killed(data_dir: Path, database_url: s
         process.kill()
 
     with demo(data_dir, "--exit", database_url=database_url) as again:
-        said, _ = again.communicate(timeout=100)
+        said, _ = again.communicate(timeout=RUN_SECONDS)
 
     assert again.returncode == 0, said
     calls, _ = lists_in(said)
