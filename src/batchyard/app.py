@@ -5,6 +5,7 @@ from typing import Any
 
 from batchyard.api.bolna.routes import build_door as build_bolna
 from batchyard.api.callbacks import build_door as build_callbacks
+from batchyard.api.operator.routes import build_door as build_operator
 from batchyard.api.smartsend.routes import build_door as build_smartsend
 from batchyard.config import Config
 from batchyard.engine.inbox import Inbox, open_inbox
@@ -28,6 +29,7 @@ class App:
         self._inbox: Inbox | None = None
         self._doors: tuple[tuple[str, Asgi], ...] = (
             ("/callbacks", build_callbacks(self._opened_inbox)),
+            ("/api/v1", build_operator(config, db)),
             ("/api/v2", smartsend),
             ("/batches", bolna),
             ("/v2/agent", bolna),

@@ -8,8 +8,10 @@ from datetime import datetime
 
 from batchyard.errors import Conflict, InvalidRequest
 from batchyard.models import Principal, Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import tokens
 from batchyard.store.db import Database
+from batchyard.store.tokens import TokenRow
 
 TOKEN_PREFIX = "by_"  # noqa: S105  # how every token begins
 TOKEN_BYTES = 32
@@ -36,7 +38,7 @@ async def authenticate(db: Database, *, token: str) -> Principal | None:
 
 
 async def create_token(
-    db: Database,
+    db: Transactions,
     *,
     team: Team,
     name: str,
@@ -65,6 +67,18 @@ async def create_token(
             now=db.clock(),
         )
     return token
+
+
+async def list_tokens(db: Database, *, team: Team) -> list[TokenRow]:
+    """List the tokens of a team, revoked ones too."""
+    async with db.pool.connection() as connection:
+        return await tokens.list_of_team(connection, team_id=team.id)
+
+
+async def revoke_token(db: Transactions, *, team: Team, token_id: int) -> bool:
+    """Revoke a token at once; False when the team has no such token in use."""
+    async with db.transaction() as connection:
+        return await tokens.revoke(connection, team_id=team.id, token_id=token_id, now=db.clock())
 
 
 async def ensure_token(db: Database, *, team: Team, token: str, name: str) -> None:

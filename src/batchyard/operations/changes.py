@@ -8,6 +8,7 @@ from batchyard.errors import Conflict, InvalidRequest
 from batchyard.lifecycle import ENDED_STATUSES, SUCCESS_STATUS, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, RetryPolicy, Team
 from batchyard.operations.batches import lock_batch
+from batchyard.operations.transactions import Transactions
 from batchyard.store import control, queue, retries
 from batchyard.store.db import Database
 
@@ -66,7 +67,7 @@ async def retry_failed(
 
 
 async def change_batch(
-    db: Database,
+    db: Transactions,
     *,
     team: Team,
     kind: Kind,

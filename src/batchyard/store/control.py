@@ -75,3 +75,19 @@ async def list_stopped_with_ready(conn: Connection) -> list[UUID]:
     """List stopped batches that still have unsent items."""
     rows = await (await conn.execute(STOPPED_WITH_READY)).fetchall()
     return [row[0] for row in rows if isinstance(row[0], UUID)]
+
+
+STOP_ITEM = """
+UPDATE items SET phase = 'done', status = 'stopped', updated_at = %(now)s
+ WHERE id = %(item_id)s AND team_id = %(team_id)s AND phase = 'ready'
+"""
+
+HAS_ITEM = "SELECT FROM items WHERE id = %(item_id)s AND team_id = %(team_id)s"
+
+
+async def stop_item(conn: Connection, *, team_id: int, item_id: UUID, now: datetime) -> bool | None:
+    """End an unsent item; False when it is not unsent, None when the team has none such."""
+    given = {"item_id": item_id, "team_id": team_id, "now": now}
+    if (await conn.execute(STOP_ITEM, given)).rowcount == 1:
+        return True
+    return False if (await conn.execute(HAS_ITEM, given)).rowcount == 1 else None

@@ -1,0 +1,1 @@
+"""The operator API: what both vendors' APIs lack."""

@@ -1,0 +1,111 @@
+"""Every fault as problem details (RFC 9457), `application/problem+json`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from batchyard.errors import (
+    BatchyardError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    LimitReached,
+    NotFound,
+)
+from batchyard.operations.idempotency import KeyBusy, KeyMalformed, KeyTaken
+
+MEDIA_TYPE = "application/problem+json"
+STATUSES: Mapping[type[BatchyardError], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    Forbidden: 403,
+    LimitReached: 429,
+    KeyMalformed: 422,
+    KeyTaken: 422,
+    KeyBusy: 409,
+    InvalidRequest: 422,
+}
+
+log = structlog.get_logger("batchyard.api.operator")
+
+
+class Unauthorized(BatchyardError):
+    """A bearer token is needed, and this is none that is known."""
+
+
+def install(door: FastAPI) -> None:
+    """Let the door answer every fault alike."""
+    door.add_exception_handler(Unauthorized, _unauthorized)
+    door.add_exception_handler(BatchyardError, _known)
+    door.add_exception_handler(RequestValidationError, _invalid)
+    door.add_exception_handler(HTTPException, _http)
+    door.add_exception_handler(Exception, _unknown)
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    errors: list[dict[str, str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+    code: str | None = None,
+) -> JSONResponse:
+    """Make the answer for a fault; `errors` name each place and what is wrong there."""
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if code is not None:
+        body["code"] = code
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(
+        body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+async def _unauthorized(_: Request, error: Exception) -> JSONResponse:
+    return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+
+
+async def _known(_: Request, error: Exception) -> JSONResponse:
+    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+    errors = [
+        {"field": field, "detail": detail}
+        for field, details in (error.faults.items() if isinstance(error, InvalidRequest) else ())
+        for detail in details
+    ]
+    headers = {}
+    if isinstance(error, LimitReached):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    if isinstance(error, KeyBusy):
+        headers["Retry-After"] = "1"
+    code = error.code if isinstance(error, InvalidRequest) else None
+    return problem(status, str(error), errors=errors, headers=headers, code=code)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    errors = [
+        {"field": ".".join(str(part) for part in fault["loc"]), "detail": str(fault["msg"])}
+        for fault in faults
+    ]
+    return problem(422, "The request is not valid.", errors=errors, code="invalid")
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        return problem(500, "Something went wrong here.")
+    return problem(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _unknown(request: Request, error: Exception) -> JSONResponse:
+    log.error("request.failed", path=request.url.path, exc_info=error)
+    return problem(500, "Something went wrong here; the log knows more.")

@@ -1,0 +1,117 @@
+"""Batches through the operator API: found, read, changed, steered."""
+
+import pytest
+
+from batchyard.models import BatchState, Kind
+from tests import factories
+from tests.api.operator.conftest import Client, Clients
+
+
+async def test_batches_are_listed_newest_first_in_pages(client: Client) -> None:
+    made = [
+        str(await factories.make_batch(client.db, team=client.team, reference=f"r{n}"))
+        for n in range(5)
+    ]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        answer = (await client.get("/batches", limit=2, cursor=cursor)).json()
+        seen += [batch["id"] for batch in answer["data"]]
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+
+
+async def test_batches_are_filtered(client: Client) -> None:
+    await factories.make_batch(client.db, team=client.team, reference="Monday")
+    await factories.make_batch(client.db, team=client.team, kind=Kind.CALL)
+    await factories.make_batch(client.db, team=client.team, state=BatchState.PAUSED)
+    for filters, expected in (
+        ({"kind": "call"}, 1),
+        ({"kind": "shipment"}, 2),
+        ({"state": "paused"}, 1),
+        ({"text": "monday"}, 1),
+        ({"created_after": "2999-01-01T00:00:00Z"}, 0),
+    ):
+        answer = (await client.get("/batches", **filters)).json()
+        assert len(answer["data"]) == expected, filters
+
+
+async def test_batch_is_read_with_counts_and_why_it_waits(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id, n=3)
+    shown = (await client.get(f"/batches/{batch_id}")).json()
+    assert shown["total"] == 3
+    assert shown["counts"] == {"waiting": 3}
+    assert shown["waiting"]["reason"] == "not_dispatched"
+
+
+async def test_batch_is_steered_and_each_change_is_audited(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id, n=3)
+    for action, state in (
+        ("dispatch", "queued"),
+        ("pause", "paused"),
+        ("resume", "running"),
+        ("stop", "stopped"),
+    ):
+        answer = await client.post(f"/batches/{batch_id}/{action}")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["state"] == state
+    log = (await client.get("/audit")).json()["data"]
+    assert [entry["action"] for entry in log] == [
+        "batch.stop",
+        "batch.resume",
+        "batch.pause",
+        "batch.dispatch",
+    ]
+
+
+async def test_wrong_state_is_a_conflict_that_changes_nothing(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    answer = await client.post(f"/batches/{batch_id}/resume")
+    assert answer.status_code == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "A batch that is open cannot be resumed."
+    assert (await client.get("/audit")).json()["data"] == []
+
+
+async def test_batch_is_changed_while_it_waits(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    change = {"priority": 9, "has_brake": False, "retries": {"statuses": ["busy"]}}
+    shown = (await client.patch(f"/batches/{batch_id}", change)).json()
+    assert (shown["priority"], shown["has_brake"]) == (9, False)
+    assert shown["retry_policy"]["statuses"] == ["busy"]
+
+
+async def test_wrong_change_names_each_field(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    answer = await client.patch(f"/batches/{batch_id}", {"priority": 10, "colour": "red"})
+    assert answer.status_code == 422
+    assert {error["field"] for error in answer.json()["errors"]} == {
+        "body.priority",
+        "body.colour",
+    }
+
+
+async def test_deleted_batch_is_gone(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    assert (await client.delete(f"/batches/{batch_id}")).status_code == 204
+    assert (await client.get(f"/batches/{batch_id}")).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["get", "delete"])
+async def test_batch_of_another_team_is_not_found(clients: Clients, method: str) -> None:
+    owner = await factories.make_team(clients.db)
+    batch_id = await factories.make_batch(clients.db, team=owner)
+    other = await clients.of(await factories.make_team(clients.db))
+    answer = await getattr(other, method)(f"/batches/{batch_id}")
+    assert answer.status_code == 404
+    assert "batch" in answer.json()["detail"]
+
+
+async def test_cursor_made_elsewhere_is_refused(client: Client) -> None:
+    answer = await client.get("/batches", cursor="!!!")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "cursor"

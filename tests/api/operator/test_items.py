@@ -1,0 +1,82 @@
+"""Items through the operator API: found, read, stopped, decided."""
+
+from batchyard.store.ids import new_id
+from batchyard.store.item_intake import NewItem, copy_items
+from tests import factories
+from tests.api.operator.conftest import Client
+
+
+async def fill(client: Client) -> str:
+    """Make a batch of three items that can be told apart."""
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    rows = [
+        NewItem(
+            id=new_id(),
+            position=position,
+            payload={"city": city, "note": "said 100%"},
+            number=number,
+            reference=f"order-{position}",
+        )
+        for position, (city, number) in enumerate(
+            [("Århus", "+4520000001"), ("Oslo", "+4740000002"), ("Århus C", "+4520000003")]
+        )
+    ]
+    async with client.db.transaction() as conn:
+        await copy_items(
+            conn, batch_id=batch_id, team_id=client.team.id, rows=rows, now=client.db.clock()
+        )
+    return str(batch_id)
+
+
+async def test_items_are_found_by_what_is_known_of_them(client: Client) -> None:
+    batch_id = await fill(client)
+    for filters, expected in (
+        ({"batch_id": batch_id}, [0, 1, 2]),
+        ({"number": "+452"}, [0, 2]),
+        ({"number": "%"}, []),
+        ({"reference": "order-1"}, [1]),
+        ({"text": "århus"}, [0, 2]),
+        ({"text": "oslo"}, [1]),
+        ({"status": "waiting"}, [0, 1, 2]),
+        ({"status": "booked"}, []),
+    ):
+        found = (await client.get("/items", **filters)).json()["data"]
+        assert [item["position"] for item in found] == expected, filters
+
+
+async def test_items_come_in_pages(client: Client) -> None:
+    await fill(client)
+    first = (await client.get("/items", limit=2)).json()
+    rest = (await client.get("/items", limit=2, cursor=first["next_cursor"])).json()
+    assert [item["position"] for item in first["data"] + rest["data"]] == [0, 1, 2]
+    assert rest["next_cursor"] is None
+
+
+async def test_item_is_read_with_its_history_and_stopped_once(client: Client) -> None:
+    await fill(client)
+    item_id = (await client.get("/items")).json()["data"][0]["id"]
+    shown = (await client.get(f"/items/{item_id}")).json()
+    assert shown["payload"]["city"] == "Århus"
+    assert shown["attempts"] == []
+    assert shown["waiting"]["reason"] == "not_dispatched"
+    assert (await client.post(f"/items/{item_id}/stop")).status_code == 204
+    assert (await client.post(f"/items/{item_id}/stop")).status_code == 409
+    assert (await client.get(f"/items/{item_id}")).json()["status"] == "stopped"
+
+
+async def test_unknown_items_are_decided(client: Client) -> None:
+    batch_id = await fill(client)
+    async with client.db.transaction() as conn:
+        await conn.execute(
+            "UPDATE items SET phase = 'unknown', status = 'unknown', intent_at = updated_at"
+        )
+    answer = await client.post("/items/resolve", {"as": "done", "batch_id": batch_id})
+    assert answer.json() == {"items": 3}
+    found = (await client.get("/items", status="booked")).json()["data"]
+    assert len(found) == 3
+
+
+async def test_resolving_everything_has_to_be_said(client: Client) -> None:
+    answer = await client.post("/items/resolve", {"as": "done"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "all"
