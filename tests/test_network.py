@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import ssl
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpcore
 import httpx
@@ -16,7 +18,9 @@ from batchyard.network import (
     probe,
     resolve,
 )
+from batchyard.network import client as client_module
 from batchyard.testing import Arrived, HttpServer, Line
+from tests.providers.certificates import self_signed
 
 PUBLIC = ("8.8.8.8", "1.1.1.1", "185.199.108.153", "2606:4700:4700::1111", "2a00:1450:400f::5e")
 
@@ -140,6 +144,25 @@ async def test_client_reaches_no_private_server() -> None:
         with pytest.raises(httpx.ConnectError, match="may not be reached") as caught:
             await client.get(server.url)
     assert isinstance(caught.value.__cause__, AddressNotAllowed)
+
+
+async def test_certificate_must_be_of_the_name_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def handle(_: Arrived, line: Line) -> None:
+        await line.reply(200, b"hello")
+
+    served = self_signed(tmp_path)
+    trusted = ssl.create_default_context(cafile=tmp_path / "server.pem")
+    monkeypatch.setattr(client_module, "_trust", lambda: trusted)
+    async with HttpServer(handle, tls=served) as server:
+        async with open_client(allow_private=True, timeout_seconds=5) as client:
+            assert (await client.get(f"https://localhost:{server.port}/")).text == "hello"
+            with pytest.raises(httpx.ConnectError, match="certificate"):
+                await client.get(f"https://127.0.0.1:{server.port}/")
+        await probe(f"https://localhost:{server.port}/", allow_private=True, timeout_seconds=5)
+        with pytest.raises(OSError, match="certificate"):
+            await probe(f"https://127.0.0.1:{server.port}/", allow_private=True, timeout_seconds=5)
 
 
 async def test_client_asks_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_fault_names_where_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"NaN", b"[1e999]", b'"\\ud800"', b"\xff", b"[" * 65 + b"]" * 65]
+    "body", [b"", b"{", b"NaN", b"[1e999]", b'"\\ud800"', b"\xff", b"[" * 100 + b"]" * 100]
 )
 def test_json_that_cannot_be_kept_is_none(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
