@@ -11,7 +11,7 @@ import structlog
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.engine.inquiry import Inquiry
-from batchyard.operations import control, imports
+from batchyard.operations import control, deletions, idempotency, imports
 from batchyard.store import events, queue, runs, tallies, workers
 from batchyard.store.db import TRANSIENT, Database
 
@@ -43,6 +43,7 @@ class Housekeeping:
         self._db = db
         self._inquiry = inquiry
         self._asking: asyncio.Task[None] | None = None
+        self._purging: asyncio.Task[None] | None = None
         self.duties = (
             Duty(name="defer_turns", every_seconds=TICK_SECONDS, do=self.defer_turns),
             Duty(name="free_dead_workers", every_seconds=1, do=self.free_dead_workers),
@@ -53,6 +54,8 @@ class Housekeeping:
             Duty(name="brake", every_seconds=1, do=self.brake),
             Duty(name="sweep", every_seconds=5, do=self.sweep),
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
+            Duty(name="purge_deleted", every_seconds=1, do=self.purge_deleted),
+            Duty(name="forget_keys", every_seconds=60, do=self.forget_keys),
         )
 
     async def run(self) -> None:
@@ -86,8 +89,9 @@ class Housekeeping:
                         await self._do(duty)
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            if self._asking is not None:
-                self._asking.cancel()
+            for beside in (self._asking, self._purging):
+                if beside is not None:
+                    beside.cancel()
 
     async def _do(self, duty: Duty) -> None:
         try:
@@ -185,6 +189,22 @@ class Housekeeping:
         await imports.remove_idle(
             self._db, now=self._db.clock(), idle_seconds=self._config.import_idle_seconds
         )
+
+    async def purge_deleted(self) -> None:
+        """Delete the rows of deleted batches beside the other duties."""
+        if self._purging is None or self._purging.done():
+            self._purging = asyncio.create_task(self._purge_all(), name="purge")
+
+    async def forget_keys(self) -> None:
+        """Forget the answers to requests whose keys are a day old."""
+        await idempotency.forget_old(self._db)
+
+    async def _purge_all(self) -> None:
+        grace = timedelta(seconds=self._config.unknown_grace_seconds)
+        try:
+            await deletions.purge_deleted(self._db, unknown_grace=grace)
+        except TRANSIENT as error:
+            log.warning("housekeeping.duty_postponed", duty="purge_deleted", error=str(error))
 
     async def _ask_all(self) -> None:
         try:

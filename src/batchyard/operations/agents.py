@@ -1,12 +1,29 @@
 """Agents: who speaks in a batch of calls."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from batchyard.errors import NotFound
-from batchyard.models import Team
-from batchyard.store import agents
+from batchyard.models import BatchState, JsonObject, Team
+from batchyard.operations.transactions import Transactions
+from batchyard.store import agents, control, numbers, webhooks
+from batchyard.store.agents import AgentRow
 from batchyard.store.db import Connection, Database
+from batchyard.store.ids import new_id
+
+NAME_KEY = "agent_name"
+WEBHOOK_KEY = "webhook_url"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentChange:
+    """What a client says about an agent; None leaves it as it is where that is possible."""
+
+    config: JsonObject | None
+    prompts: JsonObject | None
+    extra: JsonObject
 
 
 async def require_agent(db: Database, *, team: Team, agent_id: UUID) -> None:
@@ -30,6 +47,135 @@ async def use_agent(
     await _require(conn, team=team, agent_id=agent_id)
 
 
+async def create_agent(
+    db: Transactions, *, team: Team, change: AgentChange, webhook_format: str
+) -> UUID:
+    """Make an agent of what a client sent, and return its id.
+
+    `webhook_format` says in whose words the agent's webhook speaks.
+    """
+    agent_id, agent = new_id(), _replaced(change)
+    async with db.transaction() as conn:
+        now = db.clock()
+        await agents.insert(conn, agent_id=agent_id, team_id=team.id, agent=agent, now=now)
+        await _set_webhook(
+            conn, agent, team=team, agent_id=agent_id, webhook_format=webhook_format, now=now
+        )
+    return agent_id
+
+
+async def replace_agent(
+    db: Transactions, *, team: Team, agent_id: UUID, change: AgentChange, webhook_format: str
+) -> None:
+    """Put what a client sent in the place of all that was known. Raises `NotFound`."""
+    async with db.transaction() as conn:
+        await _lock(conn, team=team, agent_id=agent_id)
+        agent, now = _replaced(change), db.clock()
+        await agents.update(conn, agent_id=agent_id, agent=agent, now=now)
+        await _set_webhook(
+            conn, agent, team=team, agent_id=agent_id, webhook_format=webhook_format, now=now
+        )
+
+
+async def patch_agent(
+    db: Transactions, *, team: Team, agent_id: UUID, change: AgentChange, webhook_format: str
+) -> None:
+    """Change only the keys a client sent, the uppermost of each part. Raises `NotFound`."""
+    async with db.transaction() as conn:
+        known = await _lock(conn, team=team, agent_id=agent_id)
+        config = {**known.config, **(change.config or {})}
+        agent = replace(
+            known,
+            name=_name(config, otherwise=known.name),
+            config=config,
+            prompts=_merged(known.prompts, change.prompts),
+            extra={**known.extra, **change.extra},
+        )
+        now = db.clock()
+        await agents.update(conn, agent_id=agent_id, agent=agent, now=now)
+        await _set_webhook(
+            conn, agent, team=team, agent_id=agent_id, webhook_format=webhook_format, now=now
+        )
+
+
+async def delete_agent(db: Transactions, *, team: Team, agent_id: UUID) -> None:
+    """Delete an agent; its batches go by `delete_batches_of_deleted_agents`. Raises `NotFound`."""
+    async with db.transaction() as conn:
+        await _lock(conn, team=team, agent_id=agent_id)
+        now = db.clock()
+        await agents.mark_deleted(conn, agent_id=agent_id, now=now)
+        await numbers.free_of_agent(conn, agent_id=agent_id, now=now)
+        await webhooks.remove_of_agent(conn, agent_id=agent_id, now=now)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stopped:
+    """What stopping an agent ended."""
+
+    batch_ids: tuple[UUID, ...]
+    item_ids: str
+    """A JSON array of the items that were not sent and never will be."""
+
+
+async def stop_agent(db: Transactions, *, team: Team, agent_id: UUID) -> Stopped:
+    """Stop all batches and calls of an agent; their items end soon after. Raises `NotFound`."""
+    async with db.transaction() as conn:
+        await _require(conn, team=team, agent_id=agent_id)
+        batch_ids = await agents.lock_stoppable_batches(conn, agent_id=agent_id)
+        item_ids = await agents.render_unsent(conn, batch_ids=batch_ids)
+        now = db.clock()
+        for batch_id in batch_ids:
+            await control.set_state(
+                conn, batch_id=batch_id, state=BatchState.STOPPED, reason=None, now=now
+            )
+    return Stopped(batch_ids=tuple(batch_ids), item_ids=item_ids)
+
+
 async def _require(conn: Connection, *, team: Team, agent_id: UUID) -> None:
     if not await agents.exists(conn, agent_id=agent_id, team_id=team.id):
-        raise NotFound("There is no such agent.")
+        raise _missing()
+
+
+async def _lock(conn: Connection, *, team: Team, agent_id: UUID) -> AgentRow:
+    agent = await agents.lock(conn, agent_id=agent_id, team_id=team.id)
+    if agent is None:
+        raise _missing()
+    return agent
+
+
+async def _set_webhook(
+    conn: Connection,
+    agent: AgentRow,
+    *,
+    team: Team,
+    agent_id: UUID,
+    webhook_format: str,
+    now: datetime,
+) -> None:
+    url = agent.config.get(WEBHOOK_KEY)
+    if isinstance(url, str) and url:
+        await webhooks.put_of_agent(
+            conn, team_id=team.id, agent_id=agent_id, url=url, format_=webhook_format, now=now
+        )
+    else:
+        await webhooks.remove_of_agent(conn, agent_id=agent_id, now=now)
+
+
+def _replaced(change: AgentChange) -> AgentRow:
+    config = change.config or {}
+    return AgentRow(
+        name=_name(config, otherwise=""), config=config, prompts=change.prompts, extra=change.extra
+    )
+
+
+def _name(config: Mapping[str, object], *, otherwise: str) -> str:
+    name = config.get(NAME_KEY)
+    return name if isinstance(name, str) else otherwise
+
+
+def _merged(known: JsonObject | None, sent: JsonObject | None) -> JsonObject | None:
+    return known if sent is None else {**(known or {}), **sent}
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no such agent.")

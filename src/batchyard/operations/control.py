@@ -41,11 +41,19 @@ async def stop_batch(db: Database, *, team: Team, kind: Kind, batch_id: UUID) ->
     Raises `Conflict` and `NotFound`. The items follow in slices; a crash between them is mended
     by `end_stopped_items`.
     """
+    await mark_stopped(db, team=team, kind=kind, batch_id=batch_id)
+    await end_unsent(db, batch_id=batch_id)
+
+
+async def mark_stopped(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+    """Let nothing more of a batch be sent, for good; its items end soon after.
+
+    Raises `Conflict` and `NotFound`.
+    """
     async with db.transaction() as conn:
         batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
         state = next_batch_state(batch.state, BatchEvent.STOPPED)
         await control.set_state(conn, batch_id=batch_id, state=state, reason=None, now=db.clock())
-    await _end_ready(db, batch_id)
 
 
 async def end_stopped_items(db: Database) -> None:
@@ -53,10 +61,11 @@ async def end_stopped_items(db: Database) -> None:
     async with db.pool.connection() as conn:
         batch_ids = await control.list_stopped_with_ready(conn)
     for batch_id in batch_ids:
-        await _end_ready(db, batch_id)
+        await end_unsent(db, batch_id=batch_id)
 
 
-async def _end_ready(db: Database, batch_id: UUID) -> None:
+async def end_unsent(db: Database, *, batch_id: UUID) -> None:
+    """End what a stopped batch has not sent, in slices."""
     while True:
         async with db.transaction() as conn:
             if not await control.end_ready(conn, batch_id=batch_id, limit=BLOCK, now=db.clock()):

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from batchyard.api.bolna import call_queries
+from batchyard.api.bolna import call_queries, report_queries
 from batchyard.lifecycle import STATUSES_BY_PHASE
 from batchyard.models import Phase
 from batchyard.store.db import Database
@@ -304,7 +304,7 @@ async def test_page_of_calls_says_where_it_is(caller: Caller) -> None:
 async def test_refused_rows_come_back_in_their_columns(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_queries, "REJECTED_AT_ONCE", 2)
+    monkeypatch.setattr(report_queries, "REJECTED_AT_ONCE", 2)
     content = 'Name;CONTACT_NUMBER\n"Å;b";+4520123456\n"Ø\nx";1.2E+9\nZ\na;b;c\nq;\n'
     batch_id = await caller.upload_batch(content.encode("latin-1"))
     answer = await caller.get(f"/batches/{batch_id}/errors.csv")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qsl
 
+import orjson
 from fastapi import Request
 
 from batchyard.api.bolna.answers import Refusal
@@ -87,3 +88,8 @@ def read_flag(fields: Fields, name: str) -> bool | None:
     if text.lower() not in {"true", "false"}:
         raise Refusal(400, f"{name} must be true or false.")
     return text.lower() == "true"
+
+
+def digest(fields: Fields) -> bytes:
+    """Return what tells one form from another, however it was encoded."""
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)

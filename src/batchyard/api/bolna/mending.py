@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Sequence
 
-from batchyard.api.bolna.call_queries import RefusedRow
+from batchyard.api.bolna.report_queries import RefusedRow
 
 ERROR_COLUMNS = ("error_code", "error")
 

@@ -31,7 +31,8 @@ EXECUTION_STATUS = f"""
 """
 
 
-def _batch(version: Version) -> str:
+def sql_batch(version: Version, *, execution_status: str = EXECUTION_STATUS) -> str:
+    """Return an expression that writes the batch `b`, contract section 3."""
     words = {str(state): word for state, word in BATCH_WORDS[version].items()}
     more = ", 'from_phone_numbers', b.from_numbers" if version is Version.V2026 else ""
     return f"""
@@ -46,7 +47,7 @@ json_build_object(
     'file_name', b.file_name,
     'valid_contacts', b.total_rows - b.refused_rows,
     'total_contacts', b.total_rows,
-    'execution_status', {EXECUTION_STATUS}{more})
+    'execution_status', {execution_status}{more})
 """
 
 
@@ -55,7 +56,7 @@ VISIBLE = "b.deleted_at IS NULL AND NOT b.is_single AND b.state <> 'importing'"
 LIST_BATCHES = {
     version: f"""
 SELECT (SELECT '[' || coalesce(string_agg(listed.batch::text, ','), '') || ']'
-          FROM (SELECT {_batch(version)} AS batch
+          FROM (SELECT {sql_batch(version)} AS batch
                   FROM batches b
                  WHERE b.agent_id = %(agent_id)s AND b.team_id = %(team_id)s AND {VISIBLE}
                  ORDER BY b.created_at DESC, b.id DESC
@@ -68,7 +69,7 @@ SELECT (SELECT '[' || coalesce(string_agg(listed.batch::text, ','), '') || ']'
 
 READ_BATCH = {
     version: f"""
-SELECT ({_batch(version)})::text
+SELECT ({sql_batch(version)})::text
   FROM batches b
  WHERE b.id = %(batch_id)s AND b.team_id = %(team_id)s AND b.kind = 'call' AND {VISIBLE}
 """
@@ -111,7 +112,7 @@ async def list_batches(
     db: Database, *, view: View, agent_id: UUID, page: Page | None
 ) -> bytes | None:
     """Render all batches of an agent, newest first; None when the team has no such agent."""
-    return await _fetch_text(
+    return await fetch_text(
         db,
         LIST_BATCHES[view.version],
         {
@@ -125,14 +126,15 @@ async def list_batches(
 
 async def read_batch(db: Database, *, view: View, batch_id: UUID) -> bytes | None:
     """Render one batch; None when the team has no such batch."""
-    return await _fetch_text(
+    return await fetch_text(
         db, READ_BATCH[view.version], {**view.parameters(), "batch_id": batch_id}
     )
 
 
-async def _fetch_text(
+async def fetch_text(
     db: Database, statement: str, parameters: Mapping[str, object]
 ) -> bytes | None:
+    """Return the first value, which PostgreSQL has rendered; None when there is none."""
     async with db.pool.connection() as conn:
         cursor = await conn.execute(statement, parameters, prepare=True)
         row = await cursor.fetchone()

@@ -17,6 +17,7 @@ from batchyard.store.db import Database
 
 BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 VERSION_HEADER = "Bolna-Version"
+DOOR = "bolna"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +28,11 @@ class Speaker:
     version: Version
     config: Config
     db: Database
+
+    @property
+    def webhook_format(self) -> str:
+        """Name the words in which webhooks of this client are written."""
+        return f"{DOOR}/{self.version}"
 
     def view(self) -> View:
         """Return how this client sees its batches now."""
@@ -44,7 +50,7 @@ def furnish(app: FastAPI, *, config: Config, db: Database) -> None:
 
 
 async def recognise(request: Request) -> Speaker:
-    """Return who speaks; raise `AccessDenied`, or `Refusal` for a version that is none."""
+    """Find out who speaks; raise `AccessDenied`, or `Refusal` for a version that is none."""
     config: Config = request.app.state.config
     db: Database = request.app.state.db
     header = request.headers.get(VERSION_HEADER)
@@ -67,4 +73,10 @@ def _version_of_refusal(header: str | None) -> Version:
         return DEFAULT_VERSION
 
 
-Speaks = Annotated[Speaker, Depends(recognise)]
+def _recognised(request: Request) -> Speaker:
+    speaker: Speaker = request.state.speaker
+    return speaker
+
+
+Speaks = Annotated[Speaker, Depends(_recognised)]
+"""Who speaks, as the gate has found out."""

@@ -54,13 +54,19 @@ END
 """
 """The words of the library humanize; a test compares them."""
 
-HUMANIZED_AGE = f"""
+
+def sql_age(column: str) -> str:
+    """Return an expression that says how long ago a time was."""
+    return f"""
 (SELECT {HUMANIZED}
    FROM (SELECT age, age / 86400 AS days,
                 round(mod(age / 86400, 365) / 30.5::float8)::int AS months
-           FROM (SELECT greatest(0, floor(extract(epoch FROM %(now)s - b.created_at)))::bigint
+           FROM (SELECT greatest(0, floor(extract(epoch FROM %(now)s - {column})))::bigint
                         AS age) AS aged) AS parted)
 """
+
+
+HUMANIZED_AGE = sql_age("b.created_at")
 
 CALL_WORD = f"""
 CASE {{status}}

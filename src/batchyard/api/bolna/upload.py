@@ -1,52 +1,139 @@
 """The upload of a list of calls, read as a stream; its parts come in any order."""
 
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from uuid import UUID
 
 from fastapi import Request
+from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from batchyard.api.bolna import translate, wire
 from batchyard.api.bolna.answers import Refusal
 from batchyard.api.bolna.forms import FieldCollector, Fields, last, limited, too_large
-from batchyard.config import Config
+from batchyard.api.bolna.keyed import fingerprint_of, key_of, reply_of, response_of
+from batchyard.api.bolna.speaker import Speaker
 from batchyard.errors import BatchyardError
 from batchyard.intake.multipart import MultipartReader, PartData, PartEnd, PartEvent, PartStart
-from batchyard.models import RetryPolicy, Team
+from batchyard.models import RetryPolicy
+from batchyard.operations.idempotency import (
+    Kept,
+    Reservation,
+    combine,
+    fingerprint,
+    replay,
+    reserved,
+)
 from batchyard.operations.imports import CallImport, CallSettings, import_calls
-from batchyard.store.db import Database
+from batchyard.store.db import Connection
 
 DRAINED_BYTES = 16 * 1024 * 1024
 """How much of a refused upload is still read, so that its client gets to reading the answer."""
 
+Created = Callable[[UUID], Response]
+"""Makes the answer to an upload of the id of its batch."""
 
-async def receive_batch(request: Request, *, team: Team, config: Config, db: Database) -> UUID:
-    """Import the uploaded list while it comes in, and return the id of the new batch."""
+
+async def receive_batch(request: Request, speaker: Speaker, *, created: Created) -> Response:
+    """Import the uploaded list while it comes in, and answer with the id of the new batch.
+
+    With a key the answer commits with the last step of the import. A refused upload has done
+    nothing, so it is not remembered: sent again, it is read again.
+    """
+    limit = speaker.config.max_upload_bytes
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > config.max_upload_bytes:
-        raise too_large(config.max_upload_bytes)
-    reader = MultipartReader(request.headers.get("content-type", ""))
-    stream = limited(request.stream(), limit=config.max_upload_bytes)
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large(limit)
+    stream = limited(request.stream(), limit=limit)
+    key = key_of(request)
     try:
-        async with import_calls(
-            db, team=team, refuses_unassigned=config.phone_check == "valid"
-        ) as upload:
-            parts = UploadParts(upload)
-            async for chunk in stream:
-                for event in reader.feed(chunk):
-                    await parts.take(event)
-            reader.finish()
-            parts.require_file()
-            settings = read_settings(
-                parts.fields, file_name=parts.file_name, creates_agent=config.bolna_create_agents
-            )
-            await upload.finish_file()
-            await upload.open(settings)
+        if key is None:
+            return await _import(request, speaker, stream, created=created, held=None)
+        async with reserved(speaker.db, team=speaker.team, key=key) as held:
+            if isinstance(held, Kept):
+                seen = await _read_only(request, stream)
+                return response_of(replay(held, request=fingerprint_of(request, seen)))
+            return await _import(request, speaker, stream, created=created, held=held)
     except (BatchyardError, Refusal):
         await _drain(stream)
         raise
-    return upload.batch_id
+
+
+async def _import(
+    request: Request,
+    speaker: Speaker,
+    stream: AsyncIterator[bytes],
+    *,
+    created: Created,
+    held: Reservation | None,
+) -> Response:
+    config = speaker.config
+    reader = MultipartReader(request.headers.get("content-type", ""))
+    async with import_calls(
+        speaker.db, team=speaker.team, refuses_unassigned=config.phone_check == "valid"
+    ) as upload:
+        parts, digest = UploadParts(upload), PartsDigest()
+        async for chunk in stream:
+            for event in reader.feed(chunk):
+                if held is not None:
+                    digest.take(event)
+                await parts.take(event)
+        reader.finish()
+        parts.require_file()
+        settings = read_settings(
+            parts.fields,
+            file_name=parts.file_name,
+            creates_agent=config.bolna_create_agents,
+            webhook_format=speaker.webhook_format,
+        )
+        response = created(upload.batch_id)
+
+        async def seal(conn: Connection) -> None:
+            if held is not None:
+                seen = fingerprint_of(request, digest.value())
+                await held.complete(conn, request=seen, reply=reply_of(response))
+
+        await upload.finish_file()
+        await upload.open(settings, seal=seal)
+    return response
+
+
+async def _read_only(request: Request, stream: AsyncIterator[bytes]) -> bytes:
+    """Return the digest of an upload that was done before."""
+    reader, digest = MultipartReader(request.headers.get("content-type", "")), PartsDigest()
+    async for chunk in stream:
+        for event in reader.feed(chunk):
+            digest.take(event)
+    reader.finish()
+    return digest.value()
+
+
+class PartsDigest:
+    """What tells one form from another: its parts, not the boundary between them.
+
+    Clients make up a new boundary each time they send the same form.
+    """
+
+    def __init__(self) -> None:
+        self._done: list[bytes] = []
+        self._name = b""
+        self._part = hashlib.sha256()
+
+    def take(self, event: PartEvent) -> None:
+        """Take the next event of the body."""
+        match event:
+            case PartStart():
+                self._name = repr((event.name, event.file_name)).encode()
+                self._part = hashlib.sha256()
+            case PartData():
+                self._part.update(event.data)
+            case PartEnd():
+                self._done.append(fingerprint(self._name, self._part.digest()))
+
+    def value(self) -> bytes:
+        """Return the digest of all parts so far."""
+        return combine(self._done)
 
 
 class UploadParts:
@@ -91,7 +178,9 @@ class UploadParts:
             read_agent_id(self.fields)
 
 
-def read_settings(fields: Fields, *, file_name: str | None, creates_agent: bool) -> CallSettings:
+def read_settings(
+    fields: Fields, *, file_name: str | None, creates_agent: bool, webhook_format: str
+) -> CallSettings:
     """Check the parts beside the file; raise `Refusal` for the first that is wrong."""
     webhook_url = last(fields, "webhook_url")
     is_webhook_wrong = webhook_url is not None and not wire.is_web_address(webhook_url)
@@ -101,6 +190,7 @@ def read_settings(fields: Fields, *, file_name: str | None, creates_agent: bool)
         file_name=file_name,
         from_numbers=_read_from_numbers(fields),
         webhook_url=None if is_webhook_wrong else webhook_url,
+        webhook_format=webhook_format,
         retry_policy=_read_retry_policy(fields),
         warning_codes=["webhook_url_ignored"] if is_webhook_wrong else [],
     )

@@ -11,23 +11,46 @@ from batchyard.models import RetryPolicy
 
 FROM_NUMBER = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
+HEX_ID = "^[0-9a-f]{32}$"
+ANY_ID = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$"
+EXAMPLE_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+EXAMPLE_BATCH = EXAMPLE_ID.replace("-", "")
+
 Interval = Annotated[float, Field(gt=0, le=30 * 24 * 60)]
+Time = Annotated[
+    str,
+    Field(
+        pattern=r"^\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+        examples=["2024-01-23T05:14:37Z"],
+        description="UTC, whole seconds",
+    ),
+]
 
 
 class RetryConfig(BaseModel):
     """`retry_config` of a batch, contract section 5."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     enabled: bool = False
     max_retries: int = Field(default=3, ge=1, le=3)
-    retry_on_statuses: tuple[Literal["no-answer", "busy", "failed", "error"], ...] = (
-        "no-answer",
-        "busy",
-        "failed",
+    retry_on_statuses: list[Literal["no-answer", "busy", "failed", "error"]] = Field(
+        default=["no-answer", "busy", "failed"]
     )
     retry_on_voicemail: bool = False
-    retry_intervals_minutes: tuple[Interval, ...] = Field(default=(30, 60, 120), min_length=1)
+    retry_intervals_minutes: list[Interval] = Field(
+        default=[30, 60, 120], min_length=1, description="the last one repeats"
+    )
+
+    def policy(self) -> RetryPolicy:
+        """Return this in the words of the house."""
+        return translate.retry_policy(
+            enabled=self.enabled,
+            max_retries=self.max_retries,
+            statuses=tuple(self.retry_on_statuses),
+            on_voicemail=self.retry_on_voicemail,
+            intervals_minutes=tuple(self.retry_intervals_minutes),
+        )
 
 
 class Fault(BaseModel):
@@ -40,31 +63,44 @@ class Fault(BaseModel):
 class Created(BaseModel):
     """Answer to an upload."""
 
-    batch_id: str = Field(examples=["3c90c3cc0d444b5088888dd25736052a"])
-    state: Literal["created"] = "created"
+    batch_id: str = Field(pattern=HEX_ID, examples=[EXAMPLE_BATCH])
+    state: Literal["created"]
 
 
 class Scheduled(BaseModel):
     """Answer to a schedule."""
 
-    message: Literal["success"] = "success"
-    state: str = Field(examples=["scheduled at 2024-01-29T08:30:00Z"])
+    message: Literal["success"]
+    state: str = Field(
+        examples=["scheduled at 2024-01-29T08:30:00Z"],
+        description="`scheduled at <time>` in version 2024-01, `scheduled` in 2026-08",
+    )
 
 
 class Batch(BaseModel):
-    """A batch of calls, contract section 3; rendered by PostgreSQL, described here."""
+    """A batch of calls; `from_phone_numbers` is there in version 2026-08 only."""
 
-    batch_id: str
+    batch_id: str = Field(pattern=HEX_ID, examples=[EXAMPLE_BATCH])
     humanized_created_at: str = Field(examples=["5 minutes ago"])
-    created_at: str
-    updated_at: str
-    status: str
-    scheduled_at: str | None
-    from_phone_number: str | None
-    file_name: str | None
-    valid_contacts: int
-    total_contacts: int
-    execution_status: dict[str, int]
+    created_at: Time
+    updated_at: Time
+    status: Literal[
+        "created", "scheduled", "queued", "running", "completed", "stopped", "failed", "executed"
+    ]
+    scheduled_at: Time | None
+    from_phone_number: str | None = Field(examples=["+19876543007"])
+    file_name: str | None = Field(examples=["customers.csv"])
+    valid_contacts: int = Field(ge=0, examples=[7])
+    total_contacts: int = Field(ge=0, examples=[11])
+    execution_status: dict[str, int] = Field(examples=[{"completed": 1, "ringing": 6}])
+    from_phone_numbers: list[str] = Field(default=[], examples=[["+19876543007"]])
+
+
+class Done(BaseModel):
+    """Answer to a change."""
+
+    message: Literal["success"]
+    state: str = Field(examples=["stopped"])
 
 
 def read_retry_config(text: str) -> RetryPolicy:
@@ -77,13 +113,7 @@ def read_retry_config(text: str) -> RetryPolicy:
             for fault in error.errors(include_url=False, include_input=False)
         )
         raise ValueError(faults) from error
-    return translate.retry_policy(
-        enabled=config.enabled,
-        max_retries=config.max_retries,
-        statuses=config.retry_on_statuses,
-        on_voicemail=config.retry_on_voicemail,
-        intervals_minutes=config.retry_intervals_minutes,
-    )
+    return config.policy()
 
 
 def is_from_number(text: str) -> bool:
@@ -99,50 +129,3 @@ def is_web_address(text: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in {"http", "https"} and has_host and text.isprintable() and " " not in text
-
-
-FAULTS: dict[int | str, dict[str, object]] = {
-    status: {"model": Fault} for status in (400, 401, 403, 404)
-}
-
-UPLOAD_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["agent_id", "file"],
-                    "properties": {
-                        "agent_id": {"type": "string", "format": "uuid"},
-                        "file": {"type": "string", "format": "binary"},
-                        "from_phone_number": {"type": "string"},
-                        "from_phone_numbers": {"type": "array", "items": {"type": "string"}},
-                        "retry_config": {"type": "string", "description": "JSON text"},
-                        "webhook_url": {"type": "string"},
-                    },
-                }
-            }
-        },
-    }
-}
-
-_SCHEDULE_SCHEMA = {
-    "type": "object",
-    "required": ["scheduled_at"],
-    "properties": {
-        "scheduled_at": {"type": "string", "examples": ["2030-01-29T08:30:00Z"]},
-        "bypass_call_guardrails": {"type": "string", "enum": ["true", "false"]},
-        "batch_id": {"type": "string", "description": "needed by the old form only"},
-    },
-}
-
-SCHEDULE_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": _SCHEDULE_SCHEMA}
-            for kind in ("multipart/form-data", "application/x-www-form-urlencoded")
-        },
-    }
-}

@@ -1,0 +1,157 @@
+"""What the OpenAPI document says beyond the routes: errors, forms, headers, groups."""
+
+from typing import Annotated, Literal
+
+from fastapi import Depends, Header
+from fastapi.security import HTTPBearer
+
+from batchyard.api.bolna.speaker import VERSION_HEADER
+from batchyard.api.bolna.wire import ANY_ID, EXAMPLE_ID, Fault
+
+TITLE = "Batchyard: batches of calls"
+DESCRIPTION = f"""\
+The API of the Bolna voice service for batches of calls, answered by this server. A client changes
+its base URL.
+
+Two versions are spoken. A request is answered in the version its token is pinned to, or that the
+header `{VERSION_HEADER}` names; without either in `2024-01`.
+"""
+
+BATCHES, CALLS, AGENTS, ACCOUNT = "Batches", "Calls", "Agents", "Account"
+TAGS = [
+    {"name": BATCHES, "description": "Lists of calls: upload, schedule, follow, stop, delete."},
+    {"name": CALLS, "description": "Single calls, and one call of any batch."},
+    {"name": AGENTS, "description": "Who speaks. All that is sent is kept and given back."},
+    {"name": ACCOUNT, "description": "The team of the token, and the numbers it calls from."},
+]
+
+Responses = dict[int | str, dict[str, object]]
+
+SENTENCES = {
+    400: "Something is wrong with the request, or the state of things forbids it.",
+    401: "The token is missing or unknown (version 2024-01).",
+    403: "The token is missing or unknown (version 2026-08).",
+    404: "There is no such thing, or it belongs to another team.",
+    405: "There is such a path, but no such method.",
+    409: "The first request with this Idempotency-Key is still running.",
+    413: "The body is too large.",
+    422: "A field has the wrong shape, or the Idempotency-Key was used for another request.",
+    429: "Come back later.",
+}
+DENIED_OF_TODAY = {
+    "type": "object",
+    "required": ["detail"],
+    "properties": {"detail": {"type": "string", "const": "Unrecognized access token"}},
+}
+
+
+def faults(*statuses: int) -> Responses:
+    """Return the errors of a route, beside those that every route has."""
+    return {status: _fault(status) for status in sorted({400, 401, 403, 404, 405, *statuses})}
+
+
+def _fault(status: int) -> dict[str, object]:
+    told: dict[str, object] = {"description": SENTENCES[status]}
+    if status == 403:
+        return {**told, "content": {"application/json": {"schema": DENIED_OF_TODAY}}}
+    if status in {409, 429}:
+        told["headers"] = {
+            "Retry-After": {
+                "description": "seconds",
+                "required": True,
+                "schema": {"type": "string", "pattern": "^[0-9]+$"},
+            }
+        }
+    return {**told, "model": Fault}
+
+
+_bearer = HTTPBearer(auto_error=False, description="A token: `batchyard token create`.")
+
+
+async def _version(
+    _: Annotated[
+        Literal["2024-01", "2026-08"] | None,
+        Header(alias=VERSION_HEADER, description="the version to answer in"),
+    ] = None,
+) -> None:
+    """Say that there is such a header; the gate has read it."""
+
+
+COMMON_DEPENDENCIES = [Depends(_bearer), Depends(_version)]
+
+UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["agent_id", "file"],
+                    "properties": {
+                        "agent_id": {
+                            "type": "string",
+                            "pattern": ANY_ID,
+                            "examples": [EXAMPLE_ID],
+                            "description": "one never seen before is created, unless set otherwise",
+                        },
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "CSV with a column `contact_number`; every other column "
+                            "is a variable of the call",
+                        },
+                        "from_phone_number": {"type": "string", "examples": ["+19876543007"]},
+                        "from_phone_numbers": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "take turns over the rows",
+                        },
+                        "retry_config": {
+                            "type": "string",
+                            "description": "JSON text of a RetryConfig",
+                            "examples": ['{"enabled": true, "max_retries": 2}'],
+                        },
+                        "webhook_url": {
+                            "type": "string",
+                            "description": "told when the batch starts, ends or is stopped; "
+                            "ignored with a remark in the row report when it is no address",
+                        },
+                    },
+                },
+                "encoding": {"file": {"contentType": "text/csv"}},
+            }
+        },
+    }
+}
+
+_SCHEDULE_PROPERTIES = {
+    "scheduled_at": {
+        "type": "string",
+        "description": "ISO 8601; at least 2 minutes and at most 30 days ahead, rounded up to the "
+        "next 10 minutes; without an offset it is UTC",
+        "examples": ["2030-01-29T08:30:00Z"],
+    },
+    "bypass_call_guardrails": {"type": "string", "enum": ["true", "false"]},
+}
+
+
+def schedule_body(*, names_batch: bool) -> dict[str, object]:
+    """Describe the form of a schedule; the old form names its batch in a field."""
+    named = {"batch_id": {"type": "string", "pattern": ANY_ID}} if names_batch else {}
+    schema = {
+        "type": "object",
+        "required": ["scheduled_at", *named],
+        "properties": {**_SCHEDULE_PROPERTIES, **named},
+    }
+    kinds = ("multipart/form-data", "application/x-www-form-urlencoded")
+    return {
+        "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind in kinds}}
+    }
+
+
+STREAMED_CSV: Responses = {
+    200: {
+        "description": "The refused rows in the uploaded columns, their faults behind.",
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
+}

@@ -1,0 +1,225 @@
+"""Requests that carry a key are done once: their answer commits with what they did."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from batchyard.errors import BatchyardError
+from batchyard.models import Team
+from batchyard.operations.transactions import Transactions, one_transaction
+from batchyard.store import idempotency
+from batchyard.store.db import TRANSIENT, Connection, Database
+
+KEY_PATTERN = r"^[A-Za-z0-9._-]{16,128}$"
+REMEMBERED = timedelta(hours=24)
+HOLD = timedelta(seconds=60)
+"""How long a key is believed to be in use by somebody who shows no life."""
+
+SIGN_OF_LIFE_SECONDS = 20
+FORGET_BLOCK = 1000
+RETRY_AFTER_SECONDS = 1
+
+_KEY = re.compile(KEY_PATTERN[1:-1], re.ASCII)
+
+
+class KeyMalformed(BatchyardError):
+    """Idempotency-Key must be 16 to 128 letters, digits, dots, dashes or underscores."""
+
+
+class KeyTaken(BatchyardError):
+    """This Idempotency-Key was used for another request."""
+
+
+class KeyBusy(BatchyardError):
+    """The first request with this Idempotency-Key is still running."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """An answer as a client gets it."""
+
+    status: int
+    body: bytes
+    content_type: str | None
+    is_replayed: bool = False
+
+
+Perform = Callable[[Transactions], Awaitable[Reply]]
+Tell = Callable[[Exception], Reply | None]
+"""Makes an answer of an error that the same request would meet again; None of any other."""
+
+
+def check_key(text: str) -> str:
+    """Return a key that can be used; raise `KeyMalformed`."""
+    if not _KEY.fullmatch(text):
+        raise KeyMalformed
+    return text
+
+
+def fingerprint(*parts: bytes) -> bytes:
+    """Return what tells one request from another: method, path, body."""
+    return combine(hashlib.sha256(part).digest() for part in parts)
+
+
+def combine(digests: Iterable[bytes]) -> bytes:
+    """Return one fingerprint of several digests, in their order."""
+    whole = hashlib.sha256()
+    for digest in digests:
+        whole.update(digest)
+    return whole.digest()
+
+
+async def answer_once(
+    db: Database, *, team: Team, key: str, request: bytes, perform: Perform, tell: Tell
+) -> Reply:
+    """Perform a request, or give the answer it got before; `request` is its fingerprint.
+
+    Raises `KeyTaken`, `KeyBusy`, and what `perform` raises and `tell` makes no answer of: that is
+    not remembered.
+    """
+    async with one_transaction(db) as work:
+        if kept := await _find(work.connection, team=team, key=key, now=db.clock()):
+            return replay(kept, request=request)
+        try:
+            # A savepoint, so that nothing stays of a request that is refused half-way.
+            async with work.transaction():
+                reply = await perform(work)
+        except Exception as error:
+            told = tell(error)
+            if told is None:
+                raise
+            reply = told
+        await idempotency.insert_answer(
+            work.connection,
+            team_id=team.id,
+            key=key,
+            fingerprint=request,
+            status=reply.status,
+            content_type=reply.content_type,
+            body=reply.body,
+            now=db.clock(),
+        )
+    return reply
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """The answer of an earlier request with the same key."""
+
+    fingerprint: bytes
+    reply: Reply
+
+
+def replay(kept: Kept, *, request: bytes) -> Reply:
+    """Return the answer of the same request; raise `KeyTaken` for another one."""
+    if kept.fingerprint != request:
+        raise KeyTaken
+    return kept.reply
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reservation:
+    """A key held for work that takes longer than a transaction, such as an upload."""
+
+    team_id: int
+    key: str
+    holder: UUID
+
+    async def complete(self, conn: Connection, *, request: bytes, reply: Reply) -> None:
+        """Write the answer in the transaction that does the last of the work.
+
+        Raises `KeyBusy` when the holder was silent for so long that another took the key.
+        """
+        is_held = await idempotency.complete(
+            conn,
+            team_id=self.team_id,
+            key=self.key,
+            holder=self.holder,
+            fingerprint=request,
+            status=reply.status,
+            content_type=reply.content_type,
+            body=reply.body,
+        )
+        if not is_held:
+            raise KeyBusy
+
+
+@asynccontextmanager
+async def reserved(db: Database, *, team: Team, key: str) -> AsyncIterator[Reservation | Kept]:
+    """Hold a key while the block runs, or lend the answer it has already.
+
+    A block that ends with an error gives the key back. Raises `KeyBusy`.
+    """
+    reservation = Reservation(team_id=team.id, key=key, holder=uuid4())
+    async with db.transaction() as conn:
+        now = db.clock()
+        kept = await _find(conn, team=team, key=key, now=now)
+        if kept is None:
+            await idempotency.reserve(
+                conn,
+                team_id=team.id,
+                key=key,
+                holder=reservation.holder,
+                held_until=now + HOLD,
+                now=now,
+            )
+    if kept is not None:
+        yield kept
+        return
+    living = asyncio.create_task(_show_life(db, reservation))
+    try:
+        yield reservation
+    except BaseException:
+        with suppress(*TRANSIENT):
+            async with db.transaction() as conn:
+                await idempotency.release(conn, team_id=team.id, key=key, holder=reservation.holder)
+        raise
+    finally:
+        living.cancel()
+
+
+async def forget_old(db: Database) -> None:
+    """Forget keys after a day."""
+    while True:
+        async with db.transaction() as conn:
+            before = db.clock() - REMEMBERED
+            if await idempotency.forget(conn, before=before, limit=FORGET_BLOCK) < FORGET_BLOCK:
+                return
+
+
+async def _find(conn: Connection, *, team: Team, key: str, now: datetime) -> Kept | None:
+    if not await idempotency.lock(conn, team_id=team.id, key=key):
+        raise KeyBusy
+    record = await idempotency.find(conn, team_id=team.id, key=key, since=now - REMEMBERED, now=now)
+    if record is None:
+        return None
+    if record.fingerprint is None or record.status is None or record.body is None:
+        raise KeyBusy
+    return Kept(
+        fingerprint=record.fingerprint,
+        reply=Reply(
+            status=record.status,
+            body=record.body,
+            content_type=record.content_type,
+            is_replayed=True,
+        ),
+    )
+
+
+async def _show_life(db: Database, reservation: Reservation) -> None:
+    while True:
+        await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
+        with suppress(*TRANSIENT):
+            async with db.transaction() as conn:
+                await idempotency.extend(
+                    conn,
+                    team_id=reservation.team_id,
+                    key=reservation.key,
+                    holder=reservation.holder,
+                    held_until=db.clock() + HOLD,
+                )

@@ -1,0 +1,58 @@
+"""The telephone numbers a team calls from."""
+
+import re
+from collections.abc import Sequence
+from uuid import UUID
+
+from batchyard.errors import InvalidRequest, NotFound
+from batchyard.models import Team
+from batchyard.store import agents, numbers
+from batchyard.store.db import Connection, Database
+from batchyard.store.ids import new_id
+from batchyard.store.numbers import NumberRow
+
+E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+
+
+async def put_number(
+    db: Database, *, team: Team, number: str, agent_id: UUID | None = None
+) -> None:
+    """Let a team, or only one of its agents, call from a number.
+
+    A number the team has already changes its agent. Raises `InvalidRequest` and `NotFound`.
+    """
+    if not E164.fullmatch(number):
+        raise InvalidRequest(f"{number} is not a number such as +4520123456.")
+    async with db.transaction() as conn:
+        if agent_id is not None and not await agents.exists(
+            conn, agent_id=agent_id, team_id=team.id
+        ):
+            raise NotFound("The team has no such agent.")
+        await numbers.put(
+            conn,
+            number_id=new_id(),
+            team_id=team.id,
+            number=number,
+            agent_id=agent_id,
+            now=db.clock(),
+        )
+
+
+async def list_numbers(db: Database, *, team: Team) -> Sequence[NumberRow]:
+    """List the numbers of a team."""
+    async with db.pool.connection() as conn:
+        return await numbers.list_all(conn, team_id=team.id)
+
+
+async def remove_number(db: Database, *, team: Team, number: str) -> None:
+    """Take a number away; batches that were given it keep it. Raises `NotFound`."""
+    async with db.transaction() as conn:
+        if not await numbers.delete(conn, team_id=team.id, number=number):
+            raise NotFound(f"The team has no number {number}.")
+
+
+async def choose_numbers(
+    conn: Connection, *, team: Team, agent_id: UUID, given: Sequence[str]
+) -> Sequence[str]:
+    """Return what is called from: what the client named, else what belongs to the agent."""
+    return given or await numbers.list_for_agent(conn, team_id=team.id, agent_id=agent_id)

@@ -1,0 +1,83 @@
+"""Webhooks of a team: its secret, the log of deliveries, sending again."""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from batchyard.errors import NotFound
+from batchyard.models import Team
+from batchyard.store import webhooks
+from batchyard.store.db import Database
+from batchyard.store.webhooks import Attempt, LogEntry
+
+SECRET_BYTES = 32
+SECRET_PREFIX = "whsec_"  # noqa: S105  # how Standard Webhooks writes every secret
+TRIED_FOR = timedelta(hours=24)
+
+
+def write_secret(secret: bytes) -> str:
+    """Write a secret as receivers configure it."""
+    return SECRET_PREFIX + base64.b64encode(secret).decode()
+
+
+async def team_secret(db: Database, *, team: Team) -> str:
+    """Return what the team's webhooks are signed with, made when first asked for."""
+    (secret, *_) = await signing_secrets(db, team_id=team.id)
+    return write_secret(secret)
+
+
+async def signing_secrets(db: Database, *, team_id: int) -> Sequence[bytes]:
+    """Return every secret that signs the team's webhooks, the newest first."""
+    async with db.pool.connection() as conn:
+        known = await webhooks.list_secrets(conn, team_id=team_id)
+    if known:
+        return known
+    async with db.transaction() as conn:
+        return await webhooks.ensure_secrets(
+            conn, team_id=team_id, fresh=secrets.token_bytes(SECRET_BYTES), now=db.clock()
+        )
+
+
+async def list_deliveries(
+    db: Database,
+    *,
+    team: Team,
+    state: str | None = None,
+    batch_id: UUID | None = None,
+    limit: int = 100,
+) -> Sequence[LogEntry]:
+    """List what was told to the team's addresses and what waits, the newest first."""
+    async with db.pool.connection() as conn:
+        return await webhooks.list_log(
+            conn, team_id=team.id, state=state, batch_id=batch_id, limit=limit
+        )
+
+
+async def list_attempts(db: Database, *, team: Team, delivery_id: UUID) -> Sequence[Attempt]:
+    """List every try of one delivery."""
+    async with db.pool.connection() as conn:
+        return await webhooks.list_attempts(conn, team_id=team.id, delivery_id=delivery_id)
+
+
+async def redeliver(db: Database, *, team: Team, delivery_id: UUID) -> None:
+    """Send a delivery once more, under its old id and number. Raises `NotFound`."""
+    async with db.transaction() as conn:
+        sent = await webhooks.redeliver(
+            conn,
+            team_id=team.id,
+            delivery_ids=[delivery_id],
+            window=TRIED_FOR,
+            now=db.clock(),
+        )
+    if not sent:
+        raise NotFound("The team has no such delivery, or nobody listens any more.")
+
+
+async def redeliver_failed(db: Database, *, team: Team) -> int:
+    """Send everything once more that was given up; return how much."""
+    async with db.transaction() as conn:
+        return await webhooks.redeliver(
+            conn, team_id=team.id, delivery_ids=None, window=TRIED_FOR, now=db.clock()
+        )
