@@ -70,7 +70,8 @@ class Inquiry:
         if line is None or monotonic() - taken_at > HOLD.total_seconds() / 2:
             return
         provider = line.provider
-        finding = await self._find_out(question, provider)
+        repeatable_at = await self._repeatable_at(question, provider)
+        finding = await self._find_out(question, provider, repeatable_at=repeatable_at)
         now = self._db.clock()
         change = lifecycle.change_for_finding(
             finding,
@@ -80,7 +81,7 @@ class Inquiry:
             attempt=question.attempt,
             retry_policy=retry.from_json(question.retry_policy),
             undecided_since=question.updated_at,
-            can_be_asked_again=provider.promise.is_askable or self._may_repeat(question, provider),
+            can_be_asked_again=provider.promise.is_askable or repeatable_at is not None,
             now=now,
         )
         sent = Sent(
@@ -93,17 +94,16 @@ class Inquiry:
         lease = None if isinstance(finding, Ended) else question.lease
         self._journal.write(news_of(sent, finding, change, lease=lease, now=now))
 
-    async def _find_out(self, question: OpenQuestion, provider: Provider) -> Finding | Refused:
+    async def _find_out(
+        self, question: OpenQuestion, provider: Provider, *, repeatable_at: datetime | None
+    ) -> Finding | Refused:
         request = request_of(question)
-        if self._may_repeat(question, provider):
-            opens_at, now = await self._opens_at(question), self._db.clock()
-            if opens_at is not None and opens_at <= now:
+        if repeatable_at is not None:
+            wait_seconds = (repeatable_at - self._db.clock()).total_seconds()
+            if wait_seconds <= 0:
                 return await send_once(provider, replace(request, delivery=question.sends + 1))
-            if opens_at is not None and not provider.promise.is_askable:
-                wait = (opens_at - now).total_seconds()
-                return Refused(
-                    code="window", message="Outside the window.", retry_after_seconds=wait
-                )
+            if not provider.promise.is_askable:
+                return Refused(code="window", message="Not now.", retry_after_seconds=wait_seconds)
         if not provider.promise.is_askable and question.result is None:
             return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
         finding = await ask_once(provider, request)
@@ -111,13 +111,20 @@ class Inquiry:
             return Lost(code="not_settled", message="Too early to believe 'not received'.")
         return finding
 
-    async def _opens_at(self, question: OpenQuestion) -> datetime | None:
-        """Return when a key may be sent again: it may be the first that arrives. None is never."""
+    async def _repeatable_at(self, question: OpenQuestion, provider: Provider) -> datetime | None:
+        """Return when the key may be sent again, None for never.
+
+        What is sent again may be the first that arrives, so the rules of sending hold.
+        """
         now = self._db.clock()
+        if not self._is_honoured(question, provider):
+            return None
+        if question.kind != Kind.CALL or question.number is None:
+            return now
         async with self._db.pool.connection() as conn:
             run = await runs.read(conn, batch_id=question.batch_id)
-            if run is None or question.number is None:
-                return now
+            if run is None:
+                return None
             rules = TeamRules()
             if run.has_rules:
                 rules = await contacts.read_rules(conn, team_id=question.team_id)
@@ -132,7 +139,7 @@ class Inquiry:
                 return now + lifecycle.LIVE_CHECK
             return now if hours is None else hours.opening(question.zone_set, now)
 
-    def _may_repeat(self, question: OpenQuestion, provider: Provider) -> bool:
+    def _is_honoured(self, question: OpenQuestion, provider: Provider) -> bool:
         promise = provider.promise
         if promise.policy is not Policy.REPEATABLE or question.phase != Phase.CALLING:
             return False
