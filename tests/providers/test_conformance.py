@@ -39,7 +39,7 @@ class HttpConformance(HttpProviderConformance):
 
     def settings(self, url: str) -> Mapping[str, object]:
         looked_up = {"result_url": f"{url}/results"} if self.policy is Policy.ASKABLE else {}
-        return {"url": f"{url}/do", "policy": self.policy, "timeout_seconds": 0.6, **looked_up}
+        return {"url": f"{url}/do", "policy": self.policy, "timeout_seconds": 1.5, **looked_up}
 
     def serve(self, arrived: Arrived, book: Book) -> Served:
         if arrived.method == "GET":

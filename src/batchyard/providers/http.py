@@ -3,10 +3,12 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 from uuid import uuid4
 
 import httpx
@@ -39,6 +41,10 @@ LONGEST_LOOK_UP_SECONDS = 25.0
 """Whoever asks holds the question for a minute."""
 
 CHECK_SECONDS = 10.0
+
+LARGE_BODY_BYTES = 100_000
+
+T = TypeVar("T")
 
 SIGNATURE_HEADER = "webhook-signature"
 
@@ -91,8 +97,15 @@ class HttpProvider(Provider):
                 return Refused(code=error.code, message=error.message)
             except AnswerLost as error:
                 return Lost(code=error.code, message=error.message)
-            reading = read_reply(
-                reply, kind=request.kind, not_done=self._settings.not_done, now=self.clock()
+            reading = await _aside(
+                reply.body,
+                partial(
+                    read_reply,
+                    reply,
+                    kind=request.kind,
+                    not_done=self._settings.not_done,
+                    now=self.clock(),
+                ),
             )
             if isinstance(reading, Booked):
                 return await self._fetch_documents(request, reading, deadline=deadline)
@@ -116,7 +129,8 @@ class HttpProvider(Provider):
     async def read_callback(self, request: Request, callback: Callback) -> Answer:
         """Read `{"status", "result"?, "error"?}`; a signature must be right where there is one."""
         self._check_signature(callback)
-        news = read_news(callback.body, kind=request.kind)
+        body = callback.body
+        news = await _aside(body, partial(read_news, body, kind=request.kind))
         if isinstance(news, Ended):
             return news
         if isinstance(news, Accepted):
@@ -166,7 +180,7 @@ class HttpProvider(Provider):
             )
         except (NotSent, AnswerLost) as error:
             return Lost(code=error.code, message=error.message)
-        return read_finding(reply, kind=request.kind)
+        return await _aside(reply.body, partial(read_finding, reply, kind=request.kind))
 
     async def _fetch_documents(
         self, request: Request, booked: Booked, *, deadline: float
@@ -256,3 +270,8 @@ class HttpProvider(Provider):
             self._out -= 1
             if self._out == 0:
                 self._all_in.set()
+
+
+async def _aside(body: bytes, read: Callable[[], T]) -> T:
+    """Read a large body in a thread, so that the event loop goes on."""
+    return await asyncio.to_thread(read) if len(body) > LARGE_BODY_BYTES else read()
