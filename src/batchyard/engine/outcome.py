@@ -44,7 +44,7 @@ def news_of(
     code, message = _error(answer)
     return News(
         documents=answer.documents if isinstance(answer, Ended) else (),
-        is_failure=_is_failure(answer),
+        is_failure=_is_failure(answer, change),
         is_opt_out=_is_opt_out(answer),
         settlement=Settlement(
             id=sent.id,
@@ -57,6 +57,7 @@ def news_of(
             deadline_at=change.deadline_at,
             from_phases=change.from_phases,
             live_rank=change.live_rank,
+            is_undecided=change.is_undecided,
             entry=_entry(sent, answer, now=now) if is_answer else None,
             provider=sent.provider,
             reference=getattr(answer, "reference", None),
@@ -109,12 +110,13 @@ def _is_opt_out(answer: Accepted | Progress | Ended | Refused | Lost | NotReceiv
 
 
 def _is_failure(
-    answer: Accepted | Progress | Ended | Refused | Lost | NotReceived,
+    answer: Accepted | Progress | Ended | Refused | Lost | NotReceived, change: Change
 ) -> bool | None:
+    """Tell how an attempt went; a lost answer counts only once nobody looks for it any more."""
     match answer:
         case Ended():
             return answer.status in FAILURE_STATUSES
-        case Lost():
+        case Lost() if change.phase is Phase.UNKNOWN:
             return True
         case _:
             return None

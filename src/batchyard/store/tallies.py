@@ -64,6 +64,8 @@ UPDATE batches b
           FROM tallies t JOIN batches b2 ON t.scope = 'batch:' || b2.id
          WHERE t.at > %(since)s AND t.at >= coalesce(b2.brake_from, '-infinity')
            AND b2.has_brake AND b2.state = 'running'
+           AND EXISTS (SELECT FROM batch_counts c
+                        WHERE c.batch_id = b2.id AND c.phase = 'ready' AND c.n > 0)
          GROUP BY b2.id) AS f
  WHERE b.id = f.id AND b.state = 'running'
    AND f.n >= %(attempts)s AND f.failed > f.n * %(share)s::float8
