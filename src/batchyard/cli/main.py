@@ -6,6 +6,7 @@ import typer
 
 import batchyard
 from batchyard.cli.demo import demo
+from batchyard.cli.dnc import dnc
 from batchyard.cli.doctor import doctor
 from batchyard.cli.limit import limit
 from batchyard.cli.migrate import migrate
@@ -14,6 +15,7 @@ from batchyard.cli.resolve import resolve
 from batchyard.cli.restored import restored
 from batchyard.cli.resume import resume
 from batchyard.cli.route import route
+from batchyard.cli.rules import rules
 from batchyard.cli.serve import serve
 from batchyard.cli.team import team
 from batchyard.cli.token import token
@@ -49,10 +51,12 @@ app.command(rich_help_panel=RUN)(serve)
 app.command(rich_help_panel=RUN)(worker)
 app.command(rich_help_panel=ADMINISTER)(migrate)
 app.add_typer(team, name="team", rich_help_panel=ADMINISTER)
+team.command("rules")(rules)
 app.add_typer(token, name="token", rich_help_panel=ADMINISTER)
 app.add_typer(provider, name="provider", rich_help_panel=ADMINISTER)
 app.add_typer(route, name="route", rich_help_panel=ADMINISTER)
 app.add_typer(limit, name="limit", rich_help_panel=ADMINISTER)
+app.add_typer(dnc, name="dnc", rich_help_panel=ADMINISTER)
 app.command(rich_help_panel=OPERATE)(doctor)
 app.command(rich_help_panel=OPERATE)(unknown)
 app.command(rich_help_panel=OPERATE)(resolve)

@@ -10,12 +10,9 @@ from batchyard.config import Config
 from batchyard.models import Team
 from batchyard.operations.teams import create_team
 
-team = typer.Typer(no_args_is_help=True, help="Make teams, the tenants of an installation.")
-
-
-@team.callback()
-def _commands() -> None:
-    """Keep `team` a group while it has one command."""
+team = typer.Typer(
+    no_args_is_help=True, help="Make teams, the tenants of an installation, and rule their calls."
+)
 
 
 @team.command()

@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from batchyard.errors import InvalidRequest
 from batchyard.operations.providers import Rate
+from batchyard.windows import EVERY_DAY
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -18,6 +20,8 @@ DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|m|h|d)")
 DURATION_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 STATUSES = re.compile(r"\s*[0-9]{3}\s*(?:,\s*[0-9]{3}\s*)*")
+
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def read_rate(text: str) -> Rate:
@@ -49,6 +53,62 @@ def read_statuses(text: str) -> list[int]:
     if STATUSES.fullmatch(text) is None:
         raise InvalidRequest(f"{text!r} is no list of HTTP statuses such as 409,423.")
     return sorted({int(status) for status in text.split(",")})
+
+
+def read_count(text: str) -> int | None:
+    """Read a number above zero, or `off` as None; raise `InvalidRequest`."""
+    if text == "off":
+        return None
+    if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) is None or int(text) == 0:
+        raise InvalidRequest(f"{text!r} is no number above zero, and not off.")
+    return int(text)
+
+
+def read_time(text: str) -> datetime:
+    """Read an ISO 8601 time, without an offset UTC; raise `InvalidRequest`."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{text!r} is no time such as 2030-01-29T08:30:00Z.") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def read_dates(text: str) -> frozenset[date]:
+    """Read dates with commas between them, or `none`; raise `InvalidRequest`."""
+    if text == "none":
+        return frozenset()
+    try:
+        return frozenset(date.fromisoformat(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidRequest(f"{text!r} is no list of dates such as 2026-12-24.") from error
+
+
+def read_countries(text: str) -> frozenset[str] | None:
+    """Read country codes with commas between them, or `all` as None."""
+    if text == "all":
+        return None
+    return frozenset(part.strip().upper() for part in text.split(",") if part.strip())
+
+
+def read_days(text: str) -> frozenset[int]:
+    """Read `mon-fri`, `mon,wed` or `all` as days, Monday is 1; raise `InvalidRequest`."""
+    if text == "all":
+        return EVERY_DAY
+    days: set[int] = set()
+    for part in text.lower().split(","):
+        first, _, last = (piece.strip() for piece in part.partition("-"))
+        if first not in WEEK or (last or first) not in WEEK:
+            raise InvalidRequest(f"{text!r} names no days such as mon-fri or mon,wed.")
+        start, end = WEEK.index(first), WEEK.index(last or first)
+        if end < start:
+            raise InvalidRequest(f"{part.strip()!r} ends before it starts; write both parts.")
+        days.update(range(start + 1, end + 2))
+    return frozenset(days)
+
+
+def show_days(days: Collection[int]) -> str:
+    """Write days of the week as they are read."""
+    return ",".join(WEEK[day - 1] for day in sorted(days))
 
 
 def read_setting(text: str) -> tuple[str, object]:

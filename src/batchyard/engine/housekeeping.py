@@ -11,7 +11,7 @@ import structlog
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.engine.inquiry import Inquiry
-from batchyard.operations import control, deletions, idempotency, imports
+from batchyard.operations import contacts, control, deletions, idempotency, imports
 from batchyard.store import events, queue, runs, tallies, workers
 from batchyard.store.db import TRANSIENT, Database
 
@@ -55,6 +55,7 @@ class Housekeeping:
             Duty(name="sweep", every_seconds=5, do=self.sweep),
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
             Duty(name="purge_deleted", every_seconds=1, do=self.purge_deleted),
+            Duty(name="forget_attempts", every_seconds=600, do=self.forget_attempts),
             Duty(name="forget_keys", every_seconds=60, do=self.forget_keys),
         )
 
@@ -194,6 +195,10 @@ class Housekeeping:
         """Delete the rows of deleted batches beside the other duties."""
         if self._purging is None or self._purging.done():
             self._purging = asyncio.create_task(self._purge_all(), name="purge")
+
+    async def forget_attempts(self) -> None:
+        """Forget attempts that no team's limit counts any more."""
+        await contacts.forget_attempts(self._db)
 
     async def forget_keys(self) -> None:
         """Forget the answers to requests whose keys are a day old."""
