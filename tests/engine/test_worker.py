@@ -252,3 +252,16 @@ async def test_scheduled_batch_without_items_ends_at_once(yard: Yard) -> None:
         await conn.execute("UPDATE batches SET state = 'scheduled', scheduled_at = created_at")
     async with yard.working():
         assert await yard.until_ended(batch_id) == "completed"
+
+
+async def test_key_older_than_its_provider_remembers_is_not_repeated(yard: Yard) -> None:
+    yard.provider.promises(policy=Policy.REPEATABLE, key_ttl=timedelta(minutes=10))
+    await yard.make_batch(items=3)
+    async with yard.db.transaction() as conn:
+        long_ago = yard.db.clock() - timedelta(hours=1)
+        await conn.execute(
+            "UPDATE batches SET restored_at = %s, backup_at = %s", (long_ago, long_ago)
+        )
+    async with yard.working():
+        await yard.until("SELECT count(*) = 3 FROM items WHERE phase = 'unknown'")
+    assert yard.provider.sent == []

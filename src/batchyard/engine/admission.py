@@ -116,7 +116,16 @@ class Admitter:
         slots: int,
         now: datetime,
     ) -> Admission:
-        routed = [(run, self._connect(team, run)) for run in candidates]
+        waits: dict[UUID, Wait] = {}
+        routed: list[tuple[Run, Connected]] = []
+        for run in candidates:
+            line = self._switchboard.choose(
+                team_id=team.id, kind=Kind(run.kind), agent_id=run.agent_id
+            )
+            if line is None:
+                waits[run.id] = Wait(reason="provider_unusable")
+            else:
+                routed.append((run, line))
         allowances = await self._lock_limits(conn, team, routed, now=now)
         closed = await providers.list_closed(
             conn, {line.provider_id for _, line in routed}, now=now
@@ -125,7 +134,6 @@ class Admitter:
         started: list[tuple[Assignment, Sequence[ClaimedItem]]] = []
         blocked: list[tuple[ClaimedItem, Block]] = []
         ajar: list[tuple[Run, Hours]] = []
-        waits: dict[UUID, Wait] = {}
         for run, line in routed:
             concerned = [
                 allowances[key] for key in self._keys(team, run, line) if key in allowances
@@ -177,9 +185,6 @@ class Admitter:
                 return Order.LONGEST_UNSERVED_FIRST
             case _:
                 return Order.BY_PRIORITY
-
-    def _connect(self, team: Team, run: Run) -> Connected:
-        return self._switchboard.choose(team_id=team.id, kind=Kind(run.kind), agent_id=run.agent_id)
 
     def _keys(self, team: Team, run: Run, line: Connected) -> list[str]:
         keys = [
@@ -237,6 +242,7 @@ class Admitter:
             retry_policy=retry.from_json(run.retry_policy),
             line=line,
             restored_at=run.restored_at,
+            backup_at=run.backup_at,
             issued_at=monotonic(),
             hours=hours,
             counted_zones=await self._book.zone_sets(conn) if counts else None,

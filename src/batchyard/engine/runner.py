@@ -61,6 +61,7 @@ class Assignment:
     retry_policy: RetryPolicy
     line: Connected
     restored_at: datetime | None = None
+    backup_at: datetime | None = None
     """Set after a restore: ask about a key before it is sent."""
     issued_at: float
     """`monotonic()` before the claim; dates the intent where the claim carries it."""
@@ -78,6 +79,17 @@ class Assignment:
     def is_repeatable(self) -> bool:
         """Whether claiming an item may carry its intent: nothing is lost by a key never sent."""
         return self.provider.promise.policy is Policy.REPEATABLE
+
+    def may_be_forgotten(self, now: datetime) -> bool:
+        """Tell whether, after a restore, a key may be in use that its provider would not know."""
+        promise = self.provider.promise
+        return (
+            self.backup_at is not None
+            and promise.policy is Policy.REPEATABLE
+            and not promise.is_askable
+            and promise.key_ttl is not None
+            and now - self.backup_at + promise.timeout >= promise.key_ttl
+        )
 
     @property
     def deadline(self) -> timedelta:
@@ -263,6 +275,12 @@ class Runner:
             from_number=item.from_number,
             reference=item.reference,
         )
+        if assignment.may_be_forgotten(self._db.clock()):
+            return Lost(
+                code="key_forgotten",
+                message="It may have been sent before the restore, and the provider no longer "
+                "knows such old keys.",
+            )
         if assignment.restored_at is not None and assignment.provider.promise.is_askable:
             finding = await ask_once(assignment.provider, request)
             if not isinstance(finding, NotReceived):
@@ -282,12 +300,15 @@ class Runner:
         self, assignment: Assignment, item: ClaimedItem, answer: Answer, intent_at: datetime
     ) -> None:
         now = self._db.clock()
+        policy = assignment.provider.promise.policy
+        if isinstance(answer, Lost) and assignment.may_be_forgotten(now):
+            policy = Policy.NEITHER
         change = lifecycle.change_for_answer(
             answer,
             kind=assignment.kind,
             attempt=item.attempt,
             retry_policy=assignment.retry_policy,
-            provider_policy=assignment.provider.promise.policy,
+            provider_policy=policy,
             undecided_until=max(now, intent_at + assignment.deadline),
             now=now,
         )

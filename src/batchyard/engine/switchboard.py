@@ -1,6 +1,7 @@
 """Which provider does which item: the providers and routes as the database has them."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,6 +9,8 @@ from uuid import UUID
 
 import structlog
 
+from batchyard import lifecycle
+from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.encryption import Vault
 from batchyard.errors import BatchyardError
@@ -39,8 +42,8 @@ class Connected:
 class Switchboard(Protocol):
     """Connects items to providers."""
 
-    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected:
-        """Return where new items of this team, kind and agent go."""
+    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected | None:
+        """Return where new items of this team, kind and agent go; None: nowhere for now."""
         ...
 
     def connected(self, provider_id: int) -> Connected | None:
@@ -73,13 +76,18 @@ class Exchange:
         self._open: dict[int, Connected] = {}
         self._routes: dict[tuple[int, str, UUID | None], int] = {}
         self._sandbox_id = 0
+        self._retired: list[tuple[float, Provider]] = []
 
-    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected:
-        """Follow the narrowest route: agent, then kind, else the sandbox."""
+    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected | None:
+        """Follow the narrowest route: agent, then kind, else the sandbox.
+
+        A route to a provider that cannot be opened leads nowhere: its items wait, for elsewhere
+        they would be done by somebody the operator did not choose.
+        """
         for agent in (agent_id, None):
             provider_id = self._routes.get((team_id, kind, agent))
-            if provider_id is not None and provider_id in self._open:
-                return self._open[provider_id]
+            if provider_id is not None:
+                return self._open.get(provider_id)
         return self._open[self._sandbox_id]
 
     def connected(self, provider_id: int) -> Connected | None:
@@ -92,7 +100,8 @@ class Exchange:
             rows = await providers.list_all(conn)
             routes = await providers.list_routes(conn)
         for row in rows:
-            await self._open_row(row)
+            self._open_row(row)
+        await self._close_retired(monotonic())
         self._sandbox_id = next(row.id for row in rows if row.kind == SANDBOX)
         self._routes = {(r.team_id, r.kind, r.agent_id): r.provider_id for r in routes}
 
@@ -109,11 +118,18 @@ class Exchange:
         """Close every provider."""
         for line in self._open.values():
             await line.provider.close()
+        await self._close_retired(math.inf)
 
-    async def _open_row(self, row: ProviderRow) -> None:
+    async def _close_retired(self, by: float) -> None:
+        """Close replaced providers once nothing can still be under way through them."""
+        for retired in [one for one in self._retired if one[0] <= by]:
+            self._retired.remove(retired)
+            await retired[1].close()
+
+    def _open_row(self, row: ProviderRow) -> None:
         known, line = self._rows.get(row.id), self._open.get(row.id)
         self._rows[row.id] = row
-        if line is not None and known is not None and _is_same(known, row):
+        if known is not None and _is_same(known, row):
             return
         try:
             provider = find_kind(row.kind)(self._surroundings(row))
@@ -121,7 +137,8 @@ class Exchange:
             log.warning("provider.unusable", provider=row.name, error=error.message)
             return
         if line is not None:
-            await line.provider.close()
+            grace = (lifecycle.SEND_WITHIN + line.provider.promise.timeout).total_seconds()
+            self._retired.append((monotonic() + grace, line.provider))
         self._open[row.id] = Connected(
             provider_id=row.id, provider=provider, concurrency=provider.concurrency
         )

@@ -132,7 +132,7 @@ async def mark_restored(
     async with db.transaction() as conn:
         now = db.clock()
         backup_at = await restores.read_backup_time(conn)
-        batches, paused = await restores.pause_all(conn, now=now)
+        batches, paused = await restores.pause_all(conn, backup_at=backup_at, now=now)
         await workers.end_silent(conn, before=now, now=now)
         await workers.take_back(conn, now=now)
     unknown = 0

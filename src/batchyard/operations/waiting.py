@@ -29,6 +29,7 @@ REASONS = {
     "agent_rate": "The agent's rate is used up for the moment.",
     "batch_rate": "The batch's rate is used up for the moment.",
     "retry_after": "The provider asked everyone to wait.",
+    "provider_unusable": "The routed provider cannot be opened; `batchyard doctor` says why.",
     "provider_paused": "The provider is paused; see `batchyard provider list`.",
     "earlier_batch": "Another batch of the team is served first.",
     "window": "Outside the calling window; the call moves to its next opening.",

@@ -28,15 +28,17 @@ UPDATE batches
        wait_reason = CASE WHEN state IN ('queued', 'running') THEN 'restored'
                           WHEN state = 'scheduled' AND scheduled_at <= %(now)s THEN 'restored'
                           ELSE wait_reason END,
-       restored_at = %(now)s, updated_at = %(now)s, wait_until = NULL
+       restored_at = %(now)s, backup_at = least(backup_at, %(backup_at)s), updated_at = %(now)s, wait_until = NULL
  WHERE state IN ('open', 'scheduled', 'queued', 'running', 'paused')
 RETURNING state = 'paused'
 """
 
 
-async def pause_all(conn: Connection, *, now: datetime) -> tuple[int, int]:
+async def pause_all(
+    conn: Connection, *, backup_at: datetime | None, now: datetime
+) -> tuple[int, int]:
     """Mark every batch that has not ended as restored; return how many, and how many are paused."""
-    rows = await (await conn.execute(PAUSE, {"now": now})).fetchall()
+    rows = await (await conn.execute(PAUSE, {"now": now, "backup_at": backup_at or now})).fetchall()
     return len(rows), sum(bool(row[0]) for row in rows)
 
 

@@ -31,6 +31,7 @@ class Run:
     has_entries: bool
     """Whether the team has numbers that it does not contact."""
     restored_at: datetime | None
+    backup_at: datetime | None
     """Set after a restore: what a key may have done since must be asked before it is sent."""
 
 
@@ -43,7 +44,8 @@ class Order(StrEnum):
 
 
 RUN = """
-SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, b.restored_at,
+SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason,
+       b.restored_at, b.backup_at,
        a.config -> 'calling_guardrails' AS guardrails, b.bypass_windows,
        b.kind = 'call' AND EXISTS (
            SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules,

@@ -9,6 +9,10 @@ ALTER TABLE tokens
 COMMENT ON COLUMN tokens.scopes IS 'what the token may do in the operator API; the other doors ask for none';
 COMMENT ON COLUMN tokens.last_used_at IS 'to the minute, so that a busy token writes little';
 
+ALTER TABLE batches ADD COLUMN backup_at timestamptz;
+
+COMMENT ON COLUMN batches.backup_at IS 'about when the backup was made that restored_at speaks of: older keys may be in use';
+
 CREATE TABLE users (
     id             uuid PRIMARY KEY,
     team_id        bigint NOT NULL REFERENCES teams,
