@@ -96,10 +96,10 @@ def read_days(text: str) -> frozenset[int]:
         return EVERY_DAY
     days: set[int] = set()
     for part in text.lower().split(","):
-        first, _, last = (piece.strip() for piece in part.partition("-"))
-        if first not in WEEK or (last or first) not in WEEK:
+        ends = [piece.strip() for piece in part.split("-", 1)]
+        if not set(ends) <= set(WEEK):
             raise InvalidRequest(f"{text!r} names no days such as mon-fri or mon,wed.")
-        start, end = WEEK.index(first), WEEK.index(last or first)
+        start, end = WEEK.index(ends[0]), WEEK.index(ends[-1])
         if end < start:
             raise InvalidRequest(f"{part.strip()!r} ends before it starts; write both parts.")
         days.update(range(start + 1, end + 2))
