@@ -10,9 +10,7 @@ from batchyard.config import Config
 from batchyard.models import Team
 from batchyard.operations.teams import create_team
 
-team = typer.Typer(
-    no_args_is_help=True, help="Make teams, the tenants of an installation, and rule their calls."
-)
+team = typer.Typer(no_args_is_help=True, help="Make teams, the tenants of an installation.")
 
 
 @team.command()
