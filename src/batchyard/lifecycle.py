@@ -165,6 +165,8 @@ class Change:
     from_phases: tuple[Phase, ...] = SENT_PHASES
     live_rank: int | None = None
     """A live item moves only to a higher rank, so late and doubled news changes nothing."""
+    is_undecided: bool = False
+    """Nothing was learned: the time since which that is so stays."""
 
 
 LIVE_CHECK = timedelta(hours=1)
@@ -323,4 +325,5 @@ def _ask_again(
         deadline_at=now + max(pause, at_least),
         from_phases=(phase,),
         live_rank=LIVE_ORDER.index(status) + 1 if phase is Phase.LIVE else None,
+        is_undecided=True,
     )

@@ -188,6 +188,8 @@ class Settlement:
     deadline_at: datetime | None
     from_phases: tuple[Phase, ...]
     live_rank: int | None = None
+    is_undecided: bool = False
+    """Nothing was learned: `updated_at` goes on to tell since when."""
     entry: Mapping[str, object] | None = None
     """What the history of attempts remembers of this."""
     provider: str | None = None
@@ -219,8 +221,8 @@ WITH locked AS MATERIALIZED (
       FROM json_to_recordset(%(rows)s::json) AS n (
            id uuid, attempt smallint, lease bigint, phase text, status text,
            next_attempt smallint, due_at timestamptz, deadline_at timestamptz,
-           from_phases text[], live_rank int, entry jsonb, provider text, reference text,
-           result jsonb, error_code text, error_message text)
+           from_phases text[], live_rank int, is_undecided boolean, entry jsonb, provider text,
+           reference text, result jsonb, error_code text, error_message text)
       JOIN items i ON i.id = n.id
      ORDER BY i.id
        FOR UPDATE OF i
@@ -232,7 +234,8 @@ WITH locked AS MATERIALIZED (
                WHEN n.phase = 'live' AND i.phase = 'live' AND n.lease IS NULL
                     AND n.result IS NULL THEN i.deadline_at
                ELSE n.deadline_at END,
-           worker_id = NULL, updated_at = %(now)s
+           worker_id = NULL,
+           updated_at = CASE WHEN n.is_undecided THEN i.updated_at ELSE %(now)s END
       FROM locked n
      WHERE i.id = n.id
        AND i.try = n.attempt
