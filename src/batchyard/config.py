@@ -53,6 +53,24 @@ class Config(BaseSettings):
     max_body_bytes: int = Field(
         default=50 * 1024**2, gt=0, description="largest JSON body, in bytes"
     )
+    document_store: str = Field(
+        default="postgresql",
+        pattern=r"^(postgresql|file:///.+|s3://[^/]+(/.*)?)$",
+        description="where labels are kept: `postgresql`, `file:///folder` or `s3://bucket/prefix`",
+    )
+    document_link_seconds: int = Field(
+        default=3600, gt=0, description="how long a signed link to a document works"
+    )
+    s3_endpoint_url: str | None = Field(
+        default=None, description="address of an S3 server other than Amazon's"
+    )
+    s3_region: str | None = Field(default=None, description="region of the bucket")
+    s3_access_key_id: str | None = Field(
+        default=None, description="key of the bucket; without it the machine's own role counts"
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        default=None, description="secret of that key"
+    )
     phone_check: Literal["possible", "valid"] = Field(
         default="possible", description="`valid` also refuses numbers in no assigned range"
     )
@@ -92,6 +110,9 @@ class Config(BaseSettings):
     )
     stop_seconds: float = Field(
         default=10, ge=0, description="time a stopping worker waits for what is out"
+    )
+    webhook_allow_private: bool = Field(
+        default=False, description="webhooks may go to private and loopback addresses"
     )
     secret_key: SecretStr | None = Field(
         default=None,

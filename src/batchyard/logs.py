@@ -8,6 +8,7 @@ from structlog.typing import Processor
 
 QUIET_LIBRARIES = (
     "asyncio",
+    "fontTools",
     "httpcore",
     "httpx",
     "procrastinate",

@@ -118,6 +118,8 @@ class Document:
     format: Literal["pdf", "zpl", "png"]
     content: bytes
     parcel: int | None = None
+    location: str | None = None
+    """Where the content is kept, once that is outside the database."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

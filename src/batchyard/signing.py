@@ -1,4 +1,4 @@
-"""Callback addresses that prove themselves: the item, its attempt, and a MAC over both."""
+"""Addresses that prove themselves: what they are about, and a MAC over it."""
 
 import base64
 import binascii
@@ -12,20 +12,32 @@ ATTEMPT_BYTES = 2
 
 def sign_callback(secret: bytes, *, item_id: UUID, attempt: int) -> str:
     """Return the token of a callback address; it can only be made with `secret`."""
-    body = item_id.bytes + attempt.to_bytes(ATTEMPT_BYTES, "big")
-    return base64.urlsafe_b64encode(body + _mac(secret, body)).rstrip(b"=").decode()
+    return sign(secret, item_id.bytes + attempt.to_bytes(ATTEMPT_BYTES, "big"))
 
 
 def read_callback(secret: bytes, token: str) -> tuple[UUID, int] | None:
     """Return item and attempt of a token, or None when it was not made here."""
+    body = read(secret, token, length=16 + ATTEMPT_BYTES)
+    if body is None:
+        return None
+    return UUID(bytes=body[:16]), int.from_bytes(body[16:], "big")
+
+
+def sign(secret: bytes, body: bytes) -> str:
+    """Return a token that carries `body` and can only be made with `secret`."""
+    return base64.urlsafe_b64encode(body + _mac(secret, body)).rstrip(b"=").decode()
+
+
+def read(secret: bytes, token: str, *, length: int) -> bytes | None:
+    """Return the body of a token, so many bytes, or None when it was not made with `secret`."""
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except (binascii.Error, ValueError):
         return None
-    body, mac = raw[: 16 + ATTEMPT_BYTES], raw[16 + ATTEMPT_BYTES :]
-    if len(body) != 16 + ATTEMPT_BYTES or not hmac.compare_digest(mac, _mac(secret, body)):
+    body, mac = raw[:length], raw[length:]
+    if len(body) != length or not hmac.compare_digest(mac, _mac(secret, body)):
         return None
-    return UUID(bytes=body[:16]), int.from_bytes(body[16:], "big")
+    return body
 
 
 def _mac(secret: bytes, body: bytes) -> bytes:

@@ -228,10 +228,14 @@ async def test_booking_has_a_code_a_link_and_a_label_for_each_parcel(
     assert [p["tracking_url"] for p in parcels] == [f"https://track.example/{c}" for c in codes]
     assert [(d.kind, d.format, d.parcel) for d in booked.documents] == [
         ("label", "pdf", 1),
+        ("label", "zpl", 1),
         ("label", "pdf", 2),
+        ("label", "zpl", 2),
         ("label", "pdf", 3),
+        ("label", "zpl", 3),
     ]
-    assert all(document.content.startswith(b"%PDF-") for document in booked.documents)
+    starts = {"pdf": b"%PDF-", "zpl": b"^XA"}
+    assert all(d.content.startswith(starts[d.format]) for d in booked.documents)
 
 
 async def test_failed_booking_has_no_label(make_sandbox: Callable[[float], Sandbox]) -> None:

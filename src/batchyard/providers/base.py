@@ -55,6 +55,19 @@ class Callback:
     body: bytes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """A way of sending that a provider books, by the codes that clients name."""
+
+    carrier: str
+    service: str
+    carrier_name: str | None = None
+    service_name: str | None = None
+    """Names for codes that the catalogue does not have."""
+    is_pickup: bool = False
+    is_return: bool = False
+
+
 class Provider(ABC):
     """One way to have items done in the outside world."""
 
@@ -70,6 +83,11 @@ class Provider(ABC):
         self.secret = surroundings.secret
         self.allow_private = surroundings.allow_private
         self.callback_address = surroundings.callback_address
+
+    @classmethod
+    def services(cls, settings: Mapping[str, object]) -> Sequence[Service] | None:  # noqa: ARG003
+        """Declare what a provider of these settings books; None is all that the catalogue has."""
+        return None
 
     @property
     @abstractmethod
@@ -88,7 +106,7 @@ class Provider(ABC):
         """Look up what became of `request.key`; `Lost` when that cannot be decided."""
         return Lost(code="not_askable", message=f"{self.name} cannot be asked.")
 
-    async def read_callback(self, request: Request, callback: Callback) -> Answer:
+    async def read_callback(self, request: Request, callback: Callback) -> Answer:  # noqa: ARG002
         """Read news that came for `request.key`.
 
         Raise `InvalidRequest` when it makes no sense, `Forbidden` when its signature is wrong. Must

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,10 +29,10 @@ from batchyard.models import (
 )
 from batchyard.network import AddressNotAllowed, open_client, probe
 from batchyard.providers import http_documents
-from batchyard.providers.base import Callback, Promise, Provider, Surroundings
+from batchyard.providers.base import Callback, Promise, Provider, Service, Surroundings
 from batchyard.providers.http_answers import Booked, read_finding, read_news, read_reply
 from batchyard.providers.http_exchange import AnswerLost, Exchange, NotSent
-from batchyard.providers.http_settings import read_secret, read_settings
+from batchyard.providers.http_settings import read_secret, read_services, read_settings
 
 LOOK_UP_PAUSE = timedelta(seconds=5)
 LONGEST_LOOK_UP_PAUSE = timedelta(minutes=15)
@@ -69,6 +69,11 @@ class HttpProvider(Provider):
         self._all_in = asyncio.Event()
         self._all_in.set()
         self._is_closing = False
+
+    @classmethod
+    def services(cls, settings: Mapping[str, object]) -> Sequence[Service] | None:
+        """Declare what the operator listed, if anything."""
+        return read_services(settings)
 
     @property
     def promise(self) -> Promise:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Self
 
@@ -20,7 +20,7 @@ from standardwebhooks import Webhook
 from batchyard.errors import ConfigError
 from batchyard.models import Policy
 from batchyard.network import fault_of_url
-from batchyard.providers.base import Promise
+from batchyard.providers.base import Promise, Service
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # the mark of the standard, not a secret
 SECRET_BYTES = range(24, 65)
@@ -40,6 +40,28 @@ Url = Annotated[str, AfterValidator(_url)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86400, allow_inf_nan=False)]
 
 
+class HttpService(BaseModel):
+    """A service that this provider books."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    carrier: str = Field(min_length=1, max_length=255)
+    service: str = Field(min_length=1, max_length=255)
+    carrier_name: str | None = None
+    service_name: str | None = None
+    is_pickup: bool = False
+    is_return: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_form(cls, value: object) -> object:
+        """Read `carrier/service`."""
+        if not isinstance(value, str):
+            return value
+        carrier, _, service = value.partition("/")
+        return {"carrier": carrier, "service": service}
+
+
 class HttpSettings(BaseModel):
     """Everything about one provider of kind `http` but its secret."""
 
@@ -54,6 +76,7 @@ class HttpSettings(BaseModel):
     ask_settles_after_seconds: Seconds = 0
     look_up_after_seconds: float = Field(default=60, gt=0, le=86400, allow_inf_nan=False)
     concurrency: int = Field(default=40, gt=0, le=10_000)
+    services: tuple[HttpService, ...] | None = None
 
     @field_validator("not_done")
     @classmethod
@@ -90,6 +113,12 @@ def read_settings(name: str, settings: Mapping[str, object]) -> HttpSettings:
     except ValidationError as error:
         faults = "; ".join(_fault(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
         raise ConfigError(f"Provider '{name}' has wrong settings. {faults}.") from error
+
+
+def read_services(settings: Mapping[str, object]) -> Sequence[Service] | None:
+    """Read only the services of stored settings; raise `ConfigError` when they are wrong."""
+    listed = read_settings("http", settings).services
+    return None if listed is None else [Service(**one.model_dump()) for one in listed]
 
 
 def read_secret(name: str, secret: str | None) -> Webhook | None:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
+from textwrap import wrap
 from typing import Literal
 
 from barcode import Code128
@@ -24,7 +26,6 @@ QUIET_MODULES = 10
 
 CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 FONTS = Path(__file__).with_name("fonts")
-NOTICE = "SANDBOX LABEL - NOT VALID FOR CARRIAGE"
 
 Style = Literal["", "B"]
 
@@ -48,6 +49,8 @@ class Label:
     parcel: int = 1
     parcels: int = 1
     weight: str | None = None
+    notice: str | None = None
+    """A small line at the foot."""
 
 
 def render_label(label: Label) -> bytes:
@@ -57,7 +60,22 @@ def render_label(label: Label) -> bytes:
     _draw_sender(pdf, label)
     _draw_receiver(pdf, label)
     _draw_cells(pdf, label)
-    _draw_barcode(pdf, label.tracking_code)
+    _draw_barcode(pdf, label)
+    return bytes(pdf.output())
+
+
+def render_picture(png: bytes) -> bytes:
+    """Put a label that came as a picture on a page of the same size as ours."""
+    pdf = _empty_page()
+    pdf.image(BytesIO(png), x=0, y=0, w=WIDTH, h=HEIGHT, keep_aspect_ratio=True)
+    return bytes(pdf.output())
+
+
+def render_sentence(sentence: str) -> bytes:
+    """Draw a page that says why there is no label on it."""
+    pdf = _empty_page()
+    for index, line in enumerate(wrap(printable(sentence), 34)[:12]):
+        _write(pdf, line, x=MARGIN, y=60 + index * 7, width=INNER, size=14, style="B")
     return bytes(pdf.output())
 
 
@@ -92,9 +110,14 @@ def _known_characters() -> frozenset[int]:
 
 
 def _new_page(label: Label) -> FPDF:
+    pdf = _empty_page()
+    pdf.set_title(f"Label {label.tracking_code}")
+    return pdf
+
+
+def _empty_page() -> FPDF:
     pdf = FPDF(unit="mm", format=(WIDTH, HEIGHT))
     pdf.set_creation_date(CREATED_AT)
-    pdf.set_title(f"Label {label.tracking_code}")
     pdf.set_auto_page_break(auto=False)
     pdf.add_page()
     return pdf
@@ -206,14 +229,16 @@ def _draw_cells(pdf: FPDF, label: Label) -> None:
     _rule(pdf, 106)
 
 
-def _draw_barcode(pdf: FPDF, code: str) -> None:
+def _draw_barcode(pdf: FPDF, label: Label) -> None:
+    code = label.tracking_code
     modules = Code128(code).build()[0]
     module = min(MODULE, INNER / (len(modules) + 2 * QUIET_MODULES))
     left = (WIDTH - module * len(modules)) / 2
     for start, length in _bars(modules):
         pdf.rect(left + start * module, 111, length * module, 25, style="F")
     _write(pdf, code, x=MARGIN, y=141.5, width=INNER, size=12, style="B", align="center")
-    _write(pdf, NOTICE, x=MARGIN, y=146.5, width=INNER, size=5.5, align="center")
+    if label.notice is not None:
+        _write(pdf, label.notice, x=MARGIN, y=146.5, width=INNER, size=5.5, align="center")
 
 
 def _bars(modules: str) -> Iterator[tuple[int, int]]:

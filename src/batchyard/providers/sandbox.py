@@ -28,6 +28,7 @@ from batchyard.providers.labels import render_label
 from batchyard.providers.sandbox_calls import call_fate
 from batchyard.providers.sandbox_fate import Fate, Manner
 from batchyard.providers.sandbox_shipments import labels, shipment_fate
+from batchyard.providers.zpl_labels import render_zpl
 
 PROMISE = Promise(
     policy=Policy.ASKABLE,
@@ -162,10 +163,14 @@ class SandboxProvider(Provider):
 
 
 def print_labels(request: Request) -> tuple[Document, ...]:
-    """Make the label of each parcel; costs about a millisecond each."""
+    """Make the label of each parcel, as PDF and ZPL; costs about a millisecond each."""
     return tuple(
-        Document(kind="label", format="pdf", content=render_label(label), parcel=label.parcel)
+        document
         for label in labels(request)
+        for document in (
+            Document(kind="label", format="pdf", content=render_label(label), parcel=label.parcel),
+            Document(kind="label", format="zpl", content=render_zpl(label), parcel=label.parcel),
+        )
     )
 
 

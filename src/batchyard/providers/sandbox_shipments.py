@@ -1,16 +1,20 @@
 """The fates of shipments in the sandbox: the postal code decides, else a mix; pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
-from functools import cache
 from hashlib import sha256
 
-from babel import Locale
-
-from batchyard.models import Ended, JsonObject, Request
+from batchyard.models import Ended, Request
 from batchyard.providers.labels import Label
 from batchyard.providers.sandbox_fate import Event, Fate, Manner, Special, dice, reference
+from batchyard.providers.shipment_labels import (
+    address_lines,
+    parcels_of,
+    shipment_labels,
+    text_at,
+)
 
+NOTICE = "SANDBOX LABEL - NOT VALID FOR CARRIAGE"
 TRACKING_URL = "https://track.example/"
 
 
@@ -57,14 +61,6 @@ TRACKING_FORMATS: dict[str, tuple[str, int]] = {
 """Prefix and number of digits; a GS1 check digit over the digits follows."""
 OTHER_FORMAT = ("BY", 13)
 
-CARRIER_NAMES = {
-    "postnord": "PostNord",
-    "gls": "GLS",
-    "dao": "DAO",
-    "bring": "Bring",
-    "dhl": "DHL",
-}
-
 
 def shipment_fate(request: Request, *, seed: str) -> Fate:
     """Return what becomes of a booking.
@@ -103,10 +99,10 @@ def shipment_fate(request: Request, *, seed: str) -> Fate:
 def tracking_codes(request: Request) -> tuple[str, ...]:
     """Return one code per parcel in the manner of the carrier; decided by key and index."""
     prefix, digits = TRACKING_FORMATS.get(
-        _text(request.payload, "delivery", "carrier"), OTHER_FORMAT
+        text_at(request.payload, "delivery", "carrier"), OTHER_FORMAT
     )
     codes = []
-    for index in range(len(_parcels(request))):
+    for index in range(len(parcels_of(request.payload))):
         number = int(sha256(f"{request.key}/{index}".encode()).hexdigest(), 16) % 10**digits
         body = f"{number:0{digits}d}"
         codes.append(f"{prefix}{body}{check_digit(prefix + body)}")
@@ -122,99 +118,32 @@ def check_digit(code: str) -> int:
 
 def labels(request: Request) -> Iterator[Label]:
     """Yield what to print on each parcel of a booked shipment."""
-    payload, parcels, codes = request.payload, _parcels(request), tracking_codes(request)
-    carrier = _text(payload, "delivery", "carrier")
-    country_code = _text(payload, "parties", "receiver", "address", "country").upper()
-    for index, (parcel, code) in enumerate(zip(parcels, codes, strict=True), start=1):
-        yield Label(
-            carrier=CARRIER_NAMES.get(carrier, carrier.upper()),
-            service=_text(payload, "delivery", "service").replace("_", " ").title(),
-            receiver=_address(payload, "receiver"),
-            country=country_name(country_code),
-            country_code=country_code,
-            tracking_code=code,
-            sender=_address(payload, "sender"),
-            booking=reference(request.key),
-            reference=_text(payload, "reference") or None,
-            parcel=index,
-            parcels=len(parcels),
-            weight=_weight(parcel, unit=_text(payload, "weight_unit") or "g"),
-        )
-
-
-@cache
-def country_name(code: str) -> str:
-    """Return the English name of an ISO 3166 country, or the code where there is none."""
-    return str(Locale("en").territories.get(code, code))
+    return shipment_labels(
+        request.payload,
+        tracking_codes(request),
+        booking=reference(request.key),
+        notice=NOTICE,
+    )
 
 
 def _outcome(request: Request, seed: str) -> tuple[ShipmentOutcome, Manner]:
-    postal_code = _text(request.payload, "parties", "receiver", "address", "postal_code")
+    postal_code = text_at(request.payload, "parties", "receiver", "address", "postal_code")
     postal_code = postal_code.replace(" ", "")
     special = SPECIAL_POSTAL_CODES.get(postal_code)
     if special is not None:
         return special.outcome_of(request.attempt), special.manner
     if postal_code.startswith(REFUSED_PREFIX):
         return S.ADDRESS_REFUSED, Manner.PLAIN
-    who = (*_address(request.payload, "receiver"), _text(request.payload, "reference"))
+    who = (*address_lines(request.payload, "receiver"), text_at(request.payload, "reference"))
     chance = dice(seed, "shipment", *who, request.attempt)
     drawn = chance.choices(tuple(SHIPMENT_MIX), weights=tuple(SHIPMENT_MIX.values()))[0]
     return drawn, Manner.PLAIN
 
 
-def _parcels(request: Request) -> Sequence[JsonObject]:
-    found = [parcel for parcel in _list(request.payload, "parcels") if isinstance(parcel, Mapping)]
-    return found or ({},)
-
-
 def _price_minor(request: Request) -> int:
     base, each = (590, 250) if _currency(request) == "EUR" else (4500, 1900)
-    return base + each * (len(_parcels(request)) - 1)
+    return base + each * (len(parcels_of(request.payload)) - 1)
 
 
 def _currency(request: Request) -> str:
-    return _text(request.payload, "currency") or "EUR"
-
-
-def _weight(parcel: JsonObject, *, unit: str) -> str | None:
-    weight = parcel.get("gross_weight")
-    if not isinstance(weight, int | float):
-        return None
-    if unit == "g" and weight >= 1000:
-        return f"{weight / 1000:.2f} kg"
-    return f"{weight:g} {unit}"
-
-
-def _address(payload: JsonObject, party: str) -> tuple[str, ...]:
-    path = ("parties", party)
-    place = (_text(payload, *path, "address", part) for part in ("postal_code", "city"))
-    lines = (
-        *_texts(payload, *path, "contact", "name_lines"),
-        _text(payload, *path, "contact", "company"),
-        *_texts(payload, *path, "address", "address_lines"),
-        " ".join(place),
-    )
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _find(payload: JsonObject, *path: str) -> object:
-    found: object = payload
-    for name in path:
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(name)
-    return found
-
-
-def _text(payload: JsonObject, *path: str) -> str:
-    found = _find(payload, *path)
-    return found if isinstance(found, str) else ""
-
-
-def _list(payload: JsonObject, *path: str) -> Sequence[object]:
-    found = _find(payload, *path)
-    return found if isinstance(found, list | tuple) else ()
-
-
-def _texts(payload: JsonObject, *path: str) -> Iterator[str]:
-    return (text for text in _list(payload, *path) if isinstance(text, str))
+    return text_at(request.payload, "currency") or "EUR"

@@ -1,10 +1,13 @@
 """Files that belong to items: labels and the like."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from batchyard.models import Document
+from psycopg.rows import class_row
+
+from batchyard.models import Document, JsonObject
 from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
 
@@ -13,6 +16,10 @@ LOCK_OPEN = """
 SELECT i.id FROM items i
  WHERE i.id = ANY (%(ids)s) AND i.phase IN ('calling', 'live', 'unknown')
  ORDER BY i.id FOR UPDATE
+"""
+
+COPY_DOCUMENTS = """
+COPY documents (id, item_id, kind, format, parcel, content, location, created_at) FROM STDIN
 """
 
 
@@ -25,14 +32,10 @@ async def add_to_open_items(
     """
     cursor = await conn.execute(LOCK_OPEN, {"ids": sorted({item_id for item_id, _ in documents})})
     is_open = {row[0] for row in await cursor.fetchall()}
-    async with (
-        conn.cursor() as writer,
-        writer.copy(
-            "COPY documents (id, item_id, kind, format, parcel, content, created_at) FROM STDIN"
-        ) as copy,
-    ):
+    async with conn.cursor() as writer, writer.copy(COPY_DOCUMENTS) as copy:
         for item_id, document in documents:
             if item_id in is_open:
+                is_here = document.location is None
                 await copy.write_row(
                     (
                         new_id(),
@@ -40,7 +43,167 @@ async def add_to_open_items(
                         document.kind,
                         document.format,
                         document.parcel,
-                        document.content,
+                        document.content if is_here else None,
+                        document.location,
                         now,
                     )
                 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BookedItem:
+    """What is known of a booked shipment, to print labels from it."""
+
+    id: UUID
+    position: int
+    payload: JsonObject
+    result: JsonObject | None
+    provider_reference: str | None
+
+
+# In the order of the batch. `after` is the last position seen, so that each block is found by
+# the index, however far it is.
+LIST_BOOKED = """
+SELECT d.item_id AS id, d.position, d.payload, d.result, d.provider_reference
+  FROM item_data d
+  JOIN items i ON i.id = d.item_id
+  JOIN batches b ON b.id = d.batch_id
+ WHERE d.batch_id = %(batch_id)s AND b.team_id = %(team_id)s AND d.position > %(after)s
+   AND i.phase = 'done' AND i.status = 'booked'
+   AND (%(ids)s::uuid[] IS NULL OR d.item_id = ANY (%(ids)s))
+ ORDER BY d.position
+ LIMIT %(limit)s
+"""
+
+
+async def list_booked(
+    conn: Connection,
+    *,
+    team_id: int,
+    batch_id: UUID,
+    ids: Sequence[UUID] | None,
+    after: int,
+    limit: int,
+) -> list[BookedItem]:
+    """List booked items of a batch behind a position; all, or those among `ids`."""
+    async with conn.cursor(row_factory=class_row(BookedItem)) as cursor:
+        await cursor.execute(
+            LIST_BOOKED,
+            {
+                "team_id": team_id,
+                "batch_id": batch_id,
+                "ids": None if ids is None else list(ids),
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Membership:
+    """Whether an item of a batch is booked."""
+
+    id: UUID
+    is_booked: bool
+
+
+LIST_MEMBERS = """
+SELECT i.id, (i.phase = 'done' AND i.status = 'booked') AS is_booked
+  FROM items i JOIN batches b ON b.id = i.batch_id
+ WHERE i.id = ANY (%(ids)s) AND i.batch_id = %(batch_id)s AND b.team_id = %(team_id)s
+"""
+
+
+async def list_members(
+    conn: Connection, *, team_id: int, batch_id: UUID, ids: Sequence[UUID]
+) -> dict[UUID, bool]:
+    """Tell which of these items are in a batch, and whether they are booked."""
+    async with conn.cursor(row_factory=class_row(Membership)) as cursor:
+        await cursor.execute(
+            LIST_MEMBERS, {"team_id": team_id, "batch_id": batch_id, "ids": list(ids)}
+        )
+        return {row.id: row.is_booked for row in await cursor.fetchall()}
+
+
+READ_ITEM = """
+SELECT d.item_id AS id, d.position, d.payload,
+       CASE WHEN i.phase = 'done' AND i.status = 'booked' THEN d.result END AS result,
+       d.provider_reference
+  FROM item_data d
+  JOIN items i ON i.id = d.item_id
+  JOIN batches b ON b.id = i.batch_id
+ WHERE d.item_id = %(item_id)s AND b.kind = 'shipment' AND b.deleted_at IS NULL
+   AND b.state <> 'importing' AND (%(team_id)s::bigint IS NULL OR b.team_id = %(team_id)s)
+"""
+
+
+async def read_item(conn: Connection, *, item_id: UUID, team_id: int | None) -> BookedItem | None:
+    """Return a shipment, without a result unless it is booked; any team's where none is given."""
+    async with conn.cursor(row_factory=class_row(BookedItem)) as cursor:
+        await cursor.execute(READ_ITEM, {"item_id": item_id, "team_id": team_id})
+        return await cursor.fetchone()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredDocument:
+    """A document as it is stored; with `content` or `location`, with neither where only listed."""
+
+    id: UUID
+    item_id: UUID
+    kind: str
+    format: str
+    parcel: int | None
+    size: int | None = None
+    content: bytes | None = None
+    location: str | None = None
+
+
+LIST_OF_ITEMS = """
+SELECT id, item_id, kind, format, parcel, octet_length(content) AS size
+  FROM documents
+ WHERE item_id = ANY (%(item_ids)s) AND kind = ANY (%(kinds)s) AND format = ANY (%(formats)s)
+ ORDER BY item_id, kind DESC, parcel NULLS FIRST, format, id
+"""
+
+
+async def list_of_items(
+    conn: Connection, *, item_ids: Sequence[UUID], kinds: Sequence[str], formats: Sequence[str]
+) -> list[StoredDocument]:
+    """List documents of items, labels first, parcel by parcel."""
+    async with conn.cursor(row_factory=class_row(StoredDocument)) as cursor:
+        await cursor.execute(
+            LIST_OF_ITEMS,
+            {"item_ids": list(item_ids), "kinds": list(kinds), "formats": list(formats)},
+        )
+        return await cursor.fetchall()
+
+
+READ_MANY = """
+SELECT id, item_id, kind, format, parcel, content, location
+  FROM documents
+ WHERE id = ANY (%(ids)s)
+"""
+
+
+async def read_many(conn: Connection, *, document_ids: Sequence[UUID]) -> list[StoredDocument]:
+    """Return documents with their contents, or where those are."""
+    async with conn.cursor(row_factory=class_row(StoredDocument)) as cursor:
+        await cursor.execute(READ_MANY, {"ids": list(document_ids)})
+        return await cursor.fetchall()
+
+
+READ = """
+SELECT m.id, m.item_id, m.kind, m.format, m.parcel, m.content, m.location
+  FROM documents m
+  JOIN items i ON i.id = m.item_id
+  JOIN batches b ON b.id = i.batch_id
+ WHERE m.id = %(id)s AND b.deleted_at IS NULL
+"""
+
+
+async def read(conn: Connection, *, document_id: UUID) -> StoredDocument | None:
+    """Return a document of a shipment that was not deleted, with its content or where that is."""
+    async with conn.cursor(row_factory=class_row(StoredDocument)) as cursor:
+        await cursor.execute(READ, {"id": document_id})
+        return await cursor.fetchone()

@@ -191,3 +191,22 @@ async def set_route(
         SET_ROUTE,
         {"team_id": team_id, "kind": kind, "agent_id": agent_id, "provider_id": provider_id},
     )
+
+
+# The narrowest route of a kind without an agent; without one it is the sandbox, as in the engine.
+FIND_ROUTED = f"""
+SELECT {", ".join(f"p.{name}" for name in COLUMNS.split(", "))}
+  FROM providers p
+  LEFT JOIN routes r ON r.provider_id = p.id AND r.team_id = %(team_id)s AND r.kind = %(kind)s
+                    AND r.agent_id IS NULL
+ WHERE r.provider_id IS NOT NULL OR p.kind = 'sandbox'
+ ORDER BY r.provider_id IS NULL, p.id
+ LIMIT 1
+"""
+
+
+async def find_routed(conn: Connection, *, team_id: int, kind: Kind) -> ProviderRow | None:
+    """Return the provider that gets a team's items of a kind."""
+    async with conn.cursor(row_factory=class_row(ProviderRow)) as cursor:
+        await cursor.execute(FIND_ROUTED, {"team_id": team_id, "kind": kind})
+        return await cursor.fetchone()

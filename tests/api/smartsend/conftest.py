@@ -1,6 +1,7 @@
 """A Smart Send door over a fresh database, and clients of two teams."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 
 from batchyard.api.smartsend.routes import build_door
 from batchyard.config import Config
+from batchyard.engine.worker import run_worker
 from batchyard.models import Team
 from batchyard.store.db import Database
 from tests.factories import make_team, make_token
@@ -76,6 +78,26 @@ class Client:
         return await self.post(
             f"/booking-batches/{batch}/shipments", json={"data": list(shipments)}
         )
+
+
+@asynccontextmanager
+async def working(db: Database, **settings: Any) -> AsyncIterator[None]:  # noqa: ANN401  # Config's own
+    """Run a worker whose sandbox does everything at once."""
+    stop = asyncio.Event()
+    config = Config(**{"sandbox_speed": 0, "stop_seconds": 2, **settings})
+    worker = asyncio.create_task(run_worker(config, db, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await worker
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110  # rows send no signal
+            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

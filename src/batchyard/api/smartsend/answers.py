@@ -117,9 +117,10 @@ class Batches(Answer):
 
 
 class AddedShipments(Answer):
-    """What was added, in the order it was sent."""
+    """What was added, in the order it was sent; with `handling=lenient`, why the rest was not."""
 
     data: list[AddedShipment]
+    errors: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class OneShipment(Answer):
@@ -133,6 +134,38 @@ class Shipments(Answer):
 
     data: list[ShownShipment]
     meta: Meta
+
+
+class Operation(Answer):
+    """A booking that goes on in the background."""
+
+    uuid: UUID
+    state: Literal["pending", "running", "succeeded", "failed"]
+    resource_url: str
+    created_at: datetime
+    finished_at: datetime | None
+    errors: list[BookingError]
+
+
+class OneOperation(Answer):
+    """One operation."""
+
+    data: Operation
+
+
+class Document(Answer):
+    """A file of a shipment; the address is signed and expires."""
+
+    uuid: UUID
+    kind: Literal["label", "customs"]
+    format: Literal["pdf", "zpl"]
+    url: str
+
+
+class Documents(Answer):
+    """The files of a shipment, parcel by parcel."""
+
+    data: list[Document]
 
 
 class Services(Answer):

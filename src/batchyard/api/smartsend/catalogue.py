@@ -1,12 +1,20 @@
-"""Which carriers and services there are, and what they are called."""
+"""Which carriers and services there are for whom, and what they are called."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 
 from pydantic import BaseModel, ConfigDict
 
+from batchyard.clock import monotonic
+from batchyard.models import Team
+from batchyard.operations.services import list_declared
+from batchyard.providers.base import Service as Declared
+from batchyard.store.db import Database
+
 DEFAULT_LANGUAGE = "en"
+BELIEVED_SECONDS = 1.0
+"""So long it is not asked again what a team's provider declares."""
 
 
 class _Entry(BaseModel):
@@ -55,6 +63,25 @@ class Catalogue(BaseModel):
         """Return the carrier of this code."""
         return next((carrier for carrier in self.carriers if carrier.code == code), None)
 
+    def narrowed(self, declared: Sequence[Declared]) -> "Catalogue":
+        """Return only what is declared, in its order; what has no name here gets the declared."""
+        by_carrier: dict[str, dict[str, Service]] = {}
+        names: dict[str, str] = {}
+        for one in declared:
+            carrier = self.carrier(one.carrier)
+            known = carrier.service(one.service) if carrier else None
+            by_carrier.setdefault(one.carrier, {})[one.service] = known or _service(one)
+            if one.carrier_name is not None:
+                names[one.carrier] = one.carrier_name
+        carriers = []
+        for code, services in by_carrier.items():
+            carrier = self.carrier(code)
+            if carrier is None:
+                name = {DEFAULT_LANGUAGE: names.get(code, code)}
+                carrier = Carrier(code=code, name=name, services=())
+            carriers.append(carrier.model_copy(update={"services": tuple(services.values())}))
+        return self.model_copy(update={"carriers": tuple(carriers)})
+
     def addon_name(self, code: str, *, language: str) -> str:
         """Return what an add-on is called; one without a name is called by its code."""
         return next((addon.name_in(language) for addon in self.addons if addon.code == code), code)
@@ -65,3 +92,29 @@ def catalogue() -> Catalogue:
     """Return the catalogue that is part of this release."""
     text = resources.files("batchyard.api.smartsend").joinpath("catalogue.json").read_bytes()
     return Catalogue.model_validate_json(text)
+
+
+class Offers:
+    """What each team can send by, as its provider declares it; one a process."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[int, tuple[float, Catalogue]] = {}
+
+    async def of(self, team: Team) -> Catalogue:
+        """Return what a team can send by; at most a second old."""
+        asked_at, known = self._known.get(team.id, (0.0, None))
+        if known is None or monotonic() - asked_at > BELIEVED_SECONDS:
+            declared = await list_declared(self._db, team=team)
+            known = catalogue() if declared is None else catalogue().narrowed(declared)
+            self._known[team.id] = (monotonic(), known)
+        return known
+
+
+def _service(declared: Declared) -> Service:
+    return Service(
+        code=declared.service,
+        name={DEFAULT_LANGUAGE: declared.service_name or declared.service},
+        is_pickup=declared.is_pickup,
+        is_return=declared.is_return,
+    )

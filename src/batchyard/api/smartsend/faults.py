@@ -14,17 +14,23 @@ from starlette.routing import Match
 
 from batchyard.api.smartsend.language import translate
 from batchyard.api.smartsend.messages import Message
-from batchyard.errors import Conflict, InvalidRequest, LimitReached, NotFound
+from batchyard.errors import Conflict, Forbidden, InvalidRequest, LimitReached, NotFound
 from batchyard.models import BatchState
+from batchyard.operations.idempotency import RETRY_AFTER_SECONDS, KeyBusy, KeyTaken
 
 Faults = dict[str, list[str]]
+
+KEY_HEADER = "Idempotency-Key"
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 MESSAGES_BY_STATUS = {
     401: Message.UNAUTHENTICATED,
+    403: Message.FORBIDDEN,
     404: Message.NOT_FOUND,
     405: Message.METHOD_NOT_ALLOWED,
+    406: Message.NOT_ACCEPTABLE,
+    409: Message.KEY_BUSY,
     413: Message.TOO_LARGE,
     415: Message.NOT_JSON,
     422: Message.INVALID,
@@ -50,6 +56,9 @@ MESSAGES_BY_TYPE = {
     "greater_than_equal": Message.AT_LEAST,
     "less_than_equal": Message.AT_MOST,
     "greater_than": Message.ABOVE,
+    "string_pattern_mismatch": Message.NO_KEY,
+    "uuid_parsing": Message.NO_UUID,
+    "uuid_type": Message.NO_UUID,
     "literal_error": Message.ONE_OF,
     "enum": Message.ONE_OF,
 }
@@ -105,15 +114,21 @@ class Refused(Exception):
         self.faults = faults
 
 
+def refused(message: Message, *, under: str, language: str) -> Refused:
+    """Return a refusal with one fault."""
+    return Refused(message, faults={under: [translate(message, language=language)]})
+
+
 def install(door: FastAPI) -> None:
     """Make the door answer every error in its own way."""
     door.add_exception_handler(HTTPException, _on_http)
     door.add_exception_handler(RequestValidationError, _on_invalid_shape)
-    door.add_exception_handler(Refused, _on_refused)
-    door.add_exception_handler(InvalidRequest, _on_invalid)
-    door.add_exception_handler(Conflict, _on_conflict)
-    door.add_exception_handler(NotFound, _on_not_found)
+    for refusal_of_ours in (Refused, InvalidRequest, Conflict, NotFound):
+        door.add_exception_handler(refusal_of_ours, _on_refusal)
+    door.add_exception_handler(Forbidden, _on_forbidden)
     door.add_exception_handler(LimitReached, _on_limit)
+    door.add_exception_handler(KeyBusy, _on_busy_key)
+    door.add_exception_handler(KeyTaken, _on_taken_key)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -154,32 +169,47 @@ async def _on_invalid_shape(request: Request, error: Exception) -> Response:
     return answer(422, Message.INVALID, language=language, faults=faults)
 
 
-async def _on_refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)  # noqa: S101 - as installed
-    return answer(422, error.message, language=request.state.language, faults=error.faults)
+def refusal(error: Exception, *, language: str) -> Response | None:
+    """Return the answer to a refusal that the same request would meet again, None to others."""
+    match error:
+        case Refused():
+            return answer(422, error.message, language=language, faults=error.faults)
+        case InvalidRequest():
+            return answer(422, Message.INVALID, language=language, faults=error.faults)
+        case Conflict():
+            # All that this door does to a batch wants it open; what is open lacks shipments.
+            is_open = error.state == BatchState.OPEN
+            path = "shipments" if is_open else "state"
+            message = Message.BATCH_EMPTY if is_open else Message.BATCH_NOT_OPEN
+            return refusal(refused(message, under=path, language=language), language=language)
+        case NotFound():
+            return answer(404, Message.NOT_FOUND, language=language)
+        case _:
+            return None
 
 
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, InvalidRequest)  # noqa: S101 - as installed
-    return answer(422, Message.INVALID, language=request.state.language, faults=error.faults)
-
-
-async def _on_conflict(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Conflict)  # noqa: S101 - as installed
-    language = request.state.language
-    # All that this door does to a batch wants it open; what is open lacks shipments.
-    is_open = error.state == BatchState.OPEN
-    path = "shipments" if is_open else "state"
-    message = Message.BATCH_EMPTY if is_open else Message.BATCH_NOT_OPEN
-    told = translate(message, language=language)
-    return answer(422, message, language=language, faults={path: [told]})
-
-
-async def _on_not_found(request: Request, _error: Exception) -> Response:
-    return answer(404, Message.NOT_FOUND, language=request.state.language)
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    told = refusal(error, language=request.state.language)
+    assert told is not None  # noqa: S101 - as installed
+    return told
 
 
 async def _on_limit(request: Request, error: Exception) -> Response:
     assert isinstance(error, LimitReached)  # noqa: S101 - as installed
     headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
     return answer(429, Message.LIMITED, language=request.state.language, headers=headers)
+
+
+async def _on_busy_key(request: Request, _error: Exception) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return answer(409, Message.KEY_BUSY, language=request.state.language, headers=headers)
+
+
+async def _on_taken_key(request: Request, _error: Exception) -> Response:
+    language = request.state.language
+    told = refused(Message.KEY_TAKEN, under=KEY_HEADER, language=language)
+    return answer(422, Message.INVALID, language=language, faults=told.faults)
+
+
+async def _on_forbidden(request: Request, _error: Exception) -> Response:
+    return answer(403, Message.LINK_EXPIRED, language=request.state.language)

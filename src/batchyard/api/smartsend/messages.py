@@ -8,7 +8,10 @@ class Message(StrEnum):
 
     UNAUTHENTICATED = "The bearer token is missing or not valid."
     NOT_FOUND = "There is no such resource."
+    FORBIDDEN = "This is not allowed."
     METHOD_NOT_ALLOWED = "This method is not allowed here."
+    NOT_ACCEPTABLE = "There is nothing here of the media types that are accepted."
+    KEY_BUSY = "The first request with this Idempotency-Key is still running."
     TOO_LARGE = "The request is too large."
     NOT_JSON = "The body must be JSON in UTF-8 (application/json), not encoded or compressed."
     LIMITED = "Too many requests; try again later."
@@ -29,6 +32,9 @@ class Message(StrEnum):
     TOO_MANY = "This must have at most {max_length} entries."
     TOO_SHORT = "This must have at least {min_length} characters."
     TOO_LONG = "This must have at most {max_length} characters."
+    NO_KEY = "This must be 16 to 128 letters, digits, dots, dashes or underscores."
+    KEY_TAKEN = "This key was used for another request."
+    NO_UUID = "This is no UUID."
     NOT_PRINTABLE = "This must have 1 to 128 printable characters."
     NUL = "This must not contain the character NUL."
     AT_LEAST = "This must be at least {ge}."
@@ -44,6 +50,16 @@ class Message(StrEnum):
     BATCH_NOT_OPEN = "The batch is not open."
     BATCH_EMPTY = "The batch has no shipments."
     BATCH_CANCELLED = "The batch was cancelled."
+
+    SHIPMENT_NOT_OPEN = "The shipment is not open."
+    SHIPMENT_TAKEN = "The shipment is being booked, or has ended."
+    SHIPMENT_IN_BATCH = "The shipment belongs to a batch and is booked with it."
+    SHIPMENT_CANCELLED = "The shipment was cancelled."
+    SHIPMENT_ELSEWHERE = "The batch has no such shipment."
+
+    NO_LABEL = "There is no label for this shipment yet."
+    NO_LABELS = "There are no labels yet."
+    LINK_EXPIRED = "This link has expired; ask for the documents again."
 
     SHIPMENT_STOPPED = "The batch was stopped before this shipment was booked."
     SHIPMENT_UNKNOWN = "It is not known whether the carrier booked this shipment."

@@ -1,8 +1,6 @@
 """The parts of a request as the routes of this door take them."""
 
-import asyncio
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -10,24 +8,20 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.security import HTTPBearer
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator
 
-from batchyard.api.smartsend import faults, wire
-from batchyard.api.smartsend.faults import Refused
+from batchyard.api.smartsend import wire
+from batchyard.api.smartsend.catalogue import Offers
 from batchyard.api.smartsend.gate import MAX_REQUEST_ID_LENGTH, read_request_id
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.queries import Page
+from batchyard.api.smartsend.translate import Audience
 from batchyard.config import Config
 from batchyard.errors import NotFound
-from batchyard.models import JsonObject, Principal, Team
+from batchyard.models import Principal, Team
 from batchyard.store.db import Database
-from batchyard.store.ids import new_id
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-CHECKED_AT_ONCE = 100
-"""After so many shipments others get their turn on the event loop."""
-MAX_FAULTS = 50_000
-"""Looking for more faults in one body stops here."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +32,18 @@ class Visit:
     config: Config
     team: Team
     language: str
+    offers: Offers
+    base_url: str
+    """Where this server is reached, without a slash at the end."""
+
+    async def audience(self) -> Audience:
+        """Return for whom answers with shipments and services are made."""
+        return Audience(language=self.language, offer=await self.offers.of(self.team))
+
+    @property
+    def team_url(self) -> str:
+        """Where the team's things are."""
+        return f"{self.base_url}/api/v2/team/{self.team.slug}"
 
     @property
     def lost_before(self) -> datetime:
@@ -70,11 +76,14 @@ def visit(
     """Return what the gate found out; the parameters are checked and documented here."""
     del team, accept_language, request_id
     principal: Principal = request.state.principal
+    state, config = request.app.state, request.app.state.config
     return Visit(
-        db=request.app.state.db,
-        config=request.app.state.config,
+        db=state.db,
+        config=config,
         team=principal.team,
         language=request.state.language,
+        offers=state.offers,
+        base_url=(config.public_url or str(request.base_url)).rstrip("/"),
     )
 
 
@@ -93,39 +102,38 @@ def page(
     return Page(number=page, size=per_page)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preferences:
+    """What the client would like best (RFC 7240)."""
+
+    is_async: bool = False
+    """Not to wait for the end of a booking."""
+    is_lenient: bool = False
+    """To have good shipments taken though others are not."""
+
+
+def preferences(
+    request: Request,
+    prefer: Annotated[
+        str | None, Header(description="`respond-async`, `handling=lenient` (RFC 7240)")
+    ] = None,
+) -> Preferences:
+    """Read what this door understands of Prefer; the first of two that disagree wins."""
+    del prefer
+    wishes: dict[str, str] = {}
+    for one in ",".join(request.headers.getlist("prefer")).split(","):
+        name, _, value = one.partition(";")[0].partition("=")
+        wishes.setdefault(name.strip().lower(), value.strip().strip('"').lower())
+    return Preferences(
+        is_async="respond-async" in wishes, is_lenient=wishes.get("handling") == "lenient"
+    )
+
+
 Visiting = Annotated[Visit, Depends(visit)]
 BatchId = Annotated[UUID, BeforeValidator(_uuid), Path()]
 ShipmentId = Annotated[UUID, BeforeValidator(_uuid), Path()]
+OperationId = Annotated[UUID, BeforeValidator(_uuid), Path()]
 Paging = Annotated[Page, Depends(page)]
+Preferring = Annotated[Preferences, Depends(preferences)]
 bearer = HTTPBearer(auto_error=False, description="`batchyard token create` makes one")
 """Only for the document: the gate has checked the token before."""
-
-
-async def check_shipments(given: Sequence[object], *, language: str) -> list[JsonObject]:
-    """Return the shipments as they are stored; raise `Refused` with every fault of all."""
-    checked: list[JsonObject] = []
-    found: faults.Faults = {}
-    for index, one in enumerate(given):
-        if index % CHECKED_AT_ONCE == 0:
-            await asyncio.sleep(0)
-        try:
-            shipment = wire.Shipment.model_validate(one)
-        except ValidationError as error:
-            found |= faults.tell(
-                error.errors(include_url=False, include_input=False),
-                language=language,
-                under=("data", index),
-            )
-            if len(found) > MAX_FAULTS:
-                break
-        else:
-            checked.append(_stored(shipment))
-    if found:
-        raise Refused(Message.INVALID, faults=found)
-    return checked
-
-
-def _stored(shipment: wire.Shipment) -> JsonObject:
-    payload = shipment.model_dump(mode="json")
-    payload["parcels"] = [{"uuid": str(new_id()), **parcel} for parcel in payload["parcels"]]
-    return payload

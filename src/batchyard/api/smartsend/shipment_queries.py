@@ -21,7 +21,7 @@ _WAITING_STATE = SQL("""
          ELSE 'failed' END
 """)
 
-_STATE = SQL("""
+STATE = SQL("""
     CASE WHEN i.phase IN ('ready', 'claimed') THEN {waiting_state}
          WHEN i.phase IN ('calling', 'live', 'unknown') THEN 'processing'
          WHEN i.status = 'booked' THEN 'booked'
@@ -29,16 +29,16 @@ _STATE = SQL("""
          ELSE 'failed' END
 """).format(waiting_state=_WAITING_STATE)
 
-_SHOWN_STATE = SQL("""
+SHOWN_STATE = SQL("""
     CASE WHEN i.phase = 'unknown' AND i.updated_at <= %(lost_before)s THEN 'failed'
          ELSE {state} END
-""").format(state=_STATE)
+""").format(state=STATE)
 
-_ROW = SQL("""
+ROW = SQL("""
 SELECT i.id, {state} AS state, i.phase, i.status, d.payload::text AS payload_json,
        d.result::text AS result_json, d.error_code, d.error_message,
        coalesce(d.ended_at, b.finished_at, i.updated_at) AS at
-""").format(state=_SHOWN_STATE)
+""").format(state=SHOWN_STATE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +85,7 @@ WITH page AS MATERIALIZED (
   JOIN batches b ON b.id = i.batch_id
  WHERE b.team_id = %(team_id)s
  ORDER BY page.position
-""").format(condition=condition, row=_ROW)
+""").format(condition=condition, row=ROW)
 
 
 LIST_SHIPMENTS = _list(SQL(""))
@@ -94,7 +94,7 @@ LIST_SHIPMENTS_IN_STATE = _list(
     SQL("""
        AND EXISTS (SELECT FROM items i JOIN batches b ON b.id = i.batch_id
                     WHERE i.id = d.item_id AND {state} = %(state)s)
-""").format(state=_SHOWN_STATE)
+""").format(state=SHOWN_STATE)
 )
 
 # From the counts; the outcomes lost for good are looked up by their own index.
@@ -110,7 +110,7 @@ SELECT coalesce(sum(i.n) FILTER (WHERE %(state)s::text IS NULL OR {state} = %(st
  WHERE b.id = %(batch_id)s AND b.team_id = %(team_id)s AND b.kind = 'shipment'
    AND b.deleted_at IS NULL AND NOT b.is_single AND b.state NOT IN ('importing', 'cancelled')
  GROUP BY b.id, lost.n
-""").format(state=_STATE)
+""").format(state=STATE)
 
 
 async def list_shipments(
@@ -150,7 +150,7 @@ READ_SHIPMENT = SQL("""
   JOIN batches b ON b.id = i.batch_id
  WHERE i.id = %(id)s AND b.team_id = %(team_id)s AND b.kind = 'shipment'
    AND b.deleted_at IS NULL AND b.state <> 'importing'
-""").format(row=_ROW)
+""").format(row=ROW)
 
 
 async def read_shipment(
@@ -160,6 +160,39 @@ async def read_shipment(
     async with connection.cursor(row_factory=class_row(ShipmentRow)) as cursor:
         await cursor.execute(
             READ_SHIPMENT, {"team_id": team_id, "id": shipment_id, "lost_before": lost_before}
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        raise NotFound
+    return row
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperationRow(ShipmentRow):
+    """A booking somebody asked for, with the shipment it is about."""
+
+    operation_id: UUID
+    requested_at: datetime
+
+
+READ_OPERATION = SQL("""
+{row}, k.id AS operation_id, k.created_at AS requested_at
+  FROM bookings k
+  JOIN items i ON i.id = k.item_id
+  JOIN item_data d ON d.item_id = i.id
+  JOIN batches b ON b.id = i.batch_id
+ WHERE k.id = %(id)s AND k.team_id = %(team_id)s AND b.team_id = %(team_id)s
+   AND b.deleted_at IS NULL
+""").format(row=ROW)
+
+
+async def read_operation(
+    connection: Connection, *, team_id: int, operation_id: UUID, lost_before: datetime
+) -> OperationRow:
+    """Return one booking; raise `NotFound`."""
+    async with connection.cursor(row_factory=class_row(OperationRow)) as cursor:
+        await cursor.execute(
+            READ_OPERATION, {"team_id": team_id, "id": operation_id, "lost_before": lost_before}
         )
         row = await cursor.fetchone()
     if row is None:

@@ -1,21 +1,40 @@
 """From rows to the shapes clients get; pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from batchyard.api.smartsend import wire
-from batchyard.api.smartsend.catalogue import Carrier, Service, catalogue
+from batchyard.api.smartsend.catalogue import Carrier, Catalogue, Service, catalogue
 from batchyard.api.smartsend.language import translate
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.queries import Page
-from batchyard.api.smartsend.shipment_queries import ShipmentRow
+from batchyard.api.smartsend.shipment_queries import OperationRow, ShipmentRow
 from batchyard.lifecycle import STOPPED_STATUS, UNKNOWN_STATUS
 from batchyard.models import JsonObject
 
 OUTCOME_UNKNOWN = "outcome_unknown"
 STOPPED = "stopped"
 FAILED = "failed"
+
+OPERATION_STATES = {
+    "open": "pending",
+    "queued": "pending",
+    "processing": "running",
+    "booked": "succeeded",
+    "failed": "failed",
+    "cancelled": "failed",
+}
+"""What the state of a shipment says about the operation that books it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audience:
+    """For whom an answer is made: the language, and what there is to send by."""
+
+    language: str
+    offer: Catalogue
 
 
 def moment(at: datetime) -> str:
@@ -36,11 +55,11 @@ def meta(page: Page, *, total: int, count: int) -> dict[str, int | None]:
     }
 
 
-def services(language: str) -> Iterator[dict[str, object]]:
+def services(audience: Audience) -> Iterator[dict[str, object]]:
     """Return every service of every carrier."""
-    for carrier in catalogue().carriers:
+    for carrier in audience.offer.carriers:
         for service in carrier.services:
-            yield _service(carrier, service, language)
+            yield _service(carrier, service, audience.language)
 
 
 def _service(carrier: Carrier, service: Service, language: str) -> dict[str, object]:
@@ -56,19 +75,35 @@ def _service(carrier: Carrier, service: Service, language: str) -> dict[str, obj
     }
 
 
-def new_shipment(shipment_id: UUID, payload: JsonObject, *, language: str) -> dict[str, object]:
+def new_shipment(
+    shipment_id: UUID, payload: JsonObject, *, audience: Audience
+) -> dict[str, object]:
     """Return a shipment that was added just now to an open batch."""
-    return _shipment(shipment_id, "open", payload, {}, language)
+    return _shipment(shipment_id, "open", payload, {}, audience)
 
 
-def shipment(row: ShipmentRow, *, language: str) -> dict[str, object]:
+def shipment(row: ShipmentRow, *, audience: Audience) -> dict[str, object]:
     """Return a stored shipment with what went wrong."""
-    shown = _shipment(row.id, row.state, row.payload, row.result, language)
-    return {**shown, "errors": _errors(row, language)}
+    shown = _shipment(row.id, row.state, row.payload, row.result, audience)
+    return {**shown, "errors": _errors(row, audience.language)}
+
+
+def operation(row: OperationRow, *, base_url: str, language: str) -> dict[str, object]:
+    """Return what became of the booking of a shipment; `base_url` leads to the team."""
+    state = OPERATION_STATES[row.state]
+    has_ended = state in ("succeeded", "failed")
+    return {
+        "uuid": str(row.operation_id),
+        "state": state,
+        "resource_url": f"{base_url}/shipments/{row.id}",
+        "created_at": moment(row.requested_at),
+        "finished_at": moment(row.at) if has_ended else None,
+        "errors": _errors(row, language),
+    }
 
 
 def _shipment(
-    shipment_id: UUID, state: str, payload: JsonObject, result: JsonObject, language: str
+    shipment_id: UUID, state: str, payload: JsonObject, result: JsonObject, audience: Audience
 ) -> dict[str, object]:
     # PostgreSQL does not keep the order of keys.
     fields = {name: payload.get(name) for name in wire.Shipment.model_fields}
@@ -76,15 +111,15 @@ def _shipment(
         "uuid": str(shipment_id),
         "state": state,
         **fields,
-        "delivery": _delivery(_object(payload.get("delivery")), language),
+        "delivery": _delivery(_object(payload.get("delivery")), audience),
         "parcels": _parcels(payload, result),
     }
 
 
-def _delivery(delivery: JsonObject, language: str) -> dict[str, object]:
+def _delivery(delivery: JsonObject, audience: Audience) -> dict[str, object]:
     carrier_code, service_code = str(delivery.get("carrier")), str(delivery.get("service"))
-    carrier = catalogue().carrier(carrier_code)
-    service = carrier.service(service_code) if carrier else None
+    carrier, service = _find(audience.offer, carrier_code, service_code)
+    language = audience.language
     codes = [str(_object(addon).get("code")) for addon in _list(delivery.get("addons"))]
     return {
         "carrier_code": carrier_code,
@@ -101,6 +136,17 @@ def _delivery(delivery: JsonObject, language: str) -> dict[str, object]:
             for code in codes
         ],
     }
+
+
+def _find(
+    offer: Catalogue, carrier_code: str, service_code: str
+) -> tuple[Carrier | None, Service | None]:
+    """Return what the codes mean to the team, else what they mean at all: offers change."""
+    carrier = offer.carrier(carrier_code) or catalogue().carrier(carrier_code)
+    service = carrier.service(service_code) if carrier else None
+    if service is None and (known := catalogue().carrier(carrier_code)):
+        service = known.service(service_code)
+    return carrier, service
 
 
 def _parcels(payload: JsonObject, result: JsonObject) -> list[dict[str, object]]:

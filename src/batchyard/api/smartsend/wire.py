@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from batchyard.api.smartsend.catalogue import catalogue
+from batchyard.api.smartsend.catalogue import Catalogue, catalogue
 from batchyard.api.smartsend.codes import countries, currencies
 from batchyard.api.smartsend.messages import Message
 
@@ -49,6 +49,11 @@ def _phone(text: str) -> str:
     if not E164.fullmatch(text):
         raise fault(Message.NO_PHONE)
     return text
+
+
+def _offer(info: ValidationInfo) -> Catalogue:
+    """Return what the sender of a shipment can choose from, as `validate` was told."""
+    return info.context if isinstance(info.context, Catalogue) else catalogue()
 
 
 def _whole(number: float) -> int | float:
@@ -97,15 +102,15 @@ class Delivery(Wire):
 
     @field_validator("carrier")
     @classmethod
-    def _is_carrier(cls, code: str) -> str:
-        if catalogue().carrier(code) is None:
+    def _is_carrier(cls, code: str, info: ValidationInfo) -> str:
+        if _offer(info).carrier(code) is None:
             raise fault(Message.NO_CARRIER)
         return code
 
     @field_validator("service")
     @classmethod
     def _is_service(cls, code: str, info: ValidationInfo) -> str:
-        carrier = catalogue().carrier(info.data.get("carrier", ""))
+        carrier = _offer(info).carrier(info.data.get("carrier", ""))
         if carrier is not None and carrier.service(code) is None:
             raise fault(Message.NO_SERVICE)
         return code

@@ -1,0 +1,108 @@
+"""`Idempotency-Key`: what is sent twice is done once (contract, section 6)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Header, Request
+from fastapi.responses import Response
+
+from batchyard.api.smartsend import faults
+from batchyard.api.smartsend.faults import KEY_HEADER
+from batchyard.api.smartsend.requests import Visit
+from batchyard.operations import idempotency
+from batchyard.operations.idempotency import Kept, Reply
+from batchyard.operations.transactions import Transactions, one_transaction
+
+REPLAYED_HEADER = "Idempotency-Replayed"
+
+Perform = Callable[[Transactions], Awaitable[Response]]
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias=KEY_HEADER,
+        pattern=idempotency.KEY_PATTERN,
+        description="The same request with the same key within 24 hours is done once, and answered "
+        f"alike: the header `{REPLAYED_HEADER}` says so.",
+    ),
+]
+
+
+async def once(request: Request, visit: Visit, key: str | None, perform: Perform) -> Response:
+    """Perform a request in one transaction, where it carries a key together with its answer."""
+    if key is None:
+        async with one_transaction(visit.db) as work:
+            return await perform(work)
+
+    async def reply(work: Transactions) -> Reply:
+        return reply_of(await perform(work))
+
+    kept = await idempotency.answer_once(
+        visit.db,
+        team=visit.team,
+        key=key,
+        request=fingerprint_of(request),
+        perform=reply,
+        tell=lambda error: tell(error, visit),
+    )
+    return response_of(kept)
+
+
+async def once_slowly(
+    request: Request,
+    visit: Visit,
+    key: str,
+    *,
+    begin: Callable[[], Awaitable[None]],
+    finish: Callable[[], Awaitable[Response]],
+) -> Response:
+    """Perform a request that takes longer than a transaction; who repeats it meanwhile gets 409.
+
+    `begin` must know its own `key` again: after a crash the request may come a second time.
+    """
+    fingerprint = fingerprint_of(request)
+    async with idempotency.reserved(visit.db, team=visit.team, key=key) as held:
+        if isinstance(held, Kept):
+            return response_of(idempotency.replay(held, request=fingerprint))
+        try:
+            await begin()
+        except Exception as error:
+            told = faults.refusal(error, language=visit.language)
+            if told is None:
+                raise
+            answer = told
+        else:
+            answer = await finish()
+        async with visit.db.transaction() as connection:
+            await held.complete(connection, request=fingerprint, reply=reply_of(answer))
+    return answer
+
+
+def fingerprint_of(request: Request) -> bytes:
+    """Return what tells this request from any other; only a body that is used was read."""
+    path, query = str(request.scope["path"]), bytes(request.scope["query_string"])
+    body: bytes = getattr(request, "_body", b"")
+    return idempotency.fingerprint(request.method.encode(), path.encode(), query, body)
+
+
+def tell(error: Exception, visit: Visit) -> Reply | None:
+    """Return the answer to an error that is remembered: 404 and 422 of the operation itself."""
+    told = faults.refusal(error, language=visit.language)
+    return None if told is None else reply_of(told)
+
+
+def reply_of(response: Response) -> Reply:
+    """Return an answer as it is remembered."""
+    return Reply(
+        status=response.status_code,
+        body=bytes(response.body),
+        content_type=response.headers.get("content-type"),
+    )
+
+
+def response_of(reply: Reply) -> Response:
+    """Return a remembered answer."""
+    headers = {REPLAYED_HEADER: "true"} if reply.is_replayed else {}
+    if reply.content_type is not None:
+        headers["Content-Type"] = reply.content_type
+    return Response(reply.body, status_code=reply.status, headers=headers)

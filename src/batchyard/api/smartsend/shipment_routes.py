@@ -1,0 +1,208 @@
+"""Calls about shipments outside batches, their booking, and services (contract, section 4)."""
+
+from typing import Annotated
+from uuid import UUID
+
+import orjson
+from fastapi import Body, Query, Request
+from fastapi.responses import Response
+from pydantic import SkipValidation
+
+from batchyard.api.smartsend import (
+    answers,
+    faults,
+    replies,
+    shipment_queries,
+    team_queries,
+    translate,
+    wire,
+)
+from batchyard.api.smartsend.answers import ShipmentState
+from batchyard.api.smartsend.checking import check_shipment
+from batchyard.api.smartsend.keyed import Key, once, once_slowly
+from batchyard.api.smartsend.messages import Message
+from batchyard.api.smartsend.replies import BODY_ERRORS, KEY_ERRORS, make_router, told
+from batchyard.api.smartsend.requests import (
+    OperationId,
+    Paging,
+    Preferring,
+    ShipmentId,
+    Visit,
+    Visiting,
+)
+from batchyard.errors import Conflict
+from batchyard.models import BatchState as OurState
+from batchyard.operations import bookings, shipments
+from batchyard.operations.bookings import Endings
+from batchyard.operations.transactions import Transactions
+from batchyard.store.db import Connection
+
+PATIENCE_SECONDS = 25.0
+"""So long a client waits for a booking; then it gets an operation to come back to."""
+
+router = make_router("Shipments")
+
+
+@router.get("/shipments", responses=told(200, answers.Shipments))
+async def list_shipments(
+    visit: Visiting,
+    page: Paging,
+    state: Annotated[ShipmentState | None, Query(description="only those in this state")] = None,
+    batch: Annotated[UUID | None, Query(description="only those of this batch")] = None,
+) -> Response:
+    """List all shipments of the team, those of its newest batch first; single ones among them."""
+    audience = await visit.audience()
+    async with visit.db.pool.connection() as connection:
+        total, rows = await team_queries.list_shipments(
+            connection,
+            team_id=visit.team.id,
+            batch_id=batch,
+            state=state,
+            page=page,
+            lost_before=visit.lost_before,
+        )
+    shown = [translate.shipment(row, audience=audience) for row in rows]
+    meta = translate.meta(page, total=total, count=len(rows))
+    return replies.page(orjson.dumps(shown), meta)
+
+
+@router.post(
+    "/shipments",
+    status_code=201,
+    responses=told(201, answers.OneShipment, BODY_ERRORS, KEY_ERRORS),
+)
+async def create_shipment(
+    request: Request,
+    visit: Visiting,
+    body: Annotated[SkipValidation[wire.Shipment], Body()],
+    key: Key = None,
+) -> Response:
+    """Make a shipment outside any batch; it waits for its booking."""
+    audience = await visit.audience()
+    payload = check_shipment(body, audience=audience)
+
+    async def perform(work: Transactions) -> Response:
+        shipment = await shipments.create_shipment(work, team=visit.team, shipment=payload)
+        shown = translate.new_shipment(shipment, payload, audience=audience)
+        return replies.data({**shown, "errors": []}, status=201)
+
+    return await once(request, visit, key, perform)
+
+
+@router.get("/shipments/{shipment}", responses=told(200, answers.OneShipment))
+async def read_shipment(visit: Visiting, shipment: ShipmentId) -> Response:
+    """Return one shipment with what went wrong."""
+    return await _shipment(visit, shipment)
+
+
+@router.delete("/shipments/{shipment}", responses=told(200, answers.Done, KEY_ERRORS))
+async def cancel_shipment(
+    request: Request, visit: Visiting, shipment: ShipmentId, key: Key = None
+) -> Response:
+    """Cancel a shipment that is not booked, nor being booked."""
+
+    async def perform(work: Transactions) -> Response:
+        try:
+            await shipments.cancel_shipment(work, team=visit.team, shipment_id=shipment)
+        except Conflict as error:
+            raise faults.refused(
+                Message.SHIPMENT_TAKEN, under="state", language=visit.language
+            ) from error
+        return replies.message(Message.SHIPMENT_CANCELLED, visit)
+
+    return await once(request, visit, key, perform)
+
+
+@router.post(
+    "/shipments/{shipment}/booking",
+    responses=told(200, answers.OneShipment, KEY_ERRORS, told(202, answers.OneOperation)),
+)
+async def book_shipment(
+    request: Request,
+    visit: Visiting,
+    shipment: ShipmentId,
+    preferred: Preferring,
+    key: Key = None,
+) -> Response:
+    """Book a shipment now and answer it booked or failed; an operation where that takes long.
+
+    With `Prefer: respond-async` the answer is an operation at once.
+    """
+    if preferred.is_async:
+
+        async def perform(work: Transactions) -> Response:
+            return await _operation(work, visit, await _book(work, visit, shipment, key))
+
+        answer = await once(request, visit, key, perform)
+        answer.headers["Preference-Applied"] = "respond-async"
+        return answer
+
+    begun: list[UUID] = []
+
+    async def begin() -> None:
+        begun.append(await _book(visit.db, visit, shipment, key))
+
+    async def finish() -> Response:
+        endings: Endings = request.app.state.endings
+        if await endings.wait(shipment, seconds=PATIENCE_SECONDS):
+            return await _shipment(visit, shipment)
+        return await _operation(visit.db, visit, begun[0])
+
+    if key is not None:
+        return await once_slowly(request, visit, key, begin=begin, finish=finish)
+    await begin()
+    return await finish()
+
+
+@router.get("/operations/{operation}", responses=told(200, answers.OneOperation))
+async def read_operation(visit: Visiting, operation: OperationId) -> Response:
+    """Return what became of a booking."""
+    async with visit.db.pool.connection() as connection:
+        return await _read_operation(connection, visit, operation, status=200)
+
+
+@router.get("/routing/services", responses=told(200, answers.Services))
+async def list_services(visit: Visiting) -> Response:
+    """List everything that the team can send shipments by."""
+    return replies.data(list(translate.services(await visit.audience())))
+
+
+async def _book(work: Transactions, visit: Visit, shipment: UUID, key: str | None) -> UUID:
+    try:
+        return await bookings.book_shipment(work, team=visit.team, shipment_id=shipment, key=key)
+    except Conflict as error:
+        in_batch = error.state == OurState.OPEN
+        message = Message.SHIPMENT_IN_BATCH if in_batch else Message.SHIPMENT_NOT_OPEN
+        raise faults.refused(message, under="state", language=visit.language) from error
+
+
+async def _shipment(visit: Visit, shipment: UUID) -> Response:
+    audience = await visit.audience()
+    async with visit.db.pool.connection() as connection:
+        row = await shipment_queries.read_shipment(
+            connection,
+            team_id=visit.team.id,
+            shipment_id=shipment,
+            lost_before=visit.lost_before,
+        )
+    return replies.data(translate.shipment(row, audience=audience))
+
+
+async def _operation(work: Transactions, visit: Visit, operation: UUID) -> Response:
+    async with work.transaction() as connection:
+        answer = await _read_operation(connection, visit, operation, status=202)
+    answer.headers["Location"] = f"{visit.team_url}/operations/{operation}"
+    return answer
+
+
+async def _read_operation(
+    connection: Connection, visit: Visit, operation: UUID, *, status: int
+) -> Response:
+    row = await shipment_queries.read_operation(
+        connection,
+        team_id=visit.team.id,
+        operation_id=operation,
+        lost_before=visit.lost_before,
+    )
+    shown = translate.operation(row, base_url=visit.team_url, language=visit.language)
+    return replies.data(shown, status=status)
