@@ -30,7 +30,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(installed: Path, **settings: str) -> Mapping[str, str]:
-    return os.environ | {"PYTHONPATH": str(installed)} | settings
+    path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path} | settings
 
 
 def run(*command: str, env: Mapping[str, str]) -> None:
