@@ -10,8 +10,6 @@ from uuid import UUID
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from tests.engine.conftest import OneLine, Yard, make_team
-from tests.engine.test_control import find_team
 
 from batchyard import lifecycle
 from batchyard.engine.admission import Admitter
@@ -22,11 +20,13 @@ from batchyard.operations.providers import Rate
 from batchyard.store import items, teams, workers
 from batchyard.store.db import Database
 from batchyard.store.items import ClaimedItem, Settlement
+from tests.engine.conftest import OneLine, Yard, make_team
+from tests.engine.test_control import find_team
 
 T = TypeVar("T")
 
 SECONDS = 10
-COUNT = 6
+COUNT = 2
 
 
 class Limits(RuleBasedStateMachine):
@@ -136,7 +136,7 @@ class Limits(RuleBasedStateMachine):
         self.held[which] = []
         self.admitters[which] = self.run(self._new_worker())
 
-    @rule(seconds=st.floats(0.1, 7))
+    @rule(seconds=st.floats(0.5, 4))
     def time_passes(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
@@ -193,7 +193,7 @@ def test_limits_hold_whatever_workers_do(database_url: str) -> None:
         Here,
         settings=settings(
             max_examples=15,
-            stateful_step_count=25,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
