@@ -8,15 +8,18 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
+import orjson
 import psycopg
 import structlog
 
 from batchyard.contact_rules import Block
 from batchyard.engine.failpoints import Failpoint, Step
+from batchyard.engine.filing import Filing
 from batchyard.engine.screening import screen
 from batchyard.models import Document, Phase
 from batchyard.store import attempts, contacts, documents, items, providers, queue, runs, tallies
 from batchyard.store.db import TRANSIENT, Database
+from batchyard.store.files import FileStore
 from batchyard.store.items import Intent, Settled, Settlement
 from batchyard.store.tallies import Tally
 
@@ -62,8 +65,11 @@ class Journal:
         unknown_grace: timedelta,
         worker_id: int | None = None,
         failpoint: Failpoint | None = None,
+        files: FileStore | None = None,
     ) -> None:
         self._db = db
+        self._filing = Filing(files)
+        self._unfiled: set[asyncio.Task[None]] = set()
         self._grace = unknown_grace
         self._failpoint = failpoint or Failpoint(None)
         self._worker_id = worker_id
@@ -91,14 +97,28 @@ class Journal:
         return written.get(intent.id) or intent.id in written
 
     def write(self, news: News) -> None:
-        """Take news; it is committed within milliseconds, in order per item."""
+        """Take news; it is committed within milliseconds, in order per item.
+
+        Where documents are kept outside the database, news with some waits until they are there.
+        """
         self._is_idle.clear()
+        if self._filing.concerns(news.documents):
+            task = asyncio.get_running_loop().create_task(self._file_first(news))
+            self._unfiled.add(task)
+            task.add_done_callback(self._unfiled.discard)
+        else:
+            self._take(news)
+
+    async def _file_first(self, news: News) -> None:
+        self._take(replace(news, documents=await self._filing.file(news.documents)))
+
+    def _take(self, news: News) -> None:
         item_id = news.settlement.id
         if item_id in self._news:
             self._later.append(news)
         else:
             self._news[item_id] = news
-        if len(self._news) + len(self._later) >= CROWDED_AT:
+        if len(self._news) + len(self._later) + len(self._unfiled) >= CROWDED_AT:
             self._has_room.clear()
         self._has_news.set()
 
@@ -112,9 +132,13 @@ class Journal:
 
     async def run(self) -> None:
         """Flush until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._run_intents(), name="journal intents")
-            tasks.create_task(self._run_news(), name="journal news")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._run_intents(), name="journal intents")
+                tasks.create_task(self._run_news(), name="journal news")
+        finally:
+            for task in self._unfiled:
+                task.cancel()
 
     async def _run_intents(self) -> None:
         while True:
@@ -156,7 +180,8 @@ class Journal:
             await self._follow_up(block, settled)
             if not self._news:
                 self._has_news.clear()
-                self._is_idle.set()
+                if not self._unfiled:
+                    self._is_idle.set()
 
     def _take_block(self) -> list[News]:
         block = list(self._news.values())[:FULL_AT]
@@ -175,7 +200,7 @@ class Journal:
     async def _write_news(self, block: Sequence[News]) -> list[Settled]:
         try:
             return await self._write_transaction(block)
-        except psycopg.DataError:
+        except (psycopg.DataError, orjson.JSONEncodeError):
             if len(block) > 1:
                 middle = len(block) // 2
                 first = await self._write_news(block[:middle])

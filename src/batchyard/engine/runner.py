@@ -273,7 +273,7 @@ class Runner:
             payload=item.payload,
             number=item.number,
             from_number=item.from_number,
-            reference=item.reference,
+            reference=item.provider_reference,
         )
         if assignment.may_be_forgotten(self._db.clock()):
             return Lost(

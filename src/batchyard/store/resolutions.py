@@ -52,6 +52,7 @@ WITH chosen AS MATERIALIZED (
                'attempt', r.attempt, 'key', r.id || '.' || r.attempt,
                'status', 'resolved as ' || %(verdict)s, 'sent_at', r.intent_at,
                'ended_at', %(now)s::timestamptz, 'resolved_by', %(actor)s::text),
+           result = d.result - 'batchyard' - 'documents',
            error_code = CASE WHEN %(verdict)s = 'failed' THEN 'resolved_failed' END,
            error_message = CASE WHEN %(verdict)s = 'failed'
                THEN 'A person found that it was not done.' END,
