@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from batchyard.api.bolna.letters import render as render_for_bolna
 from batchyard.api.bolna.routes import build_door as build_bolna
+from batchyard.api.bolna.speaker import DOOR as BOLNA
 from batchyard.api.callbacks import build_door as build_callbacks
 from batchyard.api.operator.routes import build_door as build_operator
 from batchyard.api.smartsend.routes import build_door as build_smartsend
@@ -11,11 +13,15 @@ from batchyard.config import Config
 from batchyard.engine.inbox import Inbox, open_inbox
 from batchyard.errors import LimitReached
 from batchyard.store.db import Database
+from batchyard.webhooks import Renderers
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+RENDERERS: Renderers = {BOLNA: render_for_bolna}
+"""Whose words the bodies of webhooks are written in."""
 
 
 class App:

@@ -13,12 +13,13 @@ import structlog
 import uvicorn
 import uvloop
 
-from batchyard.app import build_app
+from batchyard.app import RENDERERS, build_app
 from batchyard.cli import session
 from batchyard.config import Config
 from batchyard.engine.worker import run_worker
 from batchyard.errors import ConfigError
 from batchyard.store.db import Database
+from batchyard.webhooks import run_webhooks
 
 WEB_STOP_SECONDS = 2
 """How long requests may take to end after the signal."""
@@ -92,8 +93,11 @@ def listening(settings: Config) -> Iterator[tuple[Config, Service]]:
 
 
 async def work(settings: Config, db: Database, stop: asyncio.Event) -> None:
-    """Be a worker."""
-    await run_worker(settings, db, stop=stop)
+    """Be a worker, and tell those who listen what happened."""
+    await asyncio.gather(
+        run_worker(settings, db, stop=stop),
+        run_webhooks(settings, db, stop=stop, renderers=RENDERERS),
+    )
 
 
 class _Server(uvicorn.Server):

@@ -56,7 +56,7 @@ class Housekeeping:
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
             Duty(name="purge_deleted", every_seconds=1, do=self.purge_deleted),
             Duty(name="forget_attempts", every_seconds=600, do=self.forget_attempts),
-            Duty(name="forget_keys", every_seconds=60, do=self.forget_keys),
+            Duty(name="forget_old", every_seconds=60, do=self.forget_old),
         )
 
     async def run(self) -> None:
@@ -200,9 +200,10 @@ class Housekeeping:
         """Forget attempts that no team's limit counts any more."""
         await contacts.forget_attempts(self._db)
 
-    async def forget_keys(self) -> None:
-        """Forget the answers to requests whose keys are a day old."""
+    async def forget_old(self) -> None:
+        """Forget keys after a day, the log of webhooks after a month."""
         await idempotency.forget_old(self._db)
+        await webhooks.forget_old(self._db)
 
     async def _purge_all(self) -> None:
         grace = timedelta(seconds=self._config.unknown_grace_seconds)

@@ -8,13 +8,17 @@ from uuid import UUID
 
 from batchyard.errors import NotFound
 from batchyard.models import Team
-from batchyard.store import webhooks
+from batchyard.store import deliveries, webhooks
 from batchyard.store.db import Database
 from batchyard.store.webhooks import Attempt, LogEntry
 
 SECRET_BYTES = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105  # how Standard Webhooks writes every secret
 TRIED_FOR = timedelta(hours=24)
+EXPIRED_AFTER = timedelta(hours=1)
+"""Beyond its day, how long something waits for an endpoint that pauses."""
+LOG_KEPT = timedelta(days=30)
+BLOCK = 1000
 
 
 def write_secret(secret: bytes) -> str:
@@ -81,3 +85,16 @@ async def redeliver_failed(db: Database, *, team: Team) -> int:
         return await webhooks.redeliver(
             conn, team_id=team.id, delivery_ids=None, window=TRIED_FOR, now=db.clock()
         )
+
+
+async def forget_old(db: Database) -> None:
+    """Give up what waited for too long, and forget what ended a month ago."""
+    while True:
+        async with db.transaction() as conn:
+            now = db.clock()
+            expired = await deliveries.expire(
+                conn, before=now - EXPIRED_AFTER, limit=BLOCK, now=now
+            )
+            forgotten = await deliveries.forget(conn, before=now - LOG_KEPT, limit=BLOCK)
+        if max(expired, forgotten) < BLOCK:
+            return

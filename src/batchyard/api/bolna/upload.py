@@ -25,7 +25,7 @@ from batchyard.operations.idempotency import (
     replay,
     reserved,
 )
-from batchyard.operations.imports import CallImport, CallSettings, import_calls
+from batchyard.operations.imports import CallSettings, FileImport, import_calls
 from batchyard.store.db import Connection
 
 DRAINED_BYTES = 16 * 1024 * 1024
@@ -139,7 +139,7 @@ class PartsDigest:
 class UploadParts:
     """Leads the file of an upload to its import and collects the other parts."""
 
-    def __init__(self, upload: CallImport) -> None:
+    def __init__(self, upload: FileImport) -> None:
         self.file_name: str | None = None
         self._upload = upload
         self._collector = FieldCollector()

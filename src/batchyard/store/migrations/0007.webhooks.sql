@@ -21,6 +21,7 @@ CREATE TABLE webhook_endpoints (
     batch_id    uuid UNIQUE REFERENCES batches ON DELETE CASCADE,
     failures    integer NOT NULL DEFAULT 0,
     resume_at   timestamptz NOT NULL DEFAULT '-infinity',
+    tried_at    timestamptz NOT NULL DEFAULT '-infinity',
     created_at  timestamptz NOT NULL,
     removed_at  timestamptz,
     CHECK (num_nonnulls(agent_id, batch_id) <= 1)
@@ -30,6 +31,7 @@ COMMENT ON COLUMN webhook_endpoints.format IS 'whose words the bodies are in: a 
 COMMENT ON COLUMN webhook_endpoints.agent_id IS 'listens to every item of the agent';
 COMMENT ON COLUMN webhook_endpoints.batch_id IS 'listens to the start and the end of the batch';
 COMMENT ON COLUMN webhook_endpoints.failures IS 'tries that failed since the last that did not';
+COMMENT ON COLUMN webhook_endpoints.tried_at IS 'least recent goes first';
 COMMENT ON COLUMN webhook_endpoints.resume_at IS 'an endpoint that keeps failing is left alone until then';
 
 CREATE TABLE webhook_deliveries (
@@ -79,9 +81,10 @@ CREATE INDEX webhook_attempts_of_delivery ON webhook_attempts (delivery_id, id);
 CREATE FUNCTION items_tell_webhooks() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (
-        SELECT FROM batches b JOIN webhook_endpoints e ON e.agent_id = b.agent_id
-         WHERE b.id IN (SELECT batch_id FROM new_items)
-           AND b.deleted_at IS NULL AND e.removed_at IS NULL)
+        SELECT FROM (SELECT DISTINCT batch_id FROM new_items) AS n
+          JOIN batches b ON b.id = n.batch_id
+          JOIN webhook_endpoints e ON e.agent_id = b.agent_id
+         WHERE b.deleted_at IS NULL AND e.removed_at IS NULL)
     THEN
         RETURN NULL;
     END IF;
