@@ -11,7 +11,7 @@ import structlog
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.engine.inquiry import Inquiry
-from batchyard.operations import contacts, control, deletions, idempotency, imports
+from batchyard.operations import contacts, control, deletions, idempotency, imports, webhooks
 from batchyard.store import events, queue, runs, tallies, workers
 from batchyard.store.db import TRANSIENT, Database
 
