@@ -20,6 +20,7 @@ from batchyard.providers.base import Callback
 from batchyard.signing import read_callback
 from batchyard.store import inquiries, installation
 from batchyard.store.db import Database
+from batchyard.store.files import FileStore
 
 log = structlog.get_logger("batchyard.inbox")
 
@@ -71,7 +72,7 @@ async def open_inbox(
     """Lend an inbox; while it is lent, its writers run."""
     failpoint = Failpoint(config.failpoint)
     grace = timedelta(seconds=config.unknown_grace_seconds)
-    journal = Journal(db, unknown_grace=grace, failpoint=failpoint)
+    journal = Journal(db, unknown_grace=grace, failpoint=failpoint, files=FileStore(config))
     reports = Reports(db, journal)
     switchboard = await connect(config, db, report=reports.put)
     async with db.transaction() as conn:

@@ -22,6 +22,7 @@ from batchyard.engine.switchboard import SwitchboardOpener, open_exchange
 from batchyard.engine.turn import Turns
 from batchyard.store import queue, workers
 from batchyard.store.db import TRANSIENT, Database
+from batchyard.store.files import FileStore
 
 TURNS_AT_ONCE = 4
 RESTART_SECONDS = 0.5
@@ -70,6 +71,7 @@ async def _work(
         unknown_grace=timedelta(seconds=config.unknown_grace_seconds),
         worker_id=worker_id,
         failpoint=failpoint,
+        files=FileStore(config),
     )
     reports = Reports(db, journal)
     switchboard = await connect(config, db, report=reports.put)
