@@ -60,7 +60,7 @@ def test_amounts_are_whole_and_add_up(shipments: list[Shipment]) -> None:
 
 
 def test_services_are_in_the_catalogue(shipments: list[Shipment]) -> None:
-    file = resources.files("batchyard.api.smartsend").joinpath("catalogue.json")
+    file = resources.files("batchyard.intake").joinpath("catalogue.json")
     catalogue = json.loads(file.read_text(encoding="utf-8"))
     known = {
         (carrier["code"], service["code"])

@@ -6,24 +6,20 @@ from uuid import UUID
 
 import pytest
 
-from batchyard.intake.calls import CallFile, CheckedBlock, check_calls
+from batchyard.intake.blocks import CheckedBlock, FileCheck
+from batchyard.intake.check import check_rows
+from batchyard.intake.columns import Columns, name_columns
 from batchyard.intake.records import Row
-from batchyard.intake.tables import Header
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-HEADER = Header(
-    cells=("name", "contact_number"),
-    names=("name", "contact_number"),
-    needed=1,
-    is_renamed=False,
-)
+HEADER = name_columns(["name", "contact_number"], Columns())
 
 
 def check(*rows: Row, refuses_unassigned: bool = False) -> CheckedBlock:
-    file = CallFile(
+    file = FileCheck(
         batch_id=UUID(int=1), team_id=7, header=HEADER, refuses_unassigned=refuses_unassigned
     )
-    return check_calls(rows, file=file, now=NOW)
+    return check_rows(rows, file=file, now=NOW)
 
 
 def test_good_row_becomes_a_call() -> None:

@@ -25,7 +25,7 @@ def read(text: str, *, delimiter: str = ",", borders: list[int] | None = None) -
 
 @given(
     table=TABLES,
-    delimiter=st.sampled_from(",;\t"),
+    delimiter=st.sampled_from(",;\t|"),
     ending=st.sampled_from(["\r\n", "\n", "\r"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     borders=st.lists(st.integers(0, 200)),
@@ -33,6 +33,9 @@ def read(text: str, *, delimiter: str = ",", borders: list[int] | None = None) -
 def test_any_table_comes_back_whatever_the_chunks(
     table: list[list[str]], delimiter: str, ending: str, quoting: int, borders: list[int]
 ) -> None:
+    # Until Python 3.13 the csv module leaves a lone CR unquoted, which nobody can read back.
+    if any("\r" in cell for cells in table for cell in cells):
+        quoting = csv.QUOTE_ALL
     text = io.StringIO(newline="")
     writer = csv.writer(
         text,

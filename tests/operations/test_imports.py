@@ -8,12 +8,21 @@ import pytest
 
 from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.models import RetryPolicy, Team
-from batchyard.operations import imports
-from batchyard.operations.imports import CallImport, CallSettings, import_calls, remove_idle
+from batchyard.operations import staging
+from batchyard.operations.imports import CallSettings, FileImport, import_calls, remove_idle
 from batchyard.operations.teams import create_team
 from batchyard.store.db import Database
 
-TABLES = ("items", "item_data", "rejected_rows", "row_warnings", "batches", "batch_counts")
+TABLES = (
+    "items",
+    "item_data",
+    "rejected_rows",
+    "row_warnings",
+    "batches",
+    "batch_counts",
+    "uploads",
+    "staged_mends",
+)
 
 
 @pytest.fixture
@@ -38,7 +47,7 @@ def settings(agent_id: UUID | None = None, *, creates_agent: bool = True) -> Cal
     )
 
 
-async def stage(db: Database, *, team: Team, content: bytes) -> CallImport:
+async def stage(db: Database, *, team: Team, content: bytes) -> FileImport:
     async with import_calls(db, team=team, refuses_unassigned=False) as upload:
         await upload.feed(content)
         await upload.finish_file()
@@ -84,7 +93,7 @@ async def test_refused_rows_are_kept_with_line_code_and_cells(db: Database, team
 async def test_duplicates_are_kept_and_each_later_one_is_warned_about(
     db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imports, "DUPLICATE_ROWS", 3)
+    monkeypatch.setattr(staging, "DUPLICATE_ROWS", 3)
     rows = [
         "+4520123451,a",
         "+4520123452,b",
@@ -157,7 +166,7 @@ async def test_opened_batch_is_never_removed_as_idle(db: Database, team: Team) -
     upload = await stage(db, team=team, content=csv_of(good_rows(1)))
     await upload.open(settings())
     assert await remove_idle(db, now=db.clock() + timedelta(hours=1), idle_seconds=900) == 0
-    await imports.remove_import(db, batch_id=upload.batch_id)
+    await staging.remove_import(db, batch_id=upload.batch_id)
     assert await count(db, "batches") == 1
     assert await count(db, "items") == 1
 

@@ -19,6 +19,9 @@ Row = tuple[int, list[str], str | None]
 A plain tuple: millions of them go through, some to another process.
 """
 
+Record = tuple[int, list[str] | dict[str, object], str | None]
+"""A row of any format: a list of cells in the order of the header, or one JSON object."""
+
 # The limit belongs to the whole process; a row is cut or given up before it.
 csv.field_size_limit(4 * MAX_ROW_CHARACTERS)
 

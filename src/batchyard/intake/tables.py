@@ -1,14 +1,14 @@
 """An uploaded CSV file as a stream: encoding, separator and header found, then row by row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from batchyard.errors import InvalidRequest
+from batchyard.intake.columns import Columns, Header, name_columns
 from batchyard.intake.decoding import DETECT_BYTES, TextDecoder
 from batchyard.intake.records import Row, RowReader
+from batchyard.intake.synonyms import plain
 
-DELIMITERS = (",", ";", "\t")
-MAX_COLUMNS = 2000
+DELIMITERS = (",", ";", "\t", "|")
 NOT_TEXT = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet",
@@ -21,30 +21,22 @@ NOT_TEXT = {
 """First bytes of files that people upload by mistake."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Header:
-    """The columns of a table."""
-
-    cells: tuple[str, ...]
-    """As in the file."""
-    names: tuple[str, ...]
-    """Trimmed, each different from all others."""
-    needed: int
-    """Index of the column that must be there."""
-    is_renamed: bool
-    """Whether a name is not the one in the file."""
-
-
 class TableReader:
     """Turns chunks of a CSV file into its header and its rows, blank ones left out."""
 
-    def __init__(self, *, needed: str) -> None:
-        """`needed` is the column without which the file is refused; case does not matter."""
+    def __init__(self, columns: Columns) -> None:
+        """`columns` says without which the file is refused."""
         self.header: Header | None = None
-        self._needed = needed
+        self.delimiter = DELIMITERS[0]
+        self._columns = columns
         self._beginning = bytearray()
         self._decoder: TextDecoder | None = None
         self._rows: RowReader | None = None
+
+    @property
+    def encoding(self) -> str | None:
+        """How the characters are written; known once there is a header."""
+        return None if self._decoder is None else self._decoder.encoding
 
     def feed(self, data: bytes) -> list[Row]:
         """Return the rows complete with these bytes; raise `InvalidRequest` if it is no CSV."""
@@ -69,8 +61,9 @@ class TableReader:
         self._decoder = TextDecoder(beginning)
         text = self._decoder.decode(beginning, is_last=is_last)
         if not text.strip():
-            raise InvalidRequest("The file is empty.")
-        self._rows = RowReader(find_delimiter(text[:DETECT_BYTES], needed=self._needed))
+            raise InvalidRequest("The file is empty.", code="file_empty")
+        self.delimiter = find_delimiter(text[:DETECT_BYTES], columns=self._columns)
+        self._rows = RowReader(self.delimiter)
         rows = self._rows.feed(text)
         if is_last:
             rows += self._rows.finish()
@@ -82,8 +75,11 @@ class TableReader:
             if filled and is_separator_line(filled[0]):
                 filled = filled[1:]
             if not filled:
-                raise InvalidRequest("The file has no header that can be read; it is not a CSV.")
-            self.header = make_header(filled[0], needed=self._needed)
+                raise InvalidRequest(
+                    "The file has no header that can be read; it is not a CSV.",
+                    code="header_missing",
+                )
+            self.header = make_header(filled[0], columns=self._columns)
             return filled[1:]
         return filled
 
@@ -96,69 +92,45 @@ def is_blank(cells: Sequence[str]) -> bool:
 def is_separator_line(row: Row) -> bool:
     """Tell whether a row is the `sep=;` line that some spreadsheets write before the header."""
     text = "".join(row[1]).strip().lower()
-    return text in {"sep=", "sep=,", "sep=;"}
+    return text in {"sep=", "sep=,", "sep=;", "sep=|"}
 
 
 def refuse_other_formats(beginning: bytes) -> None:
     """Raise `InvalidRequest` when the first bytes belong to something else than text."""
     for start, what in NOT_TEXT.items():
         if beginning.startswith(start):
-            raise InvalidRequest(f"The file is not a CSV but {what}; save it as CSV.")
+            raise InvalidRequest(
+                f"The file is not a CSV but {what}; save it as CSV.", code="format_unknown"
+            )
 
 
-def find_delimiter(beginning: str, *, needed: str) -> str:
-    """Return the separator that finds the needed column, else the one that finds most columns."""
-    best, best_score = DELIMITERS[0], (False, 0)
+def find_delimiter(beginning: str, *, columns: Columns) -> str:
+    """Return the separator that finds the columns looked for, else the one that finds most."""
+    wanted = {plain(name) for name in (*columns.needed, *dict(columns.given))}
+    best, best_score = DELIMITERS[0], (0, 0)
     for delimiter in DELIMITERS:
         reader = RowReader(delimiter)
         rows = reader.feed(beginning) or reader.finish()
         rows = [row for row in rows[:100] if not is_blank(row[1]) and not is_separator_line(row)]
         cells = rows[0][1] if rows else []
-        score = (any(_same(cell, needed) for cell in cells), len(cells))
+        score = (len(wanted.intersection(map(plain, cells))), len(cells))
         if score > best_score:
             best, best_score = delimiter, score
     return best
 
 
-def make_header(row: Row, *, needed: str) -> Header:
-    """Name the columns; raise `InvalidRequest` when the needed one is missing."""
+def make_header(row: Row, *, columns: Columns) -> Header:
+    """Name the columns of a header row; raise `InvalidRequest` when it cannot be one."""
     _, cells, fault = row
     if fault is not None or any(_is_control(c) for cell in cells for c in cell):
-        raise InvalidRequest("The first row cannot be read as a header; the file is not a CSV.")
+        raise InvalidRequest(
+            "The first row cannot be read as a header; the file is not a CSV.",
+            code="header_missing",
+        )
     # Spreadsheets leave separators of columns that were cleared.
     while cells and not cells[-1].strip():
         cells = cells[:-1]
-    if len(cells) > MAX_COLUMNS:
-        raise InvalidRequest(f"The file has more than {MAX_COLUMNS} columns.")
-    index = next((i for i, cell in enumerate(cells) if _same(cell, needed)), None)
-    if index is None:
-        raise InvalidRequest(f"The file has no column {needed}.")
-    names: list[str] = []
-    taken: set[str] = {needed}
-    for position, cell in enumerate(cells):
-        if position == index:
-            names.append(needed)
-            continue
-        name = _free_name(cell.strip() or f"column_{position + 1}", taken)
-        taken.add(name)
-        names.append(name)
-    is_renamed = any(
-        name != cell.strip() and not _same(cell, name)
-        for name, cell in zip(names, cells, strict=True)
-    )
-    return Header(cells=tuple(cells), names=tuple(names), needed=index, is_renamed=is_renamed)
-
-
-def _free_name(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
-
-
-def _same(cell: str, name: str) -> bool:
-    return cell.strip().casefold() == name.casefold()
+    return name_columns(cells, columns)
 
 
 def _is_control(character: str) -> bool:

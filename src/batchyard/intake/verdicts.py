@@ -74,6 +74,86 @@ REFUSALS: dict[str, Verdict] = {
         sentence="The phone number is premium rate, which the team does not call.",
         cure="Leave the row out, or have the team's rules changed.",
     ),
+    "duplicate_in_file": Verdict(
+        sentence="An earlier row of the file is for the same number or reference.",
+        cure="Remove one of them, or upload with duplicates kept.",
+    ),
+    "duplicate_recent": Verdict(
+        sentence="The team had an item for the same number or reference lately.",
+        cure="Leave the row out, or upload with duplicates kept.",
+    ),
+    "value_missing": Verdict(
+        sentence="A value that is needed is missing.",
+        cure="Fill it in.",
+    ),
+    "value_too_long": Verdict(
+        sentence="A value is too long.",
+        cure="Shorten it.",
+    ),
+    "value_unknown": Verdict(
+        sentence="A value is none of those that are allowed.",
+        cure="Use one of those named.",
+    ),
+    "value_invalid": Verdict(
+        sentence="A value is not what its column holds.",
+        cure="Compare it with the template.",
+    ),
+    "number_malformed": Verdict(
+        sentence="A value should be a number and is none.",
+        cure="Write digits only; amounts are whole numbers of the smallest unit, such as cents.",
+    ),
+    "number_out_of_range": Verdict(
+        sentence="A number is too small or too large.",
+        cure="Compare it with its source; weights and sizes are above 0.",
+    ),
+    "too_many_entries": Verdict(
+        sentence="A list has too many entries.",
+        cure="Split the shipment.",
+    ),
+    "country_unknown": Verdict(
+        sentence="The country is no code of ISO 3166-1.",
+        cure="Write two letters, such as DK.",
+    ),
+    "currency_unknown": Verdict(
+        sentence="The currency is no code of ISO 4217.",
+        cure="Write three letters, such as EUR.",
+    ),
+    "carrier_unknown": Verdict(
+        sentence="There is no such carrier.",
+        cure="Use a code of the list of services.",
+    ),
+    "service_unknown": Verdict(
+        sentence="The carrier has no such service.",
+        cure="Use a code of the list of services.",
+    ),
+    "column_missing": Verdict(
+        sentence="The row has no value under a name that is needed.",
+        cure="Give it the name that the other rows have, or say what it means in the mapping.",
+    ),
+    "json_malformed": Verdict(
+        sentence="The row is no valid JSON.",
+        cure="Compare quotation marks, commas and brackets.",
+    ),
+    "json_no_object": Verdict(
+        sentence="The row is no JSON object.",
+        cure='Write it like {"contact_number": "+4520123456"}.',
+    ),
+    "json_too_deep": Verdict(
+        sentence="The row is nested too deeply.",
+        cure="Make it flatter.",
+    ),
+    "formula_cell": Verdict(
+        sentence="A cell is a formula, which is never worked out here.",
+        cure="Paste it as a value, or remove the sign it begins with.",
+    ),
+    "item_unknown": Verdict(
+        sentence="The batch has no item with this item_id.",
+        cure="Leave item_id as it was, or empty to add the row.",
+    ),
+    "item_not_failed": Verdict(
+        sentence="The item with this item_id did not fail, or is already tried again.",
+        cure="Leave the row out; or empty item_id to add it once more.",
+    ),
     "cells_missing": Verdict(
         sentence="The row has fewer cells than the header.",
         cure="Add the missing separators; look for a line break inside a cell.",
@@ -103,8 +183,32 @@ WARNINGS: dict[str, Verdict] = {
         cure="Compare the number with its source.",
     ),
     "duplicate_in_file": Verdict(
-        sentence="An earlier row has the same phone number; both are called.",
+        sentence="An earlier row is for the same number or reference; both are done.",
         cure="Remove one of them if that is not wanted.",
+    ),
+    "duplicate_recent": Verdict(
+        sentence="The team had an item for the same number or reference lately; it is done again.",
+        cure="Remove the row if that is not wanted.",
+    ),
+    "duplicate_skipped": Verdict(
+        sentence="The row was left out: an earlier one is for the same number or reference.",
+        cure="Upload with duplicates kept if it is wanted.",
+    ),
+    "postal_code_format": Verdict(
+        sentence="The postal code is not written as those of its country are.",
+        cure="Compare it with its source.",
+    ),
+    "same_file": Verdict(
+        sentence="The very same file was uploaded minutes ago.",
+        cure="Cancel one of the two batches if that was a mistake.",
+    ),
+    "column_guessed": Verdict(
+        sentence="A column was found by a usual other name.",
+        cure="Say what it means in the mapping if that is wrong.",
+    ),
+    "column_unknown": Verdict(
+        sentence="A column is none that a shipment has, and is left out.",
+        cure="Compare its name with the template.",
     ),
     "column_renamed": Verdict(
         sentence="A column has no name, or the name of an earlier one, and got a name of its own.",

@@ -1,7 +1,7 @@
 """Batches under import: invisible, staged block by block, opened or removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -19,7 +19,7 @@ class RejectedRow:
     line: int
     code: str
     reason: str
-    cells: tuple[str, ...]
+    cells: tuple[str, ...] | JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,15 +32,35 @@ class RowWarning:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OpenedCalls:
-    """What a batch of calls gets when its import is complete."""
+class StagedMend:
+    """A row that says which refused row, or which failed item, of its batch it is."""
 
-    agent_id: UUID
+    line: int
+    error_line: int | None
+    item_id: UUID | None
+    is_refused: bool
+    payload: JsonObject | None = None
+    """Of a correction that was accepted, like the number, the reference and the zones."""
+    number: str | None = None
+    reference: str | None = None
+    zone_set: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedBatch:
+    """What a batch gets when its import is complete; agents and webhooks are for calls."""
+
+    agent_id: UUID | None = None
     file_name: str | None
-    from_numbers: Sequence[str]
-    webhook_url: str | None
-    retry_policy: JsonObject
-    columns: Sequence[str]
+    reference: str | None = None
+    identifier: str | None = None
+    from_numbers: Sequence[str] = ()
+    webhook_url: str | None = None
+    retry_policy: JsonObject = field(default_factory=dict)
+    columns: Sequence[str] | None
+    priority: int | None = None
+    bypass_windows: bool | None = None
+    has_brake: bool | None = None
 
 
 INSERT = """
@@ -75,17 +95,17 @@ async def record_block(
     return cursor.rowcount == 1
 
 
-COPY_REJECTED = "COPY rejected_rows (batch_id, line, code, reason, cells) FROM STDIN"
+COPY_REJECTED = "COPY rejected_rows (batch_id, line, code, reason, cells, upload_id) FROM STDIN"
 
 
 async def copy_rejected(conn: Connection, *, batch_id: UUID, rows: Sequence[RejectedRow]) -> None:
-    """Add rows that became no item."""
+    """Add rows of the upload that has the id of its batch, and that became no item."""
     if not rows:
         return
     async with conn.cursor() as cursor, cursor.copy(COPY_REJECTED) as copy:
         for row in rows:
-            cells = orjson.dumps(row.cells).decode()
-            await copy.write_row((batch_id, row.line, row.code, row.reason, cells))
+            cells = orjson.dumps(row.cells, default=dict).decode()
+            await copy.write_row((batch_id, row.line, row.code, row.reason, cells, batch_id))
 
 
 COPY_WARNINGS = "COPY row_warnings (batch_id, line, code, reason) FROM STDIN"
@@ -100,16 +120,37 @@ async def copy_warnings(conn: Connection, *, batch_id: UUID, rows: Sequence[RowW
             await copy.write_row((batch_id, row.line, row.code, row.reason))
 
 
+COPY_MENDS = """
+COPY staged_mends
+     (upload_id, line, error_line, item_id, is_refused, payload, number, reference, zone_set)
+FROM STDIN
+"""
+
+
+async def copy_mends(conn: Connection, *, upload_id: UUID, mends: Sequence[StagedMend]) -> None:
+    """Add what rows say about the row or the item that they mend."""
+    if not mends:
+        return
+    async with conn.cursor() as cursor, cursor.copy(COPY_MENDS) as copy:
+        for one in mends:
+            payload = None if one.payload is None else orjson.dumps(one.payload).decode()
+            mended = (one.line, one.error_line, one.item_id, one.is_refused)
+            await copy.write_row(
+                (upload_id, *mended, payload, one.number, one.reference, one.zone_set)
+            )
+
+
 # A sort in PostgreSQL, on disk if it must: no memory of ours grows with the file. One slice of
-# the numbers at a time keeps each transaction short.
+# the keys at a time keeps each transaction short.
 WARN_DUPLICATES = """
 INSERT INTO row_warnings (batch_id, line, code, reason)
 SELECT %(id)s, position, %(code)s, %(reason)s
-  FROM (SELECT position, row_number() OVER (PARTITION BY number ORDER BY position) AS nth
-          FROM item_data
-         WHERE batch_id = %(id)s
+  FROM (SELECT position, row_number() OVER (PARTITION BY key ORDER BY position) AS nth
+          FROM (SELECT position, coalesce(number, reference) AS key
+                  FROM item_data WHERE batch_id = %(id)s) AS keyed
+         WHERE key IS NOT NULL
            AND (%(slices)s::int = 1
-                OR mod(hashtext(number)::bigint + 2147483648, %(slices)s::int) = %(slice)s)
+                OR mod(hashtext(key)::bigint + 2147483648, %(slices)s::int) = %(slice)s)
        ) AS seen
  WHERE nth > 1
 """
@@ -117,38 +158,53 @@ SELECT %(id)s, position, %(code)s, %(reason)s
 
 async def warn_duplicates(
     conn: Connection, *, batch_id: UUID, code: str, reason: str, part: int, parts: int
-) -> None:
-    """Remark on each row whose number an earlier row has; `part` of `parts` of all numbers."""
-    await conn.execute(
+) -> int:
+    """Remark on each row whose number or reference an earlier row has; return how many.
+
+    Looks at `part` of `parts` of all numbers and references.
+    """
+    cursor = await conn.execute(
         WARN_DUPLICATES,
         {"id": batch_id, "code": code, "reason": reason, "slice": part, "slices": parts},
     )
+    return cursor.rowcount
 
 
-OPEN_CALLS = """
+OPEN = """
 UPDATE batches
    SET state = 'open', agent_id = %(agent_id)s, file_name = %(file_name)s,
+       reference = %(reference)s, identifier = %(identifier)s,
        from_numbers = %(from_numbers)s, webhook_url = %(webhook_url)s,
        retry_policy = %(retry_policy)s, columns = %(columns)s,
+       priority = coalesce(%(priority)s, priority),
+       bypass_windows = coalesce(%(bypass_windows)s, bypass_windows),
+       has_brake = coalesce(%(has_brake)s, has_brake),
+       last_line = %(last_line)s,
        created_at = %(now)s, updated_at = %(now)s, imported_at = %(now)s
  WHERE id = %(id)s AND state = 'importing' AND imported_at > '-infinity'
 """
 
 
-async def open_calls(
-    conn: Connection, *, batch_id: UUID, calls: OpenedCalls, now: datetime
+async def open_batch(
+    conn: Connection, *, batch_id: UUID, batch: OpenedBatch, last_line: int, now: datetime
 ) -> bool:
     """Make an import a batch that clients see; return False when it was given up meanwhile."""
     cursor = await conn.execute(
-        OPEN_CALLS,
+        OPEN,
         {
             "id": batch_id,
-            "agent_id": calls.agent_id,
-            "file_name": calls.file_name,
-            "from_numbers": list(calls.from_numbers),
-            "webhook_url": calls.webhook_url,
-            "retry_policy": Jsonb(calls.retry_policy),
-            "columns": list(calls.columns),
+            "agent_id": batch.agent_id,
+            "file_name": batch.file_name,
+            "reference": batch.reference,
+            "identifier": batch.identifier,
+            "from_numbers": list(batch.from_numbers),
+            "webhook_url": batch.webhook_url,
+            "retry_policy": Jsonb(dict(batch.retry_policy)),
+            "columns": None if batch.columns is None else list(batch.columns),
+            "priority": batch.priority,
+            "bypass_windows": batch.bypass_windows,
+            "has_brake": batch.has_brake,
+            "last_line": last_line,
             "now": now,
         },
     )
@@ -200,12 +256,15 @@ async def delete_some_rows(conn: Connection, *, batch_id: UUID, limit: int) -> i
     return deleted
 
 
+# The upload goes too, unless the rows have joined another batch: then it tells of them there.
 DELETE_BATCH = """
 WITH doomed AS (
     DELETE FROM batches b
      WHERE b.id = %(id)s AND b.state = 'importing' AND b.imported_at = '-infinity'
        AND NOT EXISTS (SELECT FROM items WHERE batch_id = %(id)s)
     RETURNING b.id
+), forgotten AS (
+    DELETE FROM uploads u USING doomed WHERE u.id = doomed.id AND u.state <> 'done'
 )
 DELETE FROM batch_counts c USING doomed WHERE c.batch_id = doomed.id
 """
@@ -217,7 +276,10 @@ async def delete_batch(conn: Connection, *, batch_id: UUID) -> None:
 
 
 LIST_IDLE = """
-SELECT id FROM batches WHERE state = 'importing' AND imported_at < %(before)s ORDER BY imported_at
+SELECT b.id FROM batches b
+ WHERE b.state = 'importing' AND b.imported_at < %(before)s
+   AND NOT EXISTS (SELECT FROM uploads u WHERE u.id = b.id AND u.state = 'joining')
+ ORDER BY b.imported_at
 """
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from batchyard.api.smartsend.codes import countries, currencies
+from batchyard.intake.codes import countries, currencies
 from batchyard.models import BatchState, Phase
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import SHIPMENT, Client, make_shipment

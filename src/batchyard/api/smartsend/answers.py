@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchyard.api.smartsend import wire
+from batchyard.intake.shipment_shape import Incoterm, Parcel, Shipment
 
 BatchState = Literal["open", "queued", "processing", "completed", "failed"]
 ShipmentState = Literal["open", "queued", "processing", "booked", "failed", "cancelled"]
@@ -68,18 +68,18 @@ class NamedAddon(Answer):
 class ShownDelivery(Service):
     """How a shipment travels."""
 
-    incoterm: wire.Incoterm | None
+    incoterm: Incoterm | None
     addons: list[NamedAddon]
 
 
-class ShownParcel(wire.Parcel):
+class ShownParcel(Parcel):
     """A package; the tracking is there once it is booked."""
 
     uuid: UUID
     tracking_code: str | None
 
 
-class AddedShipment(wire.Shipment):
+class AddedShipment(Shipment):
     """A shipment that was just added."""
 
     uuid: UUID

@@ -7,6 +7,7 @@ from importlib import resources
 from pydantic import BaseModel, ConfigDict
 
 from batchyard.clock import monotonic
+from batchyard.intake.shipment_shape import Offer
 from batchyard.models import Team
 from batchyard.operations.services import list_declared
 from batchyard.providers.base import Service as Declared
@@ -63,6 +64,10 @@ class Catalogue(BaseModel):
         """Return the carrier of this code."""
         return next((carrier for carrier in self.carriers if carrier.code == code), None)
 
+    def codes(self) -> Offer:
+        """Return what shipments are checked against."""
+        return {one.code: {service.code for service in one.services} for one in self.carriers}
+
     def narrowed(self, declared: Sequence[Declared]) -> "Catalogue":
         """Return only what is declared, in its order; what has no name here gets the declared."""
         by_carrier: dict[str, dict[str, Service]] = {}
@@ -90,7 +95,7 @@ class Catalogue(BaseModel):
 @cache
 def catalogue() -> Catalogue:
     """Return the catalogue that is part of this release."""
-    text = resources.files("batchyard.api.smartsend").joinpath("catalogue.json").read_bytes()
+    text = resources.files("batchyard.intake").joinpath("catalogue.json").read_bytes()
     return Catalogue.model_validate_json(text)
 
 

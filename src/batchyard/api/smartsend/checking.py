@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from batchyard.api.smartsend import faults, wire
-from batchyard.api.smartsend.catalogue import Catalogue
+from batchyard.api.smartsend import faults
 from batchyard.api.smartsend.faults import Faults, Refused
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.translate import Audience
+from batchyard.intake.shipment_shape import Offer, Shipment, stored
 from batchyard.models import JsonObject
-from batchyard.store.ids import new_id
 
 CHECKED_AT_ONCE = 100
 """After so many shipments others get their turn on the event loop."""
@@ -35,11 +34,12 @@ async def check_shipments(
     """Check all shipments; raise `Refused` for any fault, or when lenient, where none is good."""
     checked: list[JsonObject] = []
     found: Faults = {}
+    offer = audience.offer.codes()
     for index, one in enumerate(given):
         if index % CHECKED_AT_ONCE == 0:
             await asyncio.sleep(0)
         try:
-            checked.append(_stored(_validate(one, audience.offer)))
+            checked.append(stored(_validate(one, offer)))
         except ValidationError as error:
             found |= _tell(error, audience.language, under=("data", index))
             if len(found) > MAX_FAULTS:
@@ -52,13 +52,13 @@ async def check_shipments(
 def check_shipment(given: object, *, audience: Audience) -> JsonObject:
     """Return one shipment as it is stored; raise `Refused` with every fault."""
     try:
-        return _stored(_validate(given, audience.offer))
+        return stored(_validate(given, audience.offer.codes()))
     except ValidationError as error:
         raise Refused(Message.INVALID, faults=_tell(error, audience.language)) from error
 
 
-def _validate(given: object, offer: Catalogue) -> wire.Shipment:
-    return wire.Shipment.model_validate(given, context=offer)
+def _validate(given: object, offer: Offer) -> Shipment:
+    return Shipment.model_validate(given, context=offer)
 
 
 def _tell(error: ValidationError, language: str, *, under: tuple[str | int, ...] = ()) -> Faults:
@@ -66,9 +66,3 @@ def _tell(error: ValidationError, language: str, *, under: tuple[str | int, ...]
     found = faults.tell(told, language=language, under=under)
     # A body that is no object at all has a fault without a place.
     return {path or "body": sentences for path, sentences in found.items()}
-
-
-def _stored(shipment: wire.Shipment) -> JsonObject:
-    payload = shipment.model_dump(mode="json")
-    payload["parcels"] = [{"uuid": str(new_id()), **parcel} for parcel in payload["parcels"]]
-    return payload

@@ -15,7 +15,6 @@ from batchyard.api.smartsend import (
     shipment_queries,
     team_queries,
     translate,
-    wire,
 )
 from batchyard.api.smartsend.answers import ShipmentState
 from batchyard.api.smartsend.checking import check_shipment
@@ -31,6 +30,7 @@ from batchyard.api.smartsend.requests import (
     Visiting,
 )
 from batchyard.errors import Conflict
+from batchyard.intake.shipment_shape import Shipment
 from batchyard.models import BatchState as OurState
 from batchyard.operations import bookings, shipments
 from batchyard.operations.bookings import Endings
@@ -74,7 +74,7 @@ async def list_shipments(
 async def create_shipment(
     request: Request,
     visit: Visiting,
-    body: Annotated[SkipValidation[wire.Shipment], Body()],
+    body: Annotated[SkipValidation[Shipment], Body()],
     key: Key = None,
 ) -> Response:
     """Make a shipment outside any batch; it waits for its booking."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from batchyard.api.smartsend import wire
 from batchyard.api.smartsend.catalogue import Carrier, Catalogue, Service, catalogue
 from batchyard.api.smartsend.language import translate
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.queries import Page
 from batchyard.api.smartsend.shipment_queries import OperationRow, ShipmentRow
+from batchyard.intake.shipment_shape import Parcel, Shipment
 from batchyard.lifecycle import STOPPED_STATUS, UNKNOWN_STATUS
 from batchyard.models import JsonObject
 
@@ -106,7 +106,7 @@ def _shipment(
     shipment_id: UUID, state: str, payload: JsonObject, result: JsonObject, audience: Audience
 ) -> dict[str, object]:
     # PostgreSQL does not keep the order of keys.
-    fields = {name: payload.get(name) for name in wire.Shipment.model_fields}
+    fields = {name: payload.get(name) for name in Shipment.model_fields}
     return {
         "uuid": str(shipment_id),
         "state": state,
@@ -158,7 +158,7 @@ def _parcels(payload: JsonObject, result: JsonObject) -> list[dict[str, object]]
         parcels.append(
             {
                 "uuid": parcel.get("uuid"),
-                **{name: parcel.get(name) for name in wire.Parcel.model_fields},
+                **{name: parcel.get(name) for name in Parcel.model_fields},
                 "tracking_code": found.get("tracking_code"),
                 "tracking_url": found.get("tracking_url"),
             }

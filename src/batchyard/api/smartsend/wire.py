@@ -1,28 +1,12 @@
-"""The shapes clients send (contract, sections 3 and 4)."""
+"""The shapes clients send (contract, sections 3 and 4); a shipment's is shared with files."""
 
-import re
-from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SkipValidation,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, SkipValidation
 from pydantic_core import PydanticCustomError
 
-from batchyard.api.smartsend.catalogue import Catalogue, catalogue
-from batchyard.api.smartsend.codes import countries, currencies
 from batchyard.api.smartsend.messages import Message
-
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader keeps exact."""
+from batchyard.intake.shipment_shape import Shape, Shipment, Text
 
 
 def fault(message: Message) -> PydanticCustomError:
@@ -30,197 +14,14 @@ def fault(message: Message) -> PydanticCustomError:
     return PydanticCustomError(message.name, "{text}", {"text": message.value})
 
 
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise fault(Message.NUL)
-    return text
-
-
-def _one_of(codes: Callable[[], frozenset[str]], message: Message) -> Callable[[str], str]:
-    def check(code: str) -> str:
-        if code not in codes():
-            raise fault(message)
-        return code
-
-    return check
-
-
-def _phone(text: str) -> str:
-    if not E164.fullmatch(text):
-        raise fault(Message.NO_PHONE)
-    return text
-
-
-def _offer(info: ValidationInfo) -> Catalogue:
-    """Return what the sender of a shipment can choose from, as `validate` was told."""
-    return info.context if isinstance(info.context, Catalogue) else catalogue()
-
-
-def _whole(number: float) -> int | float:
-    # 1200.0 goes back to the client as the 1200 it most likely sent.
-    return int(number) if number.is_integer() and number <= MAX_INTEGER else number
-
-
-Text = Annotated[str, Field(max_length=255), AfterValidator(_no_nul)]
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
-Uri = Annotated[str, Field(max_length=2048), AfterValidator(_no_nul)]
-Lines = Annotated[list[Text], Field(min_length=1, max_length=4)]
-Phone = Annotated[str, AfterValidator(_phone), Field(json_schema_extra={"pattern": E164.pattern})]
-Currency = Annotated[str, AfterValidator(_one_of(currencies, Message.NO_CURRENCY))]
-Country = Annotated[str, AfterValidator(_one_of(countries, Message.NO_COUNTRY))]
-Amount = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
-Measure = Annotated[float, Field(gt=0), PlainSerializer(_whole, when_used="json")]
-Incoterm = Literal["EXW", "FCA", "CPT", "CIP", "DAP", "DPU", "DDP", "FAS", "FOB", "CFR", "CIF"]
-
-
-class Wire(BaseModel):
-    """What all shapes have in common: no conversions, unknown keys ignored."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
-
-
-class NewBatch(Wire):
+class NewBatch(Shape):
     """A batch to be made."""
 
     reference: Text | None = None
     identifier: Text | None = None
 
 
-class Addon(Wire):
-    """Something a delivery has besides."""
-
-    code: Name
-
-
-class Delivery(Wire):
-    """How a shipment travels."""
-
-    carrier: Name
-    service: Name
-    addons: Annotated[list[Addon] | None, Field(max_length=100)] = None
-    incoterm: Incoterm | None = None
-
-    @field_validator("carrier")
-    @classmethod
-    def _is_carrier(cls, code: str, info: ValidationInfo) -> str:
-        if _offer(info).carrier(code) is None:
-            raise fault(Message.NO_CARRIER)
-        return code
-
-    @field_validator("service")
-    @classmethod
-    def _is_service(cls, code: str, info: ValidationInfo) -> str:
-        carrier = _offer(info).carrier(info.data.get("carrier", ""))
-        if carrier is not None and carrier.service(code) is None:
-            raise fault(Message.NO_SERVICE)
-        return code
-
-
-class Address(Wire):
-    """A place."""
-
-    address_lines: Lines
-    postal_code: Text | None = None
-    city: Name
-    country: Country
-    administrative_area: Text | None = None
-
-
-class Contact(Wire):
-    """A person or company."""
-
-    name_lines: Lines
-    company: Text | None = None
-    email: Text | None = None
-    phone: Phone | None = None
-
-
-class Identifiers(Wire):
-    """Numbers by which authorities know a party."""
-
-    vat: Text | None = None
-    eori: Text | None = None
-    gb_eori: Text | None = None
-    tax_id: Text | None = None
-    voec: Text | None = None
-
-
-class Receiver(Wire):
-    """To whom a shipment goes."""
-
-    reference: Text | None = None
-    identifier: Text | None = None
-    uri: Uri | None = None
-    address: Address
-    contact: Contact
-    identifiers: Identifiers | None = None
-
-
-class Pickup(Wire):
-    """Where the receiver fetches a shipment."""
-
-    service_point_code: Text | None = None
-    company: Text | None = None
-    address: Address | None = None
-
-
-class Parties(Wire):
-    """Who takes part; the sender is the team's."""
-
-    receiver: Receiver
-    pickup: Pickup | None = None
-
-
-class Item(Wire):
-    """Goods of one kind in a parcel."""
-
-    sku: Text | None = None
-    description: Name
-    quantity: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
-    net_weight: Measure | None = None
-    unit_net_amount: Amount | None = None
-    country_of_origin: Country | None = None
-    hs_code: Text | None = None
-
-
-class Parcel(Wire):
-    """One package."""
-
-    reference: Text | None = None
-    identifier: Text | None = None
-    tracking_url: Text | None = None
-    freetext: Text | None = None
-    gross_weight: Measure | None = None
-    length: Measure | None = None
-    width: Measure | None = None
-    height: Measure | None = None
-    total_net_amount: Amount | None = None
-    tax_amount: Amount | None = None
-    duty_amount: Amount | None = None
-    items: Annotated[list[Item] | None, Field(max_length=1000)] = None
-
-
-class Shipment(Wire):
-    """A shipment to be booked; amounts are integers in minor units of its currency."""
-
-    currency: Currency
-    weight_unit: Literal["g", "kg", "lb", "oz"] = "g"
-    dimension_unit: Literal["mm", "cm", "m", "in"] = "cm"
-    invoice_number: Text | None = None
-    reference: Text | None = None
-    identifier: Text | None = None
-    uri: Uri | None = None
-    delivery: Delivery
-    parties: Parties
-    parcels: Annotated[list[Parcel], Field(min_length=1, max_length=99)]
-    total_net_amount: Amount | None = None
-    tax_amount: Amount | None = None
-    duty_amount: Amount | None = None
-    shipping_net_amount: Amount | None = None
-    shipping_tax_amount: Amount | None = None
-
-
-class NewShipments(Wire):
+class NewShipments(Shape):
     """Shipments to be added; each is checked by itself, so that faults of many stay cheap."""
 
     data: Annotated[list[SkipValidation[Shipment]], Field(min_length=1, max_length=1000)]

@@ -1,0 +1,187 @@
+"""Which column of a file is what: as given, by its name, or by a usual synonym."""
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from batchyard.errors import InvalidRequest
+from batchyard.intake.synonyms import NUMBER_COLUMN, SYNONYMS, plain
+from batchyard.models import Kind
+
+MAX_COLUMNS = 2000
+
+ERROR_CODE, ERROR, ERROR_LINE, ITEM_ID = "error_code", "error", "error_line", "item_id"
+MEND_COLUMNS = (ERROR_CODE, ERROR, ERROR_LINE, ITEM_ID)
+"""What a mend file has beside the columns of the upload."""
+
+NEEDED: Mapping[Kind, tuple[str, ...]] = {
+    Kind.CALL: (NUMBER_COLUMN,),
+    Kind.SHIPMENT: (
+        "currency",
+        "delivery.carrier",
+        "delivery.service",
+        "parties.receiver.address.address_lines.0",
+        "parties.receiver.address.city",
+        "parties.receiver.address.country",
+        "parties.receiver.contact.name_lines.0",
+    ),
+}
+"""What a table must have a column for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """How the columns of a file are to be found."""
+
+    kind: Kind = Kind.CALL
+    given: tuple[tuple[str, str | None], ...] = ()
+    """What columns mean, by their names in the file; None leaves one out."""
+    takes_synonyms: bool = True
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """What must be there."""
+        return NEEDED[self.kind]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """The columns of a table."""
+
+    cells: tuple[str, ...]
+    """As in the file."""
+    names: tuple[str | None, ...]
+    """What each means; each different from all others. None is left out."""
+    guessed: tuple[str, ...] = ()
+    """Columns found by a synonym."""
+    is_renamed: bool = False
+    """Whether a name is not the one in the file, though nobody asked for that."""
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """Where a mend file says what was wrong, and which item a row is."""
+
+    @property
+    def needed(self) -> int:
+        """Index of the column with the number; for lists of calls."""
+        return self.names.index(NUMBER_COLUMN)
+
+    @property
+    def mapping(self) -> dict[str, str | None]:
+        """What the columns mean, to be used again for the same header."""
+        return dict(zip(self.cells, self.names, strict=True))
+
+
+def header_hash(cells: Sequence[str]) -> bytes:
+    """Return what tells one header from another; case and blanks around names do not."""
+    names = (unicodedata.normalize("NFC", cell).strip().casefold() for cell in cells)
+    return hashlib.sha256("\x1f".join(names).encode("utf-8", "surrogatepass")).digest()
+
+
+def name_columns(cells: Sequence[str], columns: Columns) -> Header:
+    """Find out what each column means; raise `InvalidRequest` when a needed one is missing."""
+    if len(cells) > MAX_COLUMNS:
+        raise InvalidRequest(
+            f"The file has more than {MAX_COLUMNS} columns.", code="columns_too_many"
+        )
+    marks = _find_marks(cells)
+    meanings, guessed = _find_meanings(cells, columns, left_out=set(marks.values()))
+    missing = [name for name in columns.needed if name not in meanings.values()]
+    if missing:
+        what = "no column" if len(missing) == 1 else "no columns"
+        raise InvalidRequest(
+            f"The file has {what} {', '.join(missing)}.",
+            faults={name: ["There is no such column."] for name in missing},
+            code="column_missing",
+        )
+    return _header(cells, meanings, guessed, marks)
+
+
+def _find_marks(cells: Sequence[str]) -> dict[str, int]:
+    """Return where the columns of a mend file are; none unless it is one."""
+    places = {cell.strip().casefold(): index for index, cell in enumerate(cells)}
+    if ERROR_CODE not in places or ERROR not in places:
+        return {}
+    return {name: places[name] for name in MEND_COLUMNS if name in places}
+
+
+def _find_meanings(
+    cells: Sequence[str], columns: Columns, *, left_out: set[int]
+) -> tuple[dict[int, str | None], list[str]]:
+    """Return what columns mean by their index: as given, else by name, else by synonym."""
+    meanings: dict[int, str | None] = dict.fromkeys(left_out)
+    given = {name.strip().casefold(): meaning for name, meaning in columns.given}
+    for index, cell in enumerate(cells):
+        name = cell.strip().casefold()
+        if index not in meanings and name in given:
+            meanings[index] = given[name] or None
+            # Only the first of two columns with one name is meant.
+            del given[name]
+    if given:
+        unknown = ", ".join(sorted(given))
+        raise InvalidRequest(f"The file has no column {unknown}.", code="column_missing")
+    wanted = SYNONYMS[columns.kind]
+    by_name = {meaning: (meaning,) for meaning in (*columns.needed, *wanted)}
+    _match(meanings, [cell.strip().casefold() for cell in cells], by_name)
+    guessed: list[int] = []
+    if columns.takes_synonyms:
+        guessed = _match(meanings, [plain(cell) for cell in cells], wanted)
+    return meanings, [cells[index] for index in guessed]
+
+
+def _match(
+    meanings: dict[int, str | None],
+    names: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+) -> list[int]:
+    """Give what is still wanted to the first column that has one of its names; return which."""
+    free = {index: name for index, name in enumerate(names) if index not in meanings}
+    matched: list[int] = []
+    for meaning, known in wanted.items():
+        found = None if meaning in meanings.values() else _first(free, known)
+        if found is not None:
+            meanings[found] = meaning
+            del free[found]
+            matched.append(found)
+    return matched
+
+
+def _first(names: Mapping[int, str], synonyms: Sequence[str]) -> int | None:
+    places = {name: index for index, name in reversed(list(names.items()))}
+    return next((places[synonym] for synonym in synonyms if synonym in places), None)
+
+
+def _header(
+    cells: Sequence[str],
+    meanings: Mapping[int, str | None],
+    guessed: Sequence[str],
+    marks: Mapping[str, int],
+) -> Header:
+    taken = {name for name in meanings.values() if name is not None}
+    if len(taken) < sum(name is not None for name in meanings.values()):
+        raise InvalidRequest("Two columns cannot mean the same.", code="mapping_ambiguous")
+    names: list[str | None] = []
+    is_renamed = False
+    for index, cell in enumerate(cells):
+        if index in meanings:
+            names.append(meanings[index])
+            continue
+        wanted = cell.strip() or f"column_{index + 1}"
+        name = _free_name(wanted, taken)
+        is_renamed = is_renamed or name != cell.strip()
+        taken.add(name)
+        names.append(name)
+    return Header(
+        cells=tuple(cells),
+        names=tuple(names),
+        guessed=tuple(guessed),
+        is_renamed=is_renamed,
+        marks=marks,
+    )
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name

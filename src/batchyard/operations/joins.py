@@ -1,0 +1,166 @@
+"""Add rows of a file to a batch that is there already: new ones, mended ones, corrections."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from batchyard.errors import Conflict
+from batchyard.intake.options import IntakeOptions, UploadReport
+from batchyard.intake.verdicts import REFUSALS
+from batchyard.lifecycle import ADMITTING_STATES, BatchEvent, next_batch_state
+from batchyard.models import BatchState, Kind, Team
+from batchyard.operations.batches import lock_batch
+from batchyard.operations.changes import FAILED_STATUSES
+from batchyard.operations.reading import FileReading
+from batchyard.operations.staging import remove_import, removed
+from batchyard.store import control, imports, joins, queue, uploads
+from batchyard.store.db import Connection, Database
+from batchyard.store.joins import Joining, Step
+
+BLOCK = 5000
+"""Rows that join in one transaction; a smaller file joins at once or not at all."""
+
+INTERRUPTED_AFTER = timedelta(seconds=30)
+
+ENDED = (BatchState.COMPLETED, BatchState.FAILED, BatchState.STOPPED)
+
+Seal = Callable[[Connection], Awaitable[None]]
+
+
+class RowsImport(FileReading):
+    """One upload that joins a batch; got from `add_rows`."""
+
+    def __init__(self, db: Database, *, team: Team, target: UUID, options: IntakeOptions) -> None:
+        super().__init__(db, team=team, options=options, target=target)
+        self._batch_id = target
+
+    async def join(self, *, file_name: str | None, seal: Seal | None = None) -> UploadReport:
+        """Put the complete upload into its batch, and return what became of the rows.
+
+        An ended batch runs again with what is new. `seal` does more in the transaction that
+        decides: from it on every row joins, also after a crash. Raises `Conflict` and `NotFound`.
+        """
+        async with self._db.transaction() as conn:
+            now = self._db.clock()
+            await _lock(conn, team=self._team, kind=self._options.kind, batch_id=self._batch_id)
+            if not await imports.record_block(
+                conn, batch_id=self.batch_id, rows=0, refused=0, now=now
+            ):
+                raise removed()
+            await self.staging.warn(conn, self.remarks())
+            facts = self.facts(file_name)
+            await uploads.describe(
+                conn, upload_id=self.batch_id, facts=facts, state="joining", now=now
+            )
+            first_line = await joins.begin(
+                conn,
+                upload_id=self.batch_id,
+                batch_id=self._batch_id,
+                lines=self.staging.last_line,
+                columns=facts.columns,
+                file_name=file_name,
+                now=now,
+            )
+            joining = Joining(
+                upload_id=self.batch_id,
+                batch_id=self._batch_id,
+                team_id=self._team.id,
+                kind=self._options.kind,
+                first_line=first_line,
+            )
+            is_complete = await _join_some(conn, joining, now=now)
+            if seal is not None:
+                await seal(conn)
+        if not is_complete:
+            await _join_rest(self._db, joining)
+        return self.staging.report()
+
+    async def give_up(self) -> None:
+        """Remove everything that was staged."""
+        await self.stop()
+        if self.staging.alive_at is not None:
+            await remove_import(self._db, batch_id=self.batch_id)
+
+
+@asynccontextmanager
+async def add_rows(
+    db: Database, *, team: Team, batch_id: UUID, options: IntakeOptions
+) -> AsyncIterator[RowsImport]:
+    """Begin an upload into a batch; when the block that reads it fails, nothing of it stays.
+
+    Rows that come from a mend file mend what they say: a refused row, or a failed item. Raises
+    `NotFound`, and `Conflict` for a cancelled batch.
+    """
+    async with db.transaction() as conn:
+        await _lock(conn, team=team, kind=options.kind, batch_id=batch_id)
+    upload = RowsImport(db, team=team, target=batch_id, options=options)
+    try:
+        yield upload
+    except BaseException:
+        await upload.give_up()
+        raise
+    await upload.stop()
+
+
+async def resume_joins(db: Database) -> None:
+    """Go on with uploads whose server ended while their rows joined a batch."""
+    async with db.pool.connection() as conn:
+        interrupted = await joins.list_interrupted(conn, before=db.clock() - INTERRUPTED_AFTER)
+    for joining in interrupted:
+        await _join_rest(db, joining)
+
+
+async def _join_rest(db: Database, joining: Joining) -> None:
+    while True:
+        async with db.transaction() as conn:
+            if await joins.lock(conn, batch_id=joining.batch_id) is None:
+                break
+            if await _join_some(conn, joining, now=db.clock()):
+                return
+    # The batch was deleted meanwhile.
+    await remove_import(db, batch_id=joining.upload_id)
+
+
+async def _join_some(conn: Connection, joining: Joining, *, now: datetime) -> bool:
+    """Move one block of each kind; True when none is left. The batch is locked."""
+    failed = FAILED_STATUSES[Kind(joining.kind)]
+    missed = ("item_not_failed", REFUSALS["item_not_failed"].text)
+    steps: list[Step] = [
+        await joins.correct_items(
+            conn, joining, statuses=failed, missed=missed, limit=BLOCK, now=now
+        ),
+        await joins.move_items(conn, joining, limit=BLOCK, now=now),
+        await joins.move_rejected(conn, joining, limit=BLOCK),
+        await joins.move_warnings(conn, joining, limit=BLOCK),
+    ]
+    await joins.count(
+        conn,
+        joining,
+        rows=sum(step.rows for step in steps),
+        refused=sum(step.refused for step in steps),
+        now=now,
+    )
+    if any(step.ready for step in steps):
+        await _let_run(conn, joining, now=now)
+    if any(step.taken == BLOCK for step in steps):
+        return False
+    await joins.end(conn, joining, now=now)
+    await imports.give_up(conn, batch_id=joining.upload_id)
+    await imports.delete_batch(conn, batch_id=joining.upload_id)
+    return True
+
+
+async def _let_run(conn: Connection, joining: Joining, *, now: datetime) -> None:
+    state = await joins.lock(conn, batch_id=joining.batch_id)
+    if state in ENDED:
+        state = next_batch_state(state, BatchEvent.REOPENED)
+        await control.reopen(conn, batch_id=joining.batch_id, state=state, now=now)
+    if state in ADMITTING_STATES:
+        await queue.wake(conn, team_id=joining.team_id, now=now)
+
+
+async def _lock(conn: Connection, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+    batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+    if batch.state is BatchState.CANCELLED:
+        raise Conflict("The batch is cancelled.", state=batch.state)

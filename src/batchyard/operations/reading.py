@@ -1,0 +1,269 @@
+"""Read an uploaded file while it comes in: rows checked in other processes, staged in order."""
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from batchyard.errors import InvalidRequest
+from batchyard.intake.blocks import CheckedBlock, FileCheck, strike, warn
+from batchyard.intake.check import check_rows
+from batchyard.intake.columns import Header, header_hash
+from batchyard.intake.files import FileReader, Format
+from batchyard.intake.options import Duplicates, IntakeOptions, RowPolicy, UploadReport
+from batchyard.intake.pool import parallel_blocks, run_aside
+from batchyard.intake.records import Record
+from batchyard.intake.shipment_shape import Offer
+from batchyard.intake.shipments import unknown_columns
+from batchyard.intake.spool import Spool, convert
+from batchyard.models import Kind, Team
+from batchyard.operations.contact_checks import open_check
+from batchyard.operations.duplicates import Lookup
+from batchyard.operations.offers import find_offer
+from batchyard.operations.staging import Staging
+from batchyard.store.db import Database
+from batchyard.store.ids import new_id
+from batchyard.store.imports import RowWarning
+from batchyard.store.uploads import FileFacts
+
+READ_BYTES = 256 * 1024
+"""How much of a file is read into rows at once."""
+BLOCK_ROWS = 2000
+BLOCK_BYTES = 1024 * 1024
+"""Rows that are checked, and stored in a transaction, at once: what is reached first."""
+SIGN_OF_LIFE = timedelta(seconds=30)
+"""How often a slow upload shows that it still lives."""
+
+
+class RowsRefused(InvalidRequest):
+    """The file has rows that cannot be taken, and all or none of it was asked for."""
+
+    def __init__(self, report: UploadReport) -> None:
+        super().__init__(
+            f"{report.refused} of {report.rows} rows cannot be taken, so none was.",
+            code="rows_refused",
+        )
+        self.report = report
+
+
+class FileReading:
+    """One file under way into its staging batch."""
+
+    def __init__(
+        self, db: Database, *, team: Team, options: IntakeOptions, target: UUID | None = None
+    ) -> None:
+        self.batch_id = options.upload_id or new_id()
+        self._db = db
+        self._team = team
+        self._options = options
+        self._target = target
+        self.staging = Staging(
+            db, team=team, batch_id=self.batch_id, target=target, options=options
+        )
+        self.reader = FileReader(
+            options.columns,
+            formats=options.formats,
+            takes_gzip=options.takes_gzip,
+            max_unpacked_bytes=options.max_unpacked_bytes,
+        )
+        self._digest = hashlib.sha256()
+        self._unread = bytearray()
+        self._spool: Spool | None = None
+        self._pending: list[Record] = []
+        self._submitted_bytes = 0
+        self._file: FileCheck | None = None
+        self._lookup: Lookup | None = None
+        self._checking: deque[tuple[Sequence[Record], asyncio.Task[CheckedBlock]]] = deque()
+        self._blocks = 0
+        self._storing: asyncio.Task[None] | None = None
+
+    @property
+    def sha256(self) -> bytes:
+        """Of the bytes as they came."""
+        return self._digest.digest()
+
+    @property
+    def header(self) -> Header | None:
+        """The columns; files of JSON objects have none."""
+        return self.reader.header
+
+    async def feed(self, data: bytes) -> None:
+        """Take the next bytes of the file; raise `InvalidRequest` if it is no list."""
+        self._digest.update(data)
+        self.staging.bytes += len(data)
+        self._unread += data
+        if len(self._unread) >= READ_BYTES:
+            await self._read()
+        elif self.staging.is_silent_for(SIGN_OF_LIFE):
+            await self._settle()
+            await self.staging.show_life()
+
+    async def finish_file(self) -> None:
+        """Store what is left.
+
+        Raises `InvalidRequest` when the file has no row, and `RowsRefused`.
+        """
+        await self._read()
+        await self._take_all(self.reader.finish())
+        if self.reader.format is Format.XLSX:
+            await self._read_spool()
+        if self._pending:
+            await self._submit()
+        while self._checking:
+            await self._take()
+        await self._settle()
+        if not self.staging.rows:
+            raise InvalidRequest("The file has no data row.", code="rows_missing")
+        report = self.staging.report()
+        if self._options.policy is RowPolicy.ALL_OR_NOTHING and report.refused:
+            raise RowsRefused(report)
+        if self._options.duplicates is Duplicates.KEEP:
+            await self.staging.warn_duplicates()
+
+    async def stop(self) -> None:
+        """End what is under way; nothing is stored after this."""
+        checking = [task for _, task in self._checking]
+        for task in checking:
+            task.cancel()
+        await asyncio.gather(*checking, return_exceptions=True)
+        if self._storing is not None:
+            await asyncio.gather(self._storing, return_exceptions=True)
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.remove)
+
+    def facts(self, name: str | None) -> FileFacts:
+        """Return what the complete file is."""
+        header = self.header
+        return FileFacts(
+            name=name,
+            format=self.reader.format or Format.CSV,
+            delimiter=self.reader.delimiter,
+            columns=None if header is None else header.cells,
+            mapping={} if header is None else header.mapping,
+            header_hash=None if header is None else header_hash(header.cells),
+            sha256=self._digest.digest(),
+        )
+
+    def remarks(self) -> list[RowWarning]:
+        """Return what is to be said about the columns."""
+        header, remarks = self.header, list[RowWarning]()
+        if header is None:
+            return remarks
+        if header.is_renamed:
+            remarks.append(warn(None, "column_renamed"))
+        for cell in header.guessed:
+            meaning = header.names[header.cells.index(cell)]
+            remarks.append(warn(None, "column_guessed", f" {cell.strip()!r} is {meaning}."))
+        if self._options.kind is Kind.SHIPMENT:
+            remarks += [
+                warn(None, "column_unknown", f" It is {cell.strip()!r}.")
+                for cell in unknown_columns(header)
+            ]
+        return remarks
+
+    async def _read(self) -> None:
+        data = bytes(self._unread)
+        self._unread.clear()
+        await self._take_all(self.reader.feed(data))
+
+    async def _take_all(self, rows: Iterator[list[Record]]) -> None:
+        while (some := await asyncio.to_thread(next, rows, None)) is not None:
+            await self._keep_spooled()
+            await self._add(some)
+
+    async def _keep_spooled(self) -> None:
+        if not self.reader.spooled:
+            return
+        pieces = b"".join(self.reader.spooled)
+        self.reader.spooled.clear()
+        if self._spool is None:
+            self._spool = await asyncio.to_thread(Spool)
+        await asyncio.to_thread(self._spool.write, pieces)
+
+    async def _read_spool(self) -> None:
+        if self._spool is None:
+            raise InvalidRequest("The file is empty.", code="file_empty")
+        folder = self._spool.complete()
+        await run_aside(convert, folder, sheet=self._options.sheet)
+        rows = self._spool.rows()
+        while (some := await asyncio.to_thread(next, rows, None)) is not None:
+            await self._add(self.reader.take_rows(some))
+        if self.header is None:
+            raise InvalidRequest("The sheet is empty.", code="file_empty")
+
+    async def _add(self, records: list[Record]) -> None:
+        self._pending += records
+        while len(self._pending) >= BLOCK_ROWS:
+            await self._submit()
+        if self._pending and self.reader.unpacked_bytes - self._submitted_bytes >= BLOCK_BYTES:
+            await self._submit()
+
+    async def _submit(self) -> None:
+        """Send a block to be checked; wait when enough of them are under way."""
+        records, self._pending = self._pending[:BLOCK_ROWS], self._pending[BLOCK_ROWS:]
+        self._submitted_bytes = self.reader.unpacked_bytes
+        self.staging.last_line = max(self.staging.last_line, records[-1][0])
+        file = self._file or await self._open_checks()
+        now = self._db.clock()
+        # A short list is checked before a process could have been started for it.
+        checked = (
+            run_aside(check_rows, records, file=file, now=now)
+            if self._blocks
+            else asyncio.to_thread(check_rows, records, file=file, now=now)
+        )
+        self._blocks += 1
+        self._checking.append((records, asyncio.create_task(checked)))
+        while len(self._checking) > parallel_blocks():
+            await self._take()
+
+    async def _take(self) -> None:
+        """Store the oldest block; PostgreSQL works while the next ones are checked."""
+        records, task = self._checking.popleft()
+        block = await task
+        if self._lookup is not None:
+            if self._lookup.needs_order:
+                await self._settle()
+            known = await self._lookup.ask(block)
+            block = strike(
+                block, records, refused=known.refused, skipped=known.skipped, warned=known.warned
+            )
+        await self._settle()
+        self.staging.count(block)
+        progress = self.staging.progress()
+        self._storing = asyncio.create_task(self.staging.store(block, progress))
+
+    async def _settle(self) -> None:
+        if self._storing is not None:
+            storing, self._storing = self._storing, None
+            await storing
+
+    async def _open_checks(self) -> FileCheck:
+        contacts = await open_check(self._db, team=self._team)
+        self._lookup = Lookup(
+            self._db,
+            team=self._team,
+            batch_id=self.batch_id,
+            options=self._options,
+            contacts=contacts,
+            target=self._target,
+        )
+        await self._lookup.open()
+        self._file = FileCheck(
+            batch_id=self.batch_id,
+            team_id=self._team.id,
+            header=self.header,
+            columns=self._options.columns,
+            refuses_unassigned=self._options.refuses_unassigned,
+            rules=contacts.rules,
+            zone_sets=contacts.zone_sets,
+            offer=await self._offer(),
+            takes_marks=self._target is not None,
+        )
+        return self._file
+
+    async def _offer(self) -> Offer | None:
+        if self._options.kind is not Kind.SHIPMENT:
+            return None
+        return await find_offer(self._db, team=self._team)
