@@ -116,7 +116,7 @@ async def test_an_operation_of_a_failed_booking_tells_why(client: Client, db: Da
     path = f"/operations/{answer.json()['data']['uuid']}"
 
     async def has_failed() -> bool:
-        return (await client.get(path)).json()["data"]["state"] == "failed"
+        return bool((await client.get(path)).json()["data"]["state"] == "failed")
 
     async with working(db):
         await until(has_failed)
