@@ -7,11 +7,13 @@ from batchyard.api.bolna.letters import render as render_for_bolna
 from batchyard.api.bolna.routes import build_door as build_bolna
 from batchyard.api.bolna.speaker import DOOR as BOLNA
 from batchyard.api.callbacks import build_door as build_callbacks
+from batchyard.api.health import build_door as build_health
 from batchyard.api.operator.routes import build_door as build_operator
 from batchyard.api.smartsend.routes import build_door as build_smartsend
 from batchyard.config import Config
 from batchyard.engine.inbox import Inbox, open_inbox
 from batchyard.errors import LimitReached
+from batchyard.intake.pool import open_pool
 from batchyard.store.db import Database
 from batchyard.webhooks import Renderers
 
@@ -30,10 +32,13 @@ class App:
     def __init__(self, config: Config, db: Database) -> None:
         bolna = build_bolna(config, db)
         smartsend = build_smartsend(config, db)
+        health = build_health(db)
         self._config = config
         self._db = db
         self._inbox: Inbox | None = None
         self._doors: tuple[tuple[str, Asgi], ...] = (
+            ("/health", health),
+            ("/metrics", health),
             ("/callbacks", build_callbacks(self._opened_inbox)),
             ("/api/v1", build_operator(config, db)),
             ("/api/v2", smartsend),
@@ -56,7 +61,10 @@ class App:
     async def _live(self, receive: Receive, send: Send) -> None:
         """Keep open what the server needs between the start and the end of its life."""
         await receive()
-        async with open_inbox(self._config, self._db) as inbox:
+        async with (
+            open_pool(self._config.intake_processes),
+            open_inbox(self._config, self._db) as inbox,
+        ):
             self._inbox = inbox
             await send({"type": "lifespan.startup.complete"})
             await receive()

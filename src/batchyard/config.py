@@ -44,6 +44,18 @@ class Config(BaseSettings):
     bootstrap_token: SecretStr | None = Field(
         default=None, description="made a token of the team `default` at start"
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="port on which `batchyard worker` tells its own metrics; servers have `/metrics`",
+    )
+    trusted_proxy_header: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="header in which a proxy names the e-mail of who signed in; only for a "
+        "proxy that sets or removes it in every request",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe log line that is written"
     )
@@ -68,11 +80,15 @@ class Config(BaseSettings):
     s3_access_key_id: str | None = Field(
         default=None, description="key of the bucket; without it the machine's own role counts"
     )
-    s3_secret_access_key: SecretStr | None = Field(
-        default=None, description="secret of that key"
-    )
+    s3_secret_access_key: SecretStr | None = Field(default=None, description="secret of that key")
     phone_check: Literal["possible", "valid"] = Field(
         default="possible", description="`valid` also refuses numbers in no assigned range"
+    )
+    intake_processes: int = Field(
+        default=2, ge=0, le=64, description="processes that check uploaded rows; 0 uses threads"
+    )
+    refuse_same_file: bool = Field(
+        default=False, description="refuses a file that came within the last 15 minutes"
     )
     import_idle_seconds: float = Field(
         default=900, gt=0, description="an upload silent for so long is removed"

@@ -1,7 +1,7 @@
 """Admission: which due items may start now, under every limit at once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -16,6 +16,7 @@ from batchyard.engine.screening import contact_of, judge_numbers, screen
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.errors import InvalidRequest
 from batchyard.limits import Allowance, strictest
+from batchyard.metrics import ADMISSION_WAITS
 from batchyard.models import Kind, Team
 from batchyard.store import attempts, contacts, items, limits, providers, runs
 from batchyard.store.db import Connection
@@ -162,6 +163,7 @@ class Admitter:
             await limits.write_tokens(conn, list(allowances.values()))
         news = {run.id: waits[run.id] for run in candidates if _is_news(run, waits.get(run.id))}
         if news:
+            _count(news.values())
             await runs.note_waits(conn, {key: (w.reason, w.until) for key, w in news.items()})
         untils = [wait.until for wait in waits.values() if wait.until is not None]
         return Admission(
@@ -318,6 +320,11 @@ def _room(
     if holder.opens_at is None:
         return 0, Wait(reason=f"{scope}_cap", is_cap=True)
     return 0, Wait(reason=f"{scope}_rate", until=holder.opens_at)
+
+
+def _count(waits: Iterable[Wait]) -> None:
+    for wait in waits:
+        ADMISSION_WAITS.labels(reason=wait.reason).inc()
 
 
 def _is_news(run: Run, wait: Wait | None) -> bool:

@@ -16,6 +16,7 @@ from batchyard.contact_rules import Block
 from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.filing import Filing
 from batchyard.engine.screening import screen
+from batchyard.metrics import JOURNAL_FLUSH_SIZE
 from batchyard.models import Document, Phase
 from batchyard.store import attempts, contacts, documents, items, providers, queue, runs, tallies
 from batchyard.store.db import TRANSIENT, Database
@@ -147,6 +148,7 @@ class Journal:
             intents, waiting = list(self._intents.values()), self._intents_round
             self._intents, self._intents_round = {}, None
             self._has_intents.clear()
+            JOURNAL_FLUSH_SIZE.labels(kind="intents").observe(len(intents))
             held = await self._persistently(partial(self._write_intents, intents))
             if waiting is not None and not waiting.done():
                 waiting.set_result(held)
@@ -171,6 +173,7 @@ class Journal:
             if len(self._news) < FULL_AT:
                 await asyncio.sleep(GATHER_SECONDS)
             block = self._take_block()
+            JOURNAL_FLUSH_SIZE.labels(kind="outcomes").observe(len(block))
             settled = await self._persistently(partial(self._write_news, block))
             self._failpoint.reach(Step.AFTER_OUTCOME)
             fitted = {row.id for row in settled}

@@ -21,6 +21,7 @@ from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, cancel, hand_back, news_of
 from batchyard.engine.screening import contact_of
 from batchyard.engine.switchboard import Connected
+from batchyard.metrics import PROVIDER_ANSWERS, PROVIDER_SECONDS
 from batchyard.models import (
     Answer,
     Kind,
@@ -294,7 +295,11 @@ class Runner:
                 return Lost(code="not_settled", message="Too early to believe 'not received'.")
             if not self._may_send(assignment, item, issued_at):
                 return None
-        return await send_once(assignment.provider, request)
+        provider = assignment.provider.name
+        with PROVIDER_SECONDS.labels(provider=provider).time():
+            answer = await send_once(assignment.provider, request)
+        PROVIDER_ANSWERS.labels(provider=provider, answer=type(answer).__name__.lower()).inc()
+        return answer
 
     def _record(
         self, assignment: Assignment, item: ClaimedItem, answer: Answer, intent_at: datetime

@@ -7,6 +7,7 @@ import structlog
 from batchyard.clock import monotonic
 from batchyard.engine.admission import Admission, Admitter
 from batchyard.engine.runner import Runner
+from batchyard.metrics import TURN_SECONDS as TURN_TIME
 from batchyard.models import Team
 from batchyard.store import queue, teams
 from batchyard.store.db import Database
@@ -64,7 +65,7 @@ class Turns:
             async with self._db.transaction() as conn:
                 team = await teams.find_by_id(conn, team_id=team_id)
             if team is not None:
-                with self._runner.serving(team):
+                with TURN_TIME.time(), self._runner.serving(team):
                     await self._serve(team)
         finally:
             self._serving.discard(team_id)
