@@ -48,7 +48,7 @@ class Config(BaseSettings):
         default=None,
         ge=1,
         le=65535,
-        description="port on which `batchyard worker` tells its own metrics; servers have `/metrics`",
+        description="port on which `batchyard worker` tells its metrics; servers have `/metrics`",
     )
     trusted_proxy_header: str | None = Field(
         default=None,

@@ -28,7 +28,8 @@ UPDATE batches
        wait_reason = CASE WHEN state IN ('queued', 'running') THEN 'restored'
                           WHEN state = 'scheduled' AND scheduled_at <= %(now)s THEN 'restored'
                           ELSE wait_reason END,
-       restored_at = %(now)s, backup_at = least(backup_at, %(backup_at)s), updated_at = %(now)s, wait_until = NULL
+       restored_at = %(now)s, backup_at = least(backup_at, %(backup_at)s),
+       updated_at = %(now)s, wait_until = NULL
  WHERE state IN ('open', 'scheduled', 'queued', 'running', 'paused')
 RETURNING state = 'paused'
 """
