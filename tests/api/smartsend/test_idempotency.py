@@ -1,0 +1,208 @@
+"""Contract, section 6: what is sent twice with one key is done once."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from batchyard.api.smartsend import shipment_routes
+from batchyard.store.db import Database
+from tests.api.smartsend.conftest import Client, make_shipment, working
+
+KEY = {"Idempotency-Key": "order-1001-attempt"}
+OTHER = {"Idempotency-Key": "order-1002-attempt"}
+
+
+async def total(client: Client) -> int:
+    return int((await client.get("/booking-batches")).json()["meta"]["total"])
+
+
+async def test_the_same_request_is_done_once_and_answered_alike(client: Client) -> None:
+    first = await client.post("/booking-batches", json={"reference": "r"}, headers=KEY)
+    second = await client.post("/booking-batches", json={"reference": "r"}, headers=KEY)
+
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.content == second.content
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert second.headers["Content-Type"] == first.headers["Content-Type"]
+    assert await total(client) == 1
+
+
+async def test_another_key_is_another_request(client: Client) -> None:
+    await client.post("/booking-batches", headers=KEY)
+    await client.post("/booking-batches", headers=OTHER)
+    await client.post("/booking-batches", headers={"Idempotency-Key": "ORDER-1001-attempt"})
+
+    assert await total(client) == 3
+
+
+async def test_a_key_is_for_one_request_only(client: Client) -> None:
+    batch = await client.make_batch()
+    await client.post("/booking-batches", json={"reference": "r"}, headers=KEY)
+
+    answers = [
+        await client.post("/booking-batches", json={"reference": "s"}, headers=KEY),
+        await client.post("/booking-batches", headers=KEY),
+        await client.post("/shipments", json=make_shipment(), headers=KEY),
+        await client.delete(f"/booking-batches/{batch}", headers=KEY),
+    ]
+
+    for answer in answers:
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == {
+            "Idempotency-Key": ["This key was used for another request."]
+        }
+
+
+async def test_keys_of_teams_are_their_own(client: Client, stranger: Client) -> None:
+    await client.post("/booking-batches", json={"reference": "north"}, headers=KEY)
+    answer = await stranger.post("/booking-batches", json={"reference": "south"}, headers=KEY)
+
+    assert answer.json()["data"]["reference"] == "south"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "x" * 15, "x" * 129, "order 1001 attempt", "ordre-1001-forsøg"]
+)
+async def test_a_malformed_key_is_422(client: Client, key: str) -> None:
+    answer = await client.post("/booking-batches", headers={"Idempotency-Key": key.encode()})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {
+        "Idempotency-Key": ["This must be 16 to 128 letters, digits, dots, dashes or underscores."]
+    }
+
+
+async def test_a_refusal_of_the_operation_is_remembered(client: Client) -> None:
+    batch = await client.make_batch()
+    first = await client.post(f"/booking-batches/{batch}/dispatch", headers=KEY)
+    await client.add(batch, make_shipment())
+
+    again = await client.post(f"/booking-batches/{batch}/dispatch", headers=KEY)
+
+    assert (first.status_code, again.status_code) == (422, 422)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.content == first.content
+
+
+async def test_a_request_that_was_never_understood_is_not_remembered(client: Client) -> None:
+    wrong = await client.post("/booking-batches", json={"reference": 1}, headers=KEY)
+    right = await client.post("/booking-batches", json={"reference": "r"}, headers=KEY)
+
+    assert (wrong.status_code, right.status_code) == (422, 201)
+
+
+async def test_a_key_is_forgotten_after_a_day(
+    client: Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.post("/booking-batches", headers=KEY)
+    later = db.clock() + timedelta(hours=24, seconds=1)
+    monkeypatch.setattr(db, "clock", lambda: later)
+
+    answer = await client.post("/booking-batches", json={"reference": "r"}, headers=KEY)
+
+    assert answer.status_code == 201
+    assert "Idempotency-Replayed" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", [{}, {"Prefer": "respond-async"}])
+async def test_a_booking_is_answered_alike(
+    client: Client, db: Database, headers: dict[str, str]
+) -> None:
+    made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+
+    async with working(db):
+        first = await client.post(f"/shipments/{made}/booking", headers={**KEY, **headers})
+        again = await client.post(f"/shipments/{made}/booking", headers={**KEY, **headers})
+
+    assert first.status_code == again.status_code == (202 if headers else 200)
+    assert first.content == again.content
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_a_booking_that_still_runs_is_409(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipment_routes, "PATIENCE_SECONDS", 0.5)
+    made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+    path = f"/shipments/{made}/booking"
+
+    first, second = await asyncio.gather(
+        client.post(path, headers=KEY), client.post(path, headers=KEY)
+    )
+
+    assert sorted((first.status_code, second.status_code)) == [202, 409]
+    refused = first if first.status_code == 409 else second
+    assert refused.headers["Retry-After"] == "1"
+    assert refused.json() == {
+        "message": "The first request with this Idempotency-Key is still running."
+    }
+
+
+async def test_a_booking_whose_answer_was_lost_goes_on(client: Client, db: Database) -> None:
+    """As after a crash between the commit of the booking and its answer."""
+    made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+    await client.post(f"/shipments/{made}/booking", headers={**KEY, "Prefer": "respond-async"})
+    async with db.transaction() as connection:
+        await connection.execute("DELETE FROM idempotency")
+
+    async with working(db):
+        answer = await client.post(f"/shipments/{made}/booking", headers=KEY)
+
+    assert (answer.status_code, answer.json()["data"]["state"]) == (200, "booked")
+    other = await client.post(f"/shipments/{made}/booking", headers=OTHER)
+    assert other.status_code == 422
+
+
+def requests(batch: str, shipment: str) -> dict[str, tuple[str, str, Any]]:
+    return {
+        "create batch": ("POST", "/booking-batches", {"reference": "twenty"}),
+        "add": ("POST", f"/booking-batches/{batch}/shipments", {"data": [make_shipment()]}),
+        "dispatch": ("POST", f"/booking-batches/{batch}/dispatch", None),
+        "cancel batch": ("DELETE", f"/booking-batches/{batch}", None),
+        "create shipment": ("POST", "/shipments", make_shipment()),
+        "cancel shipment": ("DELETE", f"/shipments/{shipment}", None),
+        "book": ("POST", f"/shipments/{shipment}/booking", None),
+    }
+
+
+@pytest.mark.parametrize("name", list(requests("", "")))
+async def test_twenty_at_once_have_one_effect(
+    client: Client, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(shipment_routes, "PATIENCE_SECONDS", 0.05)
+    batch = await client.make_batch()
+    await client.add(batch, make_shipment())
+    shipment = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+    method, path, body = requests(batch, shipment)[name]
+    before = await everything(client)
+
+    async def send() -> httpx.Response:
+        while True:
+            answer = await client.http.request(method, client.path(path), json=body, headers=KEY)
+            if answer.status_code != 409:
+                return answer
+            await asyncio.sleep(0.01)
+
+    answers = await asyncio.gather(*(send() for _ in range(20)))
+
+    assert len({(answer.status_code, answer.content) for answer in answers}) == 1
+    assert answers[0].status_code < 300
+    replayed = [answer for answer in answers if "Idempotency-Replayed" in answer.headers]
+    assert len(replayed) == 19
+    after = await everything(client)
+    assert after != before
+    assert abs(after[0] - before[0]) + abs(after[1] - before[1]) <= 1
+
+
+async def everything(client: Client) -> tuple[int, int, str]:
+    """How many batches and shipments there are, and their states."""
+    batches = (await client.get("/booking-batches")).json()
+    shipments = (await client.get("/shipments")).json()
+    states = sorted(
+        f"{one['uuid']} {one['state']}" for one in [*batches["data"], *shipments["data"]]
+    )
+    return batches["meta"]["total"], shipments["meta"]["total"], "\n".join(states)
