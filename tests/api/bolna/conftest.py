@@ -15,6 +15,8 @@ from batchyard.operations.teams import create_team
 from batchyard.store.db import Database
 
 AGENT = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+"""An id that nothing has."""
 CSV = "contact_number,first_name\n+4520123456,Ane\n+4520123457,Bo\n"
 
 
