@@ -7,14 +7,17 @@ from uuid import UUID
 
 from batchyard.errors import NotFound
 from batchyard.models import BatchState, JsonObject, Team
+from batchyard.operations.contacts import reconsider_windows
 from batchyard.operations.transactions import Transactions
 from batchyard.store import agents, control, numbers, webhooks
 from batchyard.store.agents import AgentRow
 from batchyard.store.db import Connection, Database
 from batchyard.store.ids import new_id
+from batchyard.windows import read_guardrails
 
 NAME_KEY = "agent_name"
 WEBHOOK_KEY = "webhook_url"
+WINDOW_KEY = "calling_guardrails"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +55,8 @@ async def create_agent(
 ) -> UUID:
     """Make an agent of what a client sent, and return its id.
 
-    `webhook_format` says in whose words the agent's webhook speaks.
+    `webhook_format` says in whose words the agent's webhook speaks. Raises `InvalidRequest` for
+    guardrails that make no window.
     """
     agent_id, agent = new_id(), _replaced(change)
     async with db.transaction() as conn:
@@ -67,23 +71,31 @@ async def create_agent(
 async def replace_agent(
     db: Transactions, *, team: Team, agent_id: UUID, change: AgentChange, webhook_format: str
 ) -> None:
-    """Put what a client sent in the place of all that was known. Raises `NotFound`."""
+    """Put what a client sent in the place of all that was known.
+
+    Raises `NotFound`, and `InvalidRequest` for guardrails that make no window.
+    """
     async with db.transaction() as conn:
-        await _lock(conn, team=team, agent_id=agent_id)
+        known = await _lock(conn, team=team, agent_id=agent_id)
         agent, now = _replaced(change), db.clock()
         await agents.update(conn, agent_id=agent_id, agent=agent, now=now)
         await _set_webhook(
             conn, agent, team=team, agent_id=agent_id, webhook_format=webhook_format, now=now
         )
+    await _follow_window(db, known, agent, team=team, agent_id=agent_id)
 
 
 async def patch_agent(
     db: Transactions, *, team: Team, agent_id: UUID, change: AgentChange, webhook_format: str
 ) -> None:
-    """Change only the keys a client sent, the uppermost of each part. Raises `NotFound`."""
+    """Change only the keys a client sent, the uppermost of each part.
+
+    Raises `NotFound`, and `InvalidRequest` for guardrails that make no window.
+    """
     async with db.transaction() as conn:
         known = await _lock(conn, team=team, agent_id=agent_id)
         config = {**known.config, **(change.config or {})}
+        read_guardrails(config.get(WINDOW_KEY))
         agent = replace(
             known,
             name=_name(config, otherwise=known.name),
@@ -96,6 +108,7 @@ async def patch_agent(
         await _set_webhook(
             conn, agent, team=team, agent_id=agent_id, webhook_format=webhook_format, now=now
         )
+    await _follow_window(db, known, agent, team=team, agent_id=agent_id)
 
 
 async def delete_agent(db: Transactions, *, team: Team, agent_id: UUID) -> None:
@@ -161,8 +174,17 @@ async def _set_webhook(
         await webhooks.remove_of_agent(conn, agent_id=agent_id, now=now)
 
 
+async def _follow_window(
+    db: Transactions, known: AgentRow, agent: AgentRow, *, team: Team, agent_id: UUID
+) -> None:
+    """Look anew at calls that wait for a window which is another now."""
+    if known.config.get(WINDOW_KEY) != agent.config.get(WINDOW_KEY):
+        await reconsider_windows(db, team=team, agent_id=agent_id)
+
+
 def _replaced(change: AgentChange) -> AgentRow:
     config = change.config or {}
+    read_guardrails(config.get(WINDOW_KEY))
     return AgentRow(
         name=_name(config, otherwise=""), config=config, prompts=change.prompts, extra=change.extra
     )

@@ -13,6 +13,7 @@ from batchyard.errors import InvalidRequest, NotFound, StoreError
 from batchyard.intake.phones import read_number
 from batchyard.intake.verdicts import REFUSALS
 from batchyard.models import Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import attempts, contacts, queue, windows
 from batchyard.store.contacts import Entry
 from batchyard.store.db import Database
@@ -101,7 +102,7 @@ async def set_rules(
 
 
 async def reconsider_windows(
-    db: Database, *, team: Team, agent_id: UUID | None = None, batch_id: UUID | None = None
+    db: Transactions, *, team: Team, agent_id: UUID | None = None, batch_id: UUID | None = None
 ) -> int:
     """Look anew at items that wait for a window: of a team, an agent or a batch; return how many.
 
