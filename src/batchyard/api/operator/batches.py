@@ -12,13 +12,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.cursors import read_cursor, write_cursor
+from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.errors import NotFound
 from batchyard.models import BatchState, Kind, RetryPolicy
 from batchyard.operations import audit, batches, changes, control, deletions, waiting
 from batchyard.operations.audit import Actor
 from batchyard.operations.waiting import Waiting
 
-router = APIRouter(tags=["Batches"])
+router = APIRouter(tags=["Batches"], route_class=KeyedRoute)
 
 Limit = Annotated[int, Query(ge=1, le=500, description="rows of a page")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]

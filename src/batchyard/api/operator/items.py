@@ -11,12 +11,13 @@ from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.batches import Cursor, Limit, page, with_waiting
 from batchyard.api.operator.cursors import read_cursor, write_cursor
+from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.operations import audit, items, outcomes, waiting
 from batchyard.operations.audit import Actor
 from batchyard.operations.outcomes import Verdict
 
-router = APIRouter(tags=["Items"])
+router = APIRouter(tags=["Items"], route_class=KeyedRoute)
 
 
 class Resolution(BaseModel):

@@ -3,13 +3,14 @@
 from fastapi import Depends, FastAPI
 
 import batchyard
-from batchyard.api.operator import batches, items, people, problems
+from batchyard.api.operator import batches, items, live, people, problems, results
 from batchyard.api.operator.access import bearer
 from batchyard.config import Config
 from batchyard.store.db import Database
+from batchyard.store.files import FileStore
 
 PREFIX = "/api/v1"
-ROUTERS = (batches.router, items.router, people.router)
+ROUTERS = (batches.router, items.router, live.router, results.router, people.router)
 """One file for each noun; a new one is added here, and so meets the tests over all routes."""
 
 
@@ -26,6 +27,7 @@ def build_door(config: Config, db: Database) -> FastAPI:
     )
     door.state.config = config
     door.state.db = db
+    door.state.files = FileStore(config)
     problems.install(door)
     for router in ROUTERS:
         door.include_router(router, prefix=PREFIX, dependencies=[Depends(bearer)])

@@ -1,0 +1,224 @@
+"""What became of a batch, read in blocks: no long transaction, flat memory."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from batchyard.models import BatchState, Kind
+from batchyard.store.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResultBatch:
+    """The batch whose results are asked for."""
+
+    id: UUID
+    kind: Kind
+    state: BatchState
+    file_name: str | None
+    reference: str | None
+    columns: list[str]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+READ_BATCH = """
+SELECT id, kind, state, file_name, reference, coalesce(columns, '{}') AS columns,
+       created_at, finished_at
+  FROM batches
+ WHERE id = %(batch_id)s AND team_id = %(team_id)s AND deleted_at IS NULL AND state <> 'importing'
+"""
+
+
+async def read_batch(conn: Connection, *, team_id: int, batch_id: UUID) -> ResultBatch | None:
+    """Return a batch of the team."""
+    async with conn.cursor(row_factory=class_row(ResultBatch)) as cursor:
+        await cursor.execute(READ_BATCH, {"team_id": team_id, "batch_id": batch_id})
+        return await cursor.fetchone()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResultRow:
+    """What became of an item, as JSON, and where the next block begins."""
+
+    position: int
+    item_id: UUID
+    shown: str
+
+
+LIST_ITEMS = """
+SELECT d.position, d.item_id,
+       json_build_object(
+           'line', d.position, 'id', i.id, 'number', d.number, 'reference', d.reference,
+           'status', i.status, 'error_code', d.error_code, 'error_message', d.error_message,
+           'attempt', i.try, 'provider', d.provider, 'provider_reference', d.provider_reference,
+           'created_at', d.created_at, 'ended_at', d.ended_at,
+           'attempts', d.attempts, 'result', d.result)::text AS shown
+  FROM item_data d JOIN items i ON i.id = d.item_id
+ WHERE d.batch_id = %(batch_id)s AND (d.position, d.item_id) > (%(position)s, %(item_id)s)
+ ORDER BY d.position, d.item_id
+ LIMIT %(limit)s
+"""
+
+FIRST = (-1, UUID(int=0))
+"""Before every item."""
+
+
+async def list_items(
+    conn: Connection, *, batch_id: UUID, after: tuple[int, UUID], limit: int
+) -> list[ResultRow]:
+    """Return the next results in the order of the file."""
+    async with conn.cursor(row_factory=class_row(ResultRow)) as cursor:
+        await cursor.execute(
+            LIST_ITEMS,
+            {"batch_id": batch_id, "position": after[0], "item_id": after[1], "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+# The names of a block's results, nested ones with dots; what is empty or a list is a cell too.
+LIST_KEYS = """
+WITH RECURSIVE block AS (
+    SELECT d.position, d.item_id, d.result
+      FROM item_data d
+     WHERE d.batch_id = %(batch_id)s AND (d.position, d.item_id) > (%(position)s, %(item_id)s)
+     ORDER BY d.position, d.item_id
+     LIMIT %(limit)s
+), walk (path, value) AS (
+    SELECT e.key, e.value
+      FROM block b
+     CROSS JOIN LATERAL jsonb_each(
+           CASE WHEN jsonb_typeof(b.result) = 'object' THEN b.result ELSE '{}' END) AS e
+    UNION ALL
+    SELECT w.path || '.' || e.key, e.value
+      FROM walk w
+     CROSS JOIN LATERAL jsonb_each(
+           CASE WHEN jsonb_typeof(w.value) = 'object' THEN w.value ELSE '{}' END) AS e
+)
+SELECT (SELECT array_agg(DISTINCT path ORDER BY path) FROM walk
+         WHERE jsonb_typeof(value) <> 'object' OR value = '{}') AS keys,
+       last.position, last.item_id
+  FROM (SELECT position, item_id FROM block ORDER BY position DESC, item_id DESC LIMIT 1) AS last
+"""
+
+
+async def list_keys(
+    conn: Connection, *, batch_id: UUID, after: tuple[int, UUID], limit: int
+) -> tuple[list[str], tuple[int, UUID]] | None:
+    """Return the names in the next block of results and where it ends; None when none is left."""
+    cursor = await conn.execute(
+        LIST_KEYS,
+        {"batch_id": batch_id, "position": after[0], "item_id": after[1], "limit": limit},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    keys, position, item_id = row
+    names = [str(key) for key in keys] if isinstance(keys, list) else []
+    return names, (int(str(position)), UUID(str(item_id)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedRow:
+    """A row that was refused: cells in the order of its columns, or the JSON object."""
+
+    line: int
+    code: str
+    reason: str
+    cells: list[object] | dict[str, object]
+    item_id: UUID | None
+    """The item whose correction it was."""
+    columns: list[str] | None
+    """Those of its own file; None for those of the batch."""
+
+
+LIST_REFUSED = """
+SELECT r.line, r.code, r.reason, r.cells, r.item_id, u.columns
+  FROM rejected_rows r
+  LEFT JOIN uploads u ON u.id = r.upload_id
+ WHERE r.batch_id = %(batch_id)s AND r.line > %(line)s
+ ORDER BY r.line
+ LIMIT %(limit)s
+"""
+
+
+async def list_refused(
+    conn: Connection, *, batch_id: UUID, line: int, limit: int
+) -> list[RefusedRow]:
+    """Return the next refused rows, those behind a line."""
+    async with conn.cursor(row_factory=class_row(RefusedRow)) as cursor:
+        await cursor.execute(LIST_REFUSED, {"batch_id": batch_id, "line": line, "limit": limit})
+        return await cursor.fetchall()
+
+
+LIST_COLUMNS = """
+SELECT columns FROM uploads
+ WHERE batch_id = %(batch_id)s AND columns IS NOT NULL
+ ORDER BY created_at, id
+"""
+
+
+async def list_columns(conn: Connection, *, batch_id: UUID) -> list[list[str]]:
+    """Return the header of each file that went into a batch, in the order they came."""
+    cursor = await conn.execute(LIST_COLUMNS, {"batch_id": batch_id})
+    return [row[0] for row in await cursor.fetchall() if isinstance(row[0], list)]
+
+
+# Of an ended batch: nothing more commits that could be skipped.
+LIST_EVENTS = """
+SELECT e.xid::text::numeric AS xid, e.id,
+       json_build_object('id', e.id, 'type', e.type, 'at', e.at, 'item_id', e.item_id,
+                         'data', e.data)::text
+  FROM events e
+ WHERE e.batch_id = %(batch_id)s AND (e.xid, e.id) > (%(xid)s::text::xid8, %(id)s)
+ ORDER BY e.xid, e.id
+ LIMIT %(limit)s
+"""
+
+
+async def list_events(
+    conn: Connection, *, batch_id: UUID, after: tuple[int, int], limit: int
+) -> list[tuple[int, int, str]]:
+    """Return the next events of a batch as (transaction, id, JSON), in the order of commits."""
+    cursor = await conn.execute(
+        LIST_EVENTS,
+        {"batch_id": batch_id, "xid": str(after[0]), "id": after[1], "limit": limit},
+    )
+    rows = await cursor.fetchall()
+    return [(int(str(row[0])), int(str(row[1])), str(row[2])) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedDocument:
+    """A document of a batch, without its content."""
+
+    id: UUID
+    position: int
+    item_id: UUID
+    kind: str
+    format: str
+    parcel: int | None
+
+
+LIST_DOCUMENTS = """
+SELECT f.id, d.position, d.item_id, f.kind, f.format, f.parcel
+  FROM (SELECT position, item_id FROM item_data
+         WHERE batch_id = %(batch_id)s AND (position, item_id) > (%(position)s, %(item_id)s)
+         ORDER BY position, item_id LIMIT %(limit)s) AS d
+  JOIN documents f ON f.item_id = d.item_id
+ ORDER BY d.position, d.item_id, f.kind, f.parcel NULLS FIRST, f.id
+"""
+
+
+async def list_documents(
+    conn: Connection, *, batch_id: UUID, after: tuple[int, UUID], limit: int
+) -> list[ListedDocument]:
+    """Return the documents of the next items, in the order of the file."""
+    async with conn.cursor(row_factory=class_row(ListedDocument)) as cursor:
+        await cursor.execute(
+            LIST_DOCUMENTS,
+            {"batch_id": batch_id, "position": after[0], "item_id": after[1], "limit": limit},
+        )
+        return await cursor.fetchall()

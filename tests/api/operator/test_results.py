@@ -1,0 +1,198 @@
+"""Results as files: what is in them, that spreadsheets show them whole, that they can be proven."""
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from uuid import UUID
+
+import httpx
+import pytest
+from psycopg.types.json import Jsonb
+
+from batchyard.models import BatchState, Kind, Phase
+from batchyard.operations import results
+from batchyard.store import events
+from batchyard.store.ids import new_id
+from tests import factories
+from tests.api.operator.conftest import Client, Clients
+
+
+async def ended_batch(client: Client, *, state: BatchState = BatchState.COMPLETED) -> UUID:
+    """Make an ended batch of three calls: one answered, one failed, one never made."""
+    batch_id = await factories.make_batch(client.db, team=client.team, kind=Kind.CALL, state=state)
+    for status, number, result in (
+        ("completed", "+4520000001", {"duration": 12, "extracted": {"mood": "good, mostly"}}),
+        ("failed", "+4520000002", {"note": "=1+1"}),
+        ("stopped", None, None),
+    ):
+        [item_id] = await factories.make_items(
+            client.db,
+            team=client.team,
+            batch_id=batch_id,
+            phase=Phase.DONE,
+            status=status,
+            number=number,
+        )
+        async with client.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE item_data SET result = %s WHERE item_id = %s",
+                (None if result is None else Jsonb(result), item_id),
+            )
+    return batch_id
+
+
+async def refuse(client: Client, batch_id: UUID, *rows: list[str]) -> None:
+    """Write refused rows of a file with three columns."""
+    async with client.db.transaction() as conn:
+        await conn.execute(
+            "UPDATE batches SET columns = %s WHERE id = %s", (["name", "name", "phone"], batch_id)
+        )
+        for line, cells in enumerate(rows, 2):
+            await conn.execute(
+                "INSERT INTO rejected_rows (batch_id, line, code, reason, cells)"
+                " VALUES (%s, %s, 'number_invalid', 'No number.', %s)",
+                (batch_id, line, Jsonb(cells)),
+            )
+
+
+def read_csv(answer: httpx.Response) -> list[dict[str, str]]:
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+
+
+async def test_results_are_a_csv_with_a_column_for_each_result(client: Client) -> None:
+    batch_id = await ended_batch(client)
+    answer = await client.get(f"/batches/{batch_id}/results.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = read_csv(answer)
+    assert [row["status"] for row in rows] == ["completed", "failed", "stopped"]
+    assert [row["number"] for row in rows] == ["+4520000001", "+4520000002", ""]
+    assert rows[0]["result.extracted.mood"] == "good, mostly"
+    assert rows[0]["result.duration"] == "12"
+    assert rows[1]["result.note"] == "'=1+1", "no spreadsheet may take it for a formula"
+
+
+async def test_results_are_lines_of_json(client: Client) -> None:
+    batch_id = await ended_batch(client)
+    answer = await client.get(f"/batches/{batch_id}/results.ndjson")
+    items = [json.loads(line) for line in answer.text.splitlines()]
+    assert [item["line"] for item in items] == [1, 2, 3]
+    assert items[0]["result"]["extracted"] == {"mood": "good, mostly"}
+    assert items[2]["attempts"] == []
+
+
+async def test_results_are_whole_over_many_blocks(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "BLOCK", 2)
+    monkeypatch.setattr(results, "KEYS_BLOCK", 2)
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id, n=5)
+    rows = read_csv(await client.get(f"/batches/{batch_id}/results.csv"))
+    assert [row["line"] for row in rows] == ["1", "2", "3", "4", "5"]
+
+
+async def test_refused_rows_come_in_their_own_columns(client: Client) -> None:
+    batch_id = await ended_batch(client)
+    await refuse(client, batch_id, ["Ann", "Berg", "+45"], ["Bo", "Dahl", "12", "beyond"])
+    answer = await client.get(f"/batches/{batch_id}/rejected.csv")
+    header, *rows = csv.reader(io.StringIO(answer.content.decode("utf-8-sig")))
+    assert header == [
+        "name",
+        "name",
+        "phone",
+        "error_line",
+        "item_id",
+        "error_code",
+        "error",
+    ]
+    fault = ["", "number_invalid", "No number."]
+    assert rows == [
+        ["Ann", "Berg", "+45", "2", *fault],
+        ["Bo", "Dahl", "12", "3", *fault, "beyond"],
+    ]
+
+
+async def test_evidence_proves_each_of_its_files(client: Client) -> None:
+    batch_id = await ended_batch(client)
+    await refuse(client, batch_id, ["Ann", "Berg", "+45"])
+    label = b"%PDF-1.4 a label"
+    async with client.db.transaction() as conn:
+        await events.write(
+            conn,
+            team_id=client.team.id,
+            type_="batch.completed",
+            batch_id=batch_id,
+            now=client.db.clock(),
+        )
+        await conn.execute(
+            "INSERT INTO documents (id, item_id, kind, format, parcel, content, created_at)"
+            " SELECT %s, item_id, 'label', 'pdf', 1, %s, created_at FROM item_data"
+            " WHERE batch_id = %s AND position = 1",
+            (new_id(), label, batch_id),
+        )
+    answer = await client.get(f"/batches/{batch_id}/evidence.zip")
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        manifest = json.loads(archive.read("manifest.json"))
+        named = {file["name"]: file["sha256"] for file in manifest["files"]}
+        assert set(named) == set(archive.namelist()) - {"manifest.json"}
+        for name, digest in named.items():
+            assert hashlib.sha256(archive.read(name)).hexdigest() == digest
+        [document] = [name for name in named if name.startswith("documents/1-label-1-")]
+        assert archive.read(document) == label
+        assert json.loads(archive.read("events.ndjson"))["type"] == "batch.completed"
+        assert len(archive.read("results.ndjson").splitlines()) == 3
+        assert b"Ann,Berg" in archive.read("rejected.csv")
+    assert manifest["batch"]["id"] == str(batch_id)
+
+
+async def test_evidence_waits_for_the_end(client: Client) -> None:
+    batch_id = await ended_batch(client, state=BatchState.RUNNING)
+    answer = await client.get(f"/batches/{batch_id}/evidence.zip")
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == "The batch has not ended; it is running."
+
+
+async def test_labels_of_a_batch_come_as_one_file(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team, state=BatchState.COMPLETED)
+    assert (await client.get(f"/batches/{batch_id}/labels.pdf")).status_code == 404
+    [item_id] = await factories.make_items(
+        client.db, team=client.team, batch_id=batch_id, phase=Phase.DONE, status="booked"
+    )
+    async with client.db.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO documents (id, item_id, kind, format, content, created_at)"
+            " VALUES (%s, %s, 'label', 'pdf', '%%PDF-', %s)",
+            (new_id(), item_id, client.db.clock()),
+        )
+    answer = await client.get(f"/batches/{batch_id}/labels.pdf")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.content.startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    "name", ["results.csv", "results.ndjson", "rejected.csv", "labels.pdf", "evidence.zip"]
+)
+async def test_results_of_another_team_are_not_found(clients: Clients, name: str) -> None:
+    owner = await clients.of(await factories.make_team(clients.db))
+    batch_id = await ended_batch(owner)
+    other = await clients.of(await factories.make_team(clients.db))
+    assert (await other.get(f"/batches/{batch_id}/{name}")).status_code == 404
+
+
+async def test_a_keyed_post_is_done_once(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id)
+    path, headers = f"/api/v1/batches/{batch_id}", {"Idempotency-Key": "dispatch-of-today"}
+    first = await client.http.post(f"{path}/dispatch", headers=headers)
+    again = await client.http.post(f"{path}/dispatch", headers=headers)
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.json() == first.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await client.http.post(f"{path}/pause", headers=headers)
+    assert other.status_code == 422
+    assert (await client.post(f"/batches/{batch_id}/dispatch")).status_code == 409
