@@ -181,7 +181,8 @@ async def finish(
 
 DISPATCH_SCHEDULED = """
 UPDATE batches b
-   SET state = CASE WHEN EXISTS (SELECT FROM batch_counts c WHERE c.batch_id = b.id AND c.n > 0)
+   SET state = CASE WHEN EXISTS (SELECT FROM batch_counts c
+                                  WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
                     THEN 'queued' ELSE 'running' END,
        updated_at = %(now)s
  WHERE id IN (SELECT id FROM batches
@@ -194,7 +195,7 @@ RETURNING team_id
 async def dispatch_scheduled(conn: Connection, *, now: datetime) -> set[int]:
     """Queue batches whose time has come; return their teams, to be woken.
 
-    One without a single good row runs at once, and so ends at once.
+    One in which nothing is left to do runs at once, and so ends at once.
     """
     cursor = await conn.execute(DISPATCH_SCHEDULED, {"now": now})
     return {int(str(row[0])) for row in await cursor.fetchall()}
