@@ -74,7 +74,9 @@ class Config(BaseSettings):
         default=3600, gt=0, description="how long a signed link to a document works"
     )
     s3_endpoint_url: str | None = Field(
-        default=None, description="address of an S3 server other than Amazon's"
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="address of an S3 server other than Amazon's",
     )
     s3_region: str | None = Field(default=None, description="region of the bucket")
     s3_access_key_id: str | None = Field(

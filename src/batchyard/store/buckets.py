@@ -1,5 +1,6 @@
 """Buckets of S3 and of what speaks its protocol, by the library obstore (`batchyard[s3]`)."""
 
+from datetime import timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -12,6 +13,10 @@ try:
 except ImportError:  # pragma: no cover - the extra is part of the developers' tools
     S3Store = None  # type: ignore[assignment, misc]
     BaseError = Exception  # type: ignore[assignment, misc]
+
+
+FAULTS = (BaseError, OSError)
+"""A missing object is the FileNotFoundError of Python."""
 
 
 class Bucket(Protocol):
@@ -40,6 +45,8 @@ class S3Bucket:
         self._store = S3Store(
             name,
             client_options={"allow_http": is_plain, "timeout": "30s"},
+            # The caller repeats, and tells the log why.
+            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=10)},
             **{key: value for key, value in options.items() if value is not None},  # type: ignore[arg-type]
         )
 
@@ -47,7 +54,7 @@ class S3Bucket:
         """Keep an object; raise `StoreError`."""
         try:
             await self._store.put_async(_key(location), content)
-        except BaseError as error:
+        except FAULTS as error:
             raise StoreError(f"A document cannot be written: {_first_line(error)}.") from error
 
     async def get(self, location: str) -> bytes:
@@ -55,7 +62,7 @@ class S3Bucket:
         try:
             found = await self._store.get_async(_key(location))
             return bytes(await found.bytes_async())
-        except BaseError as error:
+        except FAULTS as error:
             raise StoreError(f"A document cannot be read: {_first_line(error)}.") from error
 
 
