@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from batchyard.config import Config
-from batchyard.errors import StoreError
-from batchyard.store.files import FileStore
+from batchyard.errors import ConfigError, StoreError
+from batchyard.store.files import FileStore, check_document_store
 from batchyard.store.ids import new_id
 from tests.store.bucket_server import SECRET, BucketServer, serving
 
@@ -84,3 +84,11 @@ def test_a_place_that_is_none_is_refused(place: str) -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="s3_endpoint_url"):
         bucket_config("not an address")
+
+
+def test_a_folder_that_cannot_be_written_is_found_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    check_document_store(Config(document_store=f"file://{tmp_path}/made"))
+    with pytest.raises(ConfigError, match="Set BATCHYARD_DOCUMENT_STORE to a folder"):
+        check_document_store(Config(document_store=f"file://{tmp_path}/file"))

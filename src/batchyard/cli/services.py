@@ -19,6 +19,7 @@ from batchyard.config import Config
 from batchyard.engine.worker import run_worker
 from batchyard.errors import ConfigError
 from batchyard.store.db import Database
+from batchyard.store.files import check_document_store
 from batchyard.webhooks import run_webhooks
 
 WEB_STOP_SECONDS = 2
@@ -35,6 +36,7 @@ log = structlog.get_logger("batchyard.services")
 
 def run(settings: Config, services: Sequence[Service]) -> None:
     """Run services on one database until SIGINT or SIGTERM, or until one ends or breaks."""
+    check_document_store(settings)
     with session.postgres(settings) as url:
         uvloop.run(_run(session.complete(settings), url, services))
 

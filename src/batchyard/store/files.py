@@ -4,6 +4,7 @@ import asyncio
 import os
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -63,16 +64,17 @@ class FileStore:
 
 def check_document_store(config: Config) -> None:
     """Raise `ConfigError` when contents could not be kept where the setting says."""
-    store = FileStore(config)
-    if urlsplit(config.document_store).scheme == DIRECTORY_SCHEME:
+    if FileStore(config).is_outside and config.document_store.startswith(DIRECTORY_SCHEME):
         folder = _path(config.document_store)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
         except OSError as error:
             raise ConfigError(
-                f"BATCHYARD_DOCUMENT_STORE: {folder} cannot be written: {error.strerror}."
+                f"Documents cannot be written to {folder}: {error.strerror}. Set "
+                "BATCHYARD_DOCUMENT_STORE to a folder that can be written."
             ) from error
-    del store
 
 
 def _path(location: str) -> Path:
