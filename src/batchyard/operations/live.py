@@ -1,0 +1,167 @@
+"""Follow what happens: events in the order they became true, and counts while they change."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from uuid import UUID
+
+import structlog
+
+from batchyard.clock import monotonic
+from batchyard.errors import InvalidRequest
+from batchyard.models import Principal, Team
+from batchyard.store import live
+from batchyard.store.db import TRANSIENT, Database
+from batchyard.store.live import Counts, Event, Position
+
+POLL_SECONDS = 0.5
+"""Counts are told at most so often. Events are looked for as often too: one of a transaction that
+ended while an older one still ran shows only when that ends, and nobody notifies of that."""
+HEARTBEAT_SECONDS = 15.0
+BLOCK = 500
+WATCHED_SECONDS = 60.0
+"""A batch that ended is watched for so long after its last change: calls may still end."""
+
+log = structlog.get_logger("batchyard.live")
+
+
+class Hub:
+    """Listens on one connection for all followers of this process, while there are any."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._followers: set[asyncio.Event] = set()
+        self._listening: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def follower(self) -> Iterator[asyncio.Event]:
+        """Lend what is set whenever there may be news."""
+        woken = asyncio.Event()
+        self._followers.add(woken)
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen(), name="live events")
+        try:
+            yield woken
+        finally:
+            self._followers.discard(woken)
+            if not self._followers and self._listening is not None:
+                self._listening.cancel()
+                self._listening = None
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async for _ in live.listen(self._db.url):
+                    for woken in self._followers:
+                        woken.set()
+            except TRANSIENT as error:
+                # Followers look by themselves meanwhile.
+                log.warning("live.interrupted", error=str(error))
+            await asyncio.sleep(1)
+
+
+def write_position(position: Position) -> str:
+    """Write a position as the id of an event."""
+    return f"{position[0]}-{position[1]}"
+
+
+def read_position(text: str | None) -> Position | None:
+    """Read the id of an event; raise `InvalidRequest` for one not made here."""
+    if text is None:
+        return None
+    xid, _, number = text.partition("-")
+    if not (xid.isdecimal() and number.isdecimal() and max(len(xid), len(number)) <= 18):
+        raise InvalidRequest("This is no id of an event.", faults={"Last-Event-ID": ["not ours"]})
+    return int(xid), int(number)
+
+
+async def read_events(
+    db: Database, *, team: Team, batch_id: UUID | None, after: Position | None, limit: int
+) -> Sequence[Event]:
+    """Read events after a position, or from the first that is kept."""
+    async with db.pool.connection() as conn:
+        position = await live.find_position(conn, after or (0, 0))
+        return await live.read_events(
+            conn, team_id=team.id, batch_id=batch_id, after=position, limit=limit
+        )
+
+
+async def follow(
+    db: Database,
+    hub: Hub,
+    *,
+    principal: Principal,
+    batch_id: UUID | None = None,
+    after: Position | None = None,
+) -> AsyncIterator[Event | Counts | Position | None]:
+    """Yield events after a position and counts as they change; None when all has been quiet.
+
+    First comes the position itself: who loses the connection before any event begins there again.
+    Ends when the token ends, or when the database is away: who reads on begins again where it was.
+    """
+    watch = _Watch(team=principal.team, batch_id=batch_id)
+    with hub.follower() as woken, suppress(*TRANSIENT):
+        async with db.pool.connection() as conn:
+            position = await live.find_position(conn, after)
+        yield position
+        told_at = monotonic()
+        while True:
+            woken.clear()
+            async with db.pool.connection() as conn:
+                if not await live.is_token_in_use(
+                    conn, token_id=principal.token_id, now=db.clock()
+                ):
+                    return
+                events = await live.read_events(
+                    conn,
+                    team_id=principal.team.id,
+                    batch_id=batch_id,
+                    after=position,
+                    limit=BLOCK,
+                )
+            for event in events:
+                yield event
+                position = event.position
+            counts = await watch.look(db)
+            for one in counts:
+                yield one
+            if events or counts:
+                told_at = monotonic()
+            elif monotonic() - told_at >= HEARTBEAT_SECONDS:
+                yield None
+                told_at = monotonic()
+            if len(events) < BLOCK:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), POLL_SECONDS)
+
+
+class _Watch:
+    """Sees how the counts of batches change."""
+
+    def __init__(self, *, team: Team, batch_id: UUID | None) -> None:
+        self._team = team
+        self._only = batch_id
+        self._known: dict[UUID, Counts] = {}
+        self._changed_at: dict[UUID, float] = {}
+        self._looked_at = float("-inf")
+
+    async def look(self, db: Database) -> Sequence[Counts]:
+        """Return what has changed since the last look; nothing when that is a moment ago."""
+        now = monotonic()
+        if now - self._looked_at < POLL_SECONDS:
+            return ()
+        self._looked_at = now
+        async with db.pool.connection() as conn:
+            found = await live.read_counts(
+                conn,
+                team_id=self._team.id,
+                batch_ids=[*self._known] if self._only is None else [self._only],
+                with_active=self._only is None,
+            )
+        changed = [one for one in found if one != self._known.get(one.batch_id)]
+        self._known |= {one.batch_id: one for one in changed}
+        self._changed_at |= {one.batch_id: now for one in changed}
+        for batch_id, at in list(self._changed_at.items()):
+            if now - at > WATCHED_SECONDS and self._only is None:
+                del self._known[batch_id], self._changed_at[batch_id]
+        return changed

@@ -1,0 +1,216 @@
+"""Events of the operator API: as pages, and as a stream that outlives its server."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from batchyard.models import BatchState, Phase, Team
+from batchyard.operations import access, teams
+from batchyard.operations.live import Hub, follow
+from batchyard.store import events
+from batchyard.store.db import Database
+from batchyard.store.live import Counts, Event, Position, forget_transactions
+from tests import factories
+from tests.api.operator.conftest import Client, Clients
+from tests.cli.commands import running
+
+TOKEN = "by_a-token-that-follows"
+Told = Event | Counts | Position | None
+
+
+class Follower:
+    """A client that connects again whenever it loses its stream."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/api/v1/events"
+        self.seen: list[str] = []
+        self.last_id: str | None = None
+        self.connected = asyncio.Event()
+        self.has_seen = asyncio.Event()
+
+    async def run(self, *, until: int) -> None:
+        while len(self.seen) < until:
+            with suppress(httpx.HTTPError):
+                await self._follow()
+            await asyncio.sleep(0.05)
+
+    async def _follow(self) -> None:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Accept": "text/event-stream"}
+        if self.last_id is not None:
+            headers["Last-Event-ID"] = self.last_id
+        async with (
+            httpx.AsyncClient(timeout=5) as http,
+            http.stream("GET", self.url, headers=headers) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                self._take(*line.split(": ", 1))
+
+    def _take(self, field: str, text: str = "") -> None:
+        if field == "id":
+            self.last_id = text
+            self.connected.set()
+        elif field == "data" and (name := json.loads(text).get("type", "")).startswith("told."):
+            self.seen.append(name)
+            self.has_seen.set()
+
+
+async def followed(
+    db: Database, team: Team, *, after: Position | None = None, token: str = TOKEN
+) -> AsyncIterator[Told]:
+    await access.ensure_token(db, team=team, token=token, name="follower")
+    principal = await access.authenticate(db, token=token)
+    assert principal is not None
+    async with aclosing(follow(db, Hub(db), principal=principal, after=after)) as stream:  # type: ignore[type-var]
+        async for told in stream:
+            yield told
+
+
+async def next_of(stream: AsyncIterator[Told], kind: type[Event] | type[Counts]) -> Event | Counts:
+    async with asyncio.timeout(5):
+        async for told in stream:
+            if isinstance(told, kind):
+                return told
+    raise AssertionError("the stream has ended")
+
+
+async def tell(db: Database, team: Team, type_: str) -> None:
+    async with db.transaction() as conn:
+        await events.write(conn, team_id=team.id, type_=type_, now=db.clock())
+
+
+async def test_changes_of_a_batch_are_events(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id)
+    for action in ("dispatch", "pause", "resume", "stop"):
+        await client.post(f"/batches/{batch_id}/{action}")
+    await client.delete(f"/batches/{batch_id}")
+
+    listed = (await client.get("/events")).json()["data"]
+
+    assert [event["type"] for event in listed] == [
+        "batch.created",
+        "batch.queued",
+        "batch.paused",
+        "batch.resumed",
+        "batch.stopped",
+        "batch.deleted",
+    ]
+    assert {event["batch_id"] for event in listed} == {str(batch_id)}
+
+
+async def test_events_are_listed_in_pages_and_by_batch(client: Client) -> None:
+    made = [str(await factories.make_batch(client.db, team=client.team)) for _ in range(3)]
+    first = (await client.get("/events", limit=2)).json()
+    rest = (await client.get("/events", limit=2, after=first["next_after"])).json()
+    assert [event["batch_id"] for event in first["data"] + rest["data"]] == made
+    assert rest["next_after"] is None
+    of_one = (await client.get(f"/batches/{made[1]}/events")).json()["data"]
+    assert [event["batch_id"] for event in of_one] == [made[1]]
+    assert (await client.get("/events", after="x")).status_code == 422
+
+
+async def test_events_of_another_team_are_not_told(clients: Clients) -> None:
+    owner = await factories.make_team(clients.db)
+    batch_id = await factories.make_batch(clients.db, team=owner)
+    other = await clients.of(await factories.make_team(clients.db))
+    assert (await other.get("/events")).json()["data"] == []
+    assert (await other.get(f"/batches/{batch_id}/events")).status_code == 404
+
+
+async def test_event_of_a_slow_transaction_is_not_skipped(db: Database) -> None:
+    team = await factories.make_team(db)
+    stream = followed(db, team, after=(0, 0))
+    async with db.transaction() as slow:
+        await events.write(slow, team_id=team.id, type_="slow", now=db.clock())
+        await tell(db, team, "quick")
+    seen = [await next_of(stream, Event), await next_of(stream, Event)]
+    assert [one.type for one in seen if isinstance(one, Event)] == ["slow", "quick"]
+
+
+async def test_counts_are_told_within_a_second_of_a_change(db: Database) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.RUNNING)
+    ids = await factories.make_items(db, team=team, batch_id=batch_id, n=3)
+    stream = followed(db, team)
+    first = await next_of(stream, Counts)
+    async with db.transaction() as conn:
+        await conn.execute(
+            "UPDATE items SET phase = %s, status = 'booked' WHERE id = %s", (Phase.DONE, ids[0])
+        )
+    began_at = asyncio.get_running_loop().time()
+    second = await next_of(stream, Counts)
+    assert asyncio.get_running_loop().time() - began_at < 1
+    assert isinstance(first, Counts)
+    assert isinstance(second, Counts)
+    assert (first.counts, second.counts) == ({"waiting": 3}, {"waiting": 2, "booked": 1})
+
+
+async def test_stream_ends_with_its_token(db: Database) -> None:
+    team = await factories.make_team(db)
+    stream = followed(db, team)
+    assert isinstance(await anext(stream), tuple)
+    await factories.revoke_token(db, team=team)
+    async with asyncio.timeout(5):
+        assert [told async for told in stream] == []
+
+
+async def test_position_of_before_a_restore_reads_on_by_id(db: Database) -> None:
+    team = await factories.make_team(db)
+    await tell(db, team, "seen")
+    await tell(db, team, "unseen")
+    async with db.transaction() as conn:
+        await forget_transactions(conn)
+        row = await (await conn.execute("SELECT min(id) FROM events")).fetchone()
+    await tell(db, team, "new")
+    assert row is not None
+    stream = followed(db, team, after=(10**9, int(str(row[0]))))
+    seen = [await next_of(stream, Event), await next_of(stream, Event)]
+    assert [one.type for one in seen if isinstance(one, Event)] == ["unseen", "new"]
+
+
+@pytest.mark.acceptance
+async def test_stream_resumes_over_a_killed_server(
+    db: Database, database_url: str, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ("serve", "--port", str(port))
+    settings = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_BOOTSTRAP_TOKEN": TOKEN}
+    follower, total = Follower(port), 120
+
+    async def write(first: int, last: int) -> None:
+        team = await teams.find_team(db, slug_or_uuid="default")
+        assert team is not None
+        for number in range(first, last):
+            async with db.transaction() as conn:
+                type_ = f"told.{number}"
+                await events.write(conn, team_id=team.id, type_=type_, now=db.clock())
+                # Some commit later than those that began after them.
+                await conn.execute("SELECT pg_sleep(%s)", (0.03 if number % 7 == 0 else 0,))
+
+    async with asyncio.timeout(90):
+        with running(*command, log=tmp_path / "log1", **settings) as server:
+            following = asyncio.create_task(follower.run(until=total))
+            await follower.connected.wait()
+            await asyncio.gather(write(0, 20), write(20, 40))
+            await follower.has_seen.wait()
+            server.kill()
+            await asyncio.gather(write(40, 60), write(60, 80))
+        with running(*command, log=tmp_path / "log2", **settings):
+            await asyncio.gather(write(80, 100), write(100, total))
+            await following
+
+    async with db.pool.connection() as conn:
+        rows = await conn.execute(
+            "SELECT type FROM events WHERE type LIKE 'told.%' ORDER BY xid, id"
+        )
+        written = [row[0] for row in await rows.fetchall()]
+    assert len(written) == total
+    assert follower.seen == written
