@@ -30,7 +30,8 @@ class Hours:
         self._learned_on: date | None = None
         self._minute: datetime | None = None
         self._open: frozenset[int] = frozenset()
-        self._openings: dict[int, datetime] = {}
+        self._openings: dict[int, tuple[datetime, datetime]] = {}
+        """When each set was asked for, and the answer: good for any moment between."""
 
     def open_sets(self, now: datetime) -> frozenset[int]:
         """Return the sets that may be called now, `UNKNOWN_ZONES` among them if it stands for any.
@@ -63,15 +64,15 @@ class Hours:
         self._forget_yesterday(now)
         key = zone_set or UNKNOWN_ZONES
         kept = self._openings.get(key)
-        if kept is not None and kept > now:
-            return kept
+        if kept is not None and kept[0] <= now < kept[1]:
+            return kept[1]
         opens_at = next_opening(self._window, self.zones(key), now)
         if opens_at is None and key not in self._without_moment:
             self._without_moment.add(key)
             self._minute = None
             opens_at = next_opening(self._window, self.zones(key), now)
         if opens_at is not None:
-            self._openings[key] = opens_at
+            self._openings[key] = now, opens_at
         return opens_at
 
     def openings(self, zone_sets: Iterable[int], now: datetime) -> dict[int, datetime | None]:
