@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchyard.errors import InvalidRequest
@@ -29,6 +29,7 @@ def names(data: bytes) -> tuple[str | None, ...]:
     return reader.header.names
 
 
+@settings(deadline=None)
 @given(
     table=st.lists(st.tuples(CELLS, CELLS), max_size=6),
     delimiter=st.sampled_from(",;\t|"),
@@ -45,6 +46,7 @@ def test_any_table_comes_back_whatever_the_dialect(
     assert kept == [[*row] for row in table if "".join(row).strip()]
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 100_000))
 def test_size_of_chunks_changes_nothing_in_a_file_larger_than_what_is_looked_at(size: int) -> None:
     data = b"name;contact_number\r\n" + b'"J\xc3\xb8rn;\r\nJr";+4520123456\r\n' * 4000

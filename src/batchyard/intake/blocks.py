@@ -16,8 +16,12 @@ from batchyard.models import JsonObject, Kind
 from batchyard.store.imports import RejectedRow, RowWarning, StagedMend
 from batchyard.store.item_intake import ItemBlock, NewItem, render_items
 
-_FORMULA = re.compile(r"=[^=\s]|[@+\-][^|]*\|.*!|[@+\-][A-Za-z][A-Za-z0-9_.]*\(")
-_FORMULA_STARTS = frozenset("=@+-")
+_BETWEEN = "\x1f"
+"""Put between cells, so that one search goes through all of them."""
+_FORMULA = re.compile(
+    r"\x1f(?:=[^=\s\x1f]|[@+\-][A-Za-z][A-Za-z0-9_.]*\(|[@+\-][^|\x1f]*\|[^\x1f]*!)"
+)
+"""What a spreadsheet would work out: =1+1, +SUM(A1), -2+3+cmd|' /C calc'!A0."""
 _LINE = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -35,6 +39,8 @@ class FileCheck:
     zone_sets: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     offer: Offer | None = None
     """Carriers and services; None is any."""
+    is_looked_up: bool = True
+    """Whether the database will be asked about the rows that are accepted."""
     takes_marks: bool = False
     """Whether the file may mend a batch: rows say which row or item they are."""
 
@@ -69,13 +75,11 @@ class Bad:
     """What exactly, in front of the verdict's own words."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """What is known of a row that became an item."""
+Accepted = tuple[int, str | None, tuple[str, ...]]
+"""The line of a row that became an item, its number or reference, and the number's zones.
 
-    line: int
-    key: str | None
-    zones: tuple[str, ...] = ()
+A plain tuple, like the rows: millions of them come back from other processes.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +88,7 @@ class CheckedBlock:
 
     items: ItemBlock
     accepted: tuple[Accepted, ...]
-    """One for each item, in the same order."""
+    """One for each item, in the same order; none where nobody asks about them."""
     rejected: tuple[RejectedRow, ...]
     warnings: tuple[RowWarning, ...]
     mends: tuple[StagedMend, ...] = ()
@@ -133,7 +137,8 @@ class Collector:
         if marks.item_id is not None:
             # Corrects an item that is there already.
             return
-        self._accepted.append(Accepted(line=line, key=verdict.key, zones=verdict.zones))
+        if self._file.is_looked_up:
+            self._accepted.append((line, verdict.key, verdict.zones))
         self._items.append(
             NewItem(
                 id=item_id,
@@ -172,7 +177,7 @@ def strike(
     gone = refused.keys() | set(skipped)
     if not gone:
         return replace(block, warnings=(*block.warnings, *warned)) if warned else block
-    stays = [one.line not in gone for one in block.accepted]
+    stays = [line not in gone for line, _, _ in block.accepted]
     cells = {line: cells for line, cells, _ in records if line in gone}
     rejected = [reject(line, cells[line], Bad(code=code)) for line, code in refused.items()]
     kept = [one for one in block.warnings if one.line not in gone]
@@ -184,7 +189,7 @@ def strike(
             data=_select(block.items.data, stays),
             count=sum(stays),
         ),
-        accepted=tuple(one for one in block.accepted if one.line not in gone),
+        accepted=tuple(one for one in block.accepted if one[0] not in gone),
         rejected=(*block.rejected, *rejected),
         warnings=(*kept, *warned, *left_out),
         mends=tuple(_struck(one, refused) for one in block.mends if one.line not in skipped),
@@ -198,16 +203,15 @@ def _struck(mend: StagedMend, refused: Mapping[int, str]) -> StagedMend:
 
 def shape_fault(cells: Sequence[str], columns: int) -> str | None:
     """Return what is wrong with the cells of a row, whatever they mean."""
-    if "\0" in "".join(cells):
+    joined = _BETWEEN.join(["", *cells])
+    if "\0" in joined:
         return "nul_character"
     if len(cells) < columns:
         return "cells_missing"
     # Separators after the last column are harmless, cells with content are not.
     if len(cells) > columns and any(cell.strip() for cell in cells[columns:]):
         return "cells_extra"
-    if any(cell and cell[0] in _FORMULA_STARTS and _FORMULA.match(cell) for cell in cells):
-        return "formula_cell"
-    return None
+    return "formula_cell" if _FORMULA.search(joined) else None
 
 
 def read_marks(header: Header, cells: Sequence[str]) -> Marks | Bad:

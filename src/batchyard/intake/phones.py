@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
+from batchyard.intake import plans
+from batchyard.intake.plans import NO_COUNTRY
 from batchyard.intake.zones import zones_of
 
 _FORGIVEN = re.compile(r"[\s()\[\]\-\u2010-\u2015\u2212\u200b\u200e\u200f\u202a-\u202e\ufeff]+")
@@ -27,8 +29,6 @@ _PARSE_CODES: dict[int, str] = {
 }
 
 UNASSIGNED = "phone_unassigned_range"
-NO_COUNTRY = "001"
-"""What the metadata calls networks of the whole world, such as satellites."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +57,20 @@ def read_number(text: str) -> PhoneNumber | str:
     number = _FORGIVEN.sub("", text.strip().removeprefix("'"))
     if not _E164.fullmatch(number):
         return _misshapen(number)
+    # Nearly every number is written as its plan says; the library is thorough, and slow.
+    planned = plans.find(number[1:])
+    if planned is None:
+        return _parsed(number)
+    return PhoneNumber(
+        e164=number,
+        region=None if planned.region == NO_COUNTRY else planned.region,
+        is_assigned=planned.kind != PhoneNumberType.UNKNOWN,
+        is_premium=planned.kind == PhoneNumberType.PREMIUM_RATE,
+        zones=zones_of(number[1:], country_code=planned.country_code, kind=planned.kind),
+    )
+
+
+def _parsed(number: str) -> PhoneNumber | str:
     try:
         parsed = phonenumbers.parse(number, None)
     except NumberParseException as error:
@@ -67,12 +81,13 @@ def read_number(text: str) -> PhoneNumber | str:
     # A number is valid where its type is known, so one look answers both.
     kind = phonenumbers.number_type(parsed)
     region = phonenumbers.region_code_for_number(parsed)
+    e164 = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
     return PhoneNumber(
-        e164=phonenumbers.format_number(parsed, PhoneNumberFormat.E164),
+        e164=e164,
         region=None if region == NO_COUNTRY else region,
         is_assigned=kind != PhoneNumberType.UNKNOWN,
         is_premium=kind == PhoneNumberType.PREMIUM_RATE,
-        zones=zones_of(parsed, kind=kind),
+        zones=zones_of(e164[1:], country_code=parsed.country_code or 0, kind=kind),
     )
 
 

@@ -1,31 +1,36 @@
 """Which time zones a phone number's owner may be in."""
 
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import available_timezones
 
-from phonenumbers import PhoneNumber, PhoneNumberType
+from phonenumbers import PhoneNumberType
 from phonenumbers.phonenumberutil import is_number_type_geographical
-from phonenumbers.timezone import (
-    UNKNOWN_TIMEZONE,
-    time_zones_for_geographical_number,
-    time_zones_for_number,
-)
-from phonenumbers.tzdata import TIMEZONE_DATA
+from phonenumbers.timezone import UNKNOWN_TIMEZONE
+from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
+
+KEPT_PREFIXES = 100_000
 
 
-def zones_of(number: PhoneNumber, *, kind: int) -> tuple[str, ...]:
+def zones_of(digits: str, *, country_code: int, kind: int) -> tuple[str, ...]:
     """Return every zone of a number of this `PhoneNumberType`; none when they are not known.
 
-    A number that follows its owner has all zones of its country. One zone that this machine's
-    clock data does not have makes the whole answer unknown.
+    `digits` are those after the plus. A number that follows its owner has all zones of its
+    country. One zone that this machine's clock data does not have makes the whole answer unknown.
     """
     if kind == PhoneNumberType.UNKNOWN:
         return ()
-    if is_number_type_geographical(kind, number.country_code or 0):
-        zones = time_zones_for_geographical_number(number)
-    else:
-        zones = time_zones_for_number(number)
-    return _known(tuple(zones))
+    if is_number_type_geographical(kind, country_code):
+        return _zones_by_prefix(digits[:TIMEZONE_LONGEST_PREFIX])
+    return _zones_by_prefix(str(country_code))
+
+
+@lru_cache(maxsize=KEPT_PREFIXES)
+def _zones_by_prefix(digits: str) -> tuple[str, ...]:
+    for size in range(len(digits), 0, -1):
+        zones = TIMEZONE_DATA.get(digits[:size])
+        if zones is not None:
+            return _known(tuple(zones))
+    return ()
 
 
 def list_zone_sets() -> list[tuple[str, ...]]:

@@ -68,6 +68,11 @@ class Lookup:
             )
 
     @property
+    def looks_up(self) -> bool:
+        """Whether anything will be asked about rows."""
+        return self._contacts.looks_up or self.needs_order or self._has_recent
+
+    @property
     def needs_order(self) -> bool:
         """Whether the block before must be stored first: it may hold what this one repeats."""
         return self._options.duplicates is not Duplicates.KEEP
@@ -78,10 +83,10 @@ class Lookup:
         if self._target is not None and block.mends:
             await self._ask_items(block, known, batch_id=self._target)
         if self._options.kind is Kind.CALL and self._contacts.looks_up:
-            numbers = {one.key: one.zones for one in accepted if one.key is not None}
+            numbers = {key: zones for _, key, zones in accepted if key is not None}
             blocked = await find_blocked(self._db, self._contacts, numbers)
-            known.refused |= {one.line: blocked[one.key] for one in accepted if one.key in blocked}
-        keyed = [(one.line, one.key) for one in accepted if one.key is not None]
+            known.refused |= {line: blocked[key] for line, key, _ in accepted if key in blocked}
+        keyed = [(line, key) for line, key, _ in accepted if key is not None]
         if self.needs_order and keyed:
             await self._ask_file(keyed, known)
         if self._has_recent and keyed:

@@ -259,6 +259,7 @@ class FileReading:
             rules=contacts.rules,
             zone_sets=contacts.zone_sets,
             offer=await self._offer(),
+            is_looked_up=self._lookup.looks_up,
             takes_marks=self._target is not None,
         )
         return self._file

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from batchyard.models import JsonObject, Kind
 from batchyard.store.db import Connection
+from batchyard.store.item_intake import copy_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,10 +103,13 @@ async def copy_rejected(conn: Connection, *, batch_id: UUID, rows: Sequence[Reje
     """Add rows of the upload that has the id of its batch, and that became no item."""
     if not rows:
         return
+    lines = [
+        f"{batch_id}\t{row.line}\t{row.code}\t{copy_text(row.reason)}\t"
+        f"{copy_text(orjson.dumps(row.cells, default=dict).decode())}\t{batch_id}\n"
+        for row in rows
+    ]
     async with conn.cursor() as cursor, cursor.copy(COPY_REJECTED) as copy:
-        for row in rows:
-            cells = orjson.dumps(row.cells, default=dict).decode()
-            await copy.write_row((batch_id, row.line, row.code, row.reason, cells, batch_id))
+        await copy.write("".join(lines))
 
 
 COPY_WARNINGS = "COPY row_warnings (batch_id, line, code, reason) FROM STDIN"
@@ -115,9 +119,11 @@ async def copy_warnings(conn: Connection, *, batch_id: UUID, rows: Sequence[RowW
     """Add remarks on rows."""
     if not rows:
         return
+    lines = [
+        f"{batch_id}\t{copy_text(row.line)}\t{row.code}\t{copy_text(row.reason)}\n" for row in rows
+    ]
     async with conn.cursor() as cursor, cursor.copy(COPY_WARNINGS) as copy:
-        for row in rows:
-            await copy.write_row((batch_id, row.line, row.code, row.reason))
+        await copy.write("".join(lines))
 
 
 COPY_MENDS = """

@@ -50,9 +50,9 @@ def render_items(
         zone_set = "\\N" if row.zone_set is None else row.zone_set
         items.append(f"{item_id}{items_middle}{zone_set}{items_tail}")
         number, from_number, reference = (
-            _text(row.number),
-            _text(row.from_number),
-            _text(row.reference),
+            copy_text(row.number),
+            copy_text(row.from_number),
+            copy_text(row.reference),
         )
         head = f"{item_id}{common}{row.position}\t{number}\t{from_number}\t{reference}\t"
         # JSON holds no raw tab or line end, so only its backslashes need doubling.
@@ -91,5 +91,6 @@ async def copy_items(
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def _text(value: str | None) -> str:
-    return "\\N" if value is None else value.translate(_ESCAPES)
+def copy_text(value: object) -> str:
+    """Write a value as COPY takes it."""
+    return "\\N" if value is None else str(value).translate(_ESCAPES)
