@@ -3,14 +3,21 @@
 from fastapi import Depends, FastAPI
 
 import batchyard
-from batchyard.api.operator import batches, items, live, people, problems, results
+from batchyard.api.operator import batches, contacts, items, live, people, problems, results
 from batchyard.api.operator.access import bearer
 from batchyard.config import Config
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
 
 PREFIX = "/api/v1"
-ROUTERS = (batches.router, items.router, live.router, results.router, people.router)
+ROUTERS = (
+    batches.router,
+    items.router,
+    live.router,
+    results.router,
+    contacts.router,
+    people.router,
+)
 """One file for each noun; a new one is added here, and so meets the tests over all routes."""
 
 
