@@ -69,9 +69,7 @@ async def test_agent_is_made_once(caller: Caller, db: Database) -> None:
     assert await count(db, "agents") == 1
 
 
-async def test_upload_is_imported_once_whatever_its_boundary(
-    caller: Caller, db: Database
-) -> None:
+async def test_upload_is_imported_once_whatever_its_boundary(caller: Caller, db: Database) -> None:
     first = await caller.post("/batches", **multipart("one"))
     again = await caller.post("/batches", **multipart("two"))
     assert_replayed(first, again)
@@ -149,9 +147,7 @@ async def test_refusal_by_the_operation_is_remembered(caller: Caller, db: Databa
 
 
 @pytest.mark.parametrize("change", ["body", "path", "query"])
-async def test_key_of_another_request_is_refused(
-    caller: Caller, db: Database, change: str
-) -> None:
+async def test_key_of_another_request_is_refused(caller: Caller, db: Database, change: str) -> None:
     await caller.post("/v2/agent", json=AGENT_BODY, headers=KEY)
     path = {"path": f"/v2/agent/{NOBODY}/stop", "query": "/v2/agent?x=1"}.get(change, "/v2/agent")
     body = {"agent_config": {"agent_name": "B"}} if change == "body" else AGENT_BODY
@@ -202,9 +198,7 @@ async def test_key_is_forgotten_after_a_day(caller: Caller, db: Database) -> Non
     assert await count(db, "idempotency") == 0
 
 
-async def test_the_same_key_twenty_times_at_once_is_done_once(
-    caller: Caller, db: Database
-) -> None:
+async def test_the_same_key_twenty_times_at_once_is_done_once(caller: Caller, db: Database) -> None:
     body = {"agent_id": await make(caller), "recipient_phone_number": "+4520123456"}
     answers = await asyncio.gather(
         *(caller.post("/call", json=body, headers=KEY) for _ in range(20))

@@ -198,6 +198,8 @@ async def list_refused_rows(batch_id: BatchId, speaker: Speaks) -> Response:
 
 async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: Fields) -> Response:
     async def perform(db: Transactions) -> Response:
+        batch = known_id(batch_id, "batch")
+        await _require_columns(speaker, batch_id=batch)
         text = last(form, "scheduled_at")
         if text is None:
             raise Refusal(400, "scheduled_at is missing.")
@@ -212,7 +214,7 @@ async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: 
             db,
             team=speaker.team,
             kind=Kind.CALL,
-            batch_id=known_id(batch_id, "batch"),
+            batch_id=batch,
             at=at,
             bypass_windows=bypass_windows,
         )
