@@ -79,6 +79,16 @@ async def next_of(stream: AsyncIterator[Told], kind: type[Event] | type[Counts])
     raise AssertionError("the stream has ended")
 
 
+async def listed_events(client: Client, n: int) -> list[dict[str, object]]:
+    """Return the events once there are so many: older transactions of other tests may run."""
+    async with asyncio.timeout(10):
+        while True:
+            data: list[dict[str, object]] = (await client.get("/events")).json()["data"]
+            if len(data) >= n:
+                return data
+            await asyncio.sleep(0.02)
+
+
 async def tell(db: Database, team: Team, type_: str) -> None:
     async with db.transaction() as conn:
         await events.write(conn, team_id=team.id, type_=type_, now=db.clock())
@@ -91,7 +101,7 @@ async def test_changes_of_a_batch_are_events(client: Client) -> None:
         await client.post(f"/batches/{batch_id}/{action}")
     await client.delete(f"/batches/{batch_id}")
 
-    listed = (await client.get("/events")).json()["data"]
+    listed = await listed_events(client, 6)
 
     assert [event["type"] for event in listed] == [
         "batch.created",
@@ -106,6 +116,7 @@ async def test_changes_of_a_batch_are_events(client: Client) -> None:
 
 async def test_events_are_listed_in_pages_and_by_batch(client: Client) -> None:
     made = [str(await factories.make_batch(client.db, team=client.team)) for _ in range(3)]
+    await listed_events(client, 3)
     first = (await client.get("/events", limit=2)).json()
     rest = (await client.get("/events", limit=2, after=first["next_after"])).json()
     assert [event["batch_id"] for event in first["data"] + rest["data"]] == made
