@@ -21,6 +21,7 @@ from batchyard.cli.team import team
 from batchyard.cli.token import token
 from batchyard.cli.unknown import unknown
 from batchyard.cli.up import up
+from batchyard.cli.user import user
 from batchyard.cli.worker import worker
 
 RUN, ADMINISTER, OPERATE = "Run", "Administer", "Operate"
@@ -53,6 +54,7 @@ app.command(rich_help_panel=ADMINISTER)(migrate)
 app.add_typer(team, name="team", rich_help_panel=ADMINISTER)
 team.command("rules")(rules)
 app.add_typer(token, name="token", rich_help_panel=ADMINISTER)
+app.add_typer(user, name="user", rich_help_panel=ADMINISTER)
 app.add_typer(provider, name="provider", rich_help_panel=ADMINISTER)
 app.add_typer(route, name="route", rich_help_panel=ADMINISTER)
 app.add_typer(limit, name="limit", rich_help_panel=ADMINISTER)
