@@ -3,7 +3,17 @@
 from fastapi import Depends, FastAPI
 
 import batchyard
-from batchyard.api.operator import batches, contacts, items, live, people, problems, results
+from batchyard.api.operator import (
+    batches,
+    contacts,
+    items,
+    live,
+    people,
+    problems,
+    results,
+    users,
+    webhooks,
+)
 from batchyard.api.operator.access import bearer
 from batchyard.config import Config
 from batchyard.store.db import Database
@@ -16,7 +26,9 @@ ROUTERS = (
     live.router,
     results.router,
     contacts.router,
+    webhooks.router,
     people.router,
+    users.router,
 )
 """One file for each noun; a new one is added here, and so meets the tests over all routes."""
 
