@@ -134,7 +134,7 @@ async def test_brake_pauses_a_failing_batch_until_it_is_resumed(yard: Yard) -> N
         failed = await yard.counts(batch_id)
         assert failed["failed"] >= 20
         assert failed["waiting"] > 0
-        assert await yard.value("SELECT type FROM events") == "batch.braked"
+        assert await yard.value("SELECT count(*) FROM events WHERE type = 'batch.braked'") == 1
         team = await find_team(yard)
         await control.resume_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
         before = len(yard.provider.sent)

@@ -74,6 +74,8 @@ class Journal:
         self._grace = unknown_grace
         self._failpoint = failpoint or Failpoint(None)
         self._worker_id = worker_id
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called after each commit of outcomes; a worker's turns look again."""
         self._intents: dict[UUID, Intent] = {}
         self._intents_round: asyncio.Future[dict[UUID, Block | None]] | None = None
         self._news: dict[UUID, News] = {}
@@ -122,6 +124,11 @@ class Journal:
         if len(self._news) + len(self._later) + len(self._unfiled) >= CROWDED_AT:
             self._has_room.clear()
         self._has_news.set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is not yet committed."""
+        return not self._is_idle.is_set()
 
     async def room(self) -> None:
         """Wait while too much news is unwritten."""
@@ -177,6 +184,7 @@ class Journal:
             settled = await self._persistently(partial(self._write_news, block))
             self._failpoint.reach(Step.AFTER_OUTCOME)
             fitted = {row.id for row in settled}
+            self.on_settled()
             for news in block:
                 if news.written is not None and not news.written.done():
                     news.written.set_result(news.settlement.id in fitted)

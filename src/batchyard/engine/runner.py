@@ -138,6 +138,11 @@ class Runner:
         return max(0, free)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether anything is out, or its outcome not yet written."""
+        return bool(self._tasks) or self._journal.has_news
+
+    @property
     def express_room(self) -> int:
         """How many single calls or bookings may go out now."""
         return max(0, self._slots - len(self._tasks))

@@ -22,6 +22,9 @@ GATHER_SECONDS = 0.005
 LONGEST_NAP_SECONDS = 0.5
 """A turn stays for what opens so soon, such as the next token of a rate."""
 
+CAPPED_NAP_SECONDS = 0.05
+"""Held by a cap, a turn stays while requests of this worker are out: their end frees it."""
+
 log = structlog.get_logger("batchyard.turn")
 
 
@@ -96,6 +99,8 @@ class Turns:
 
     def _nap_seconds(self, admission: Admission) -> float | None:
         """Return how long to stay for what opens in a moment; None: rest, it is too long."""
+        if admission.is_capped and self._runner.is_busy:
+            return CAPPED_NAP_SECONDS
         if admission.opens_at is None:
             return None
         seconds = (admission.opens_at - self._db.clock()).total_seconds()

@@ -76,6 +76,7 @@ async def _work(
     reports = Reports(db, journal)
     switchboard = await connect(config, db, report=reports.put)
     runner = Runner(db, journal, slots=config.worker_slots, failpoint=failpoint)
+    journal.on_settled = runner.look_again
     turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
     housekeeping = Housekeeping(config, db, Inquiry(db, journal, switchboard))
     ended = asyncio.Event()
