@@ -8,6 +8,8 @@ from batchyard.api.bolna.routes import build_door as build_bolna
 from batchyard.api.bolna.speaker import DOOR as BOLNA
 from batchyard.api.callbacks import build_door as build_callbacks
 from batchyard.api.health import build_door as build_health
+from batchyard.api.operator.letters import DOOR as OPERATOR
+from batchyard.api.operator.letters import render as render_for_operator
 from batchyard.api.operator.routes import build_door as build_operator
 from batchyard.api.smartsend.routes import build_door as build_smartsend
 from batchyard.config import Config
@@ -22,7 +24,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-RENDERERS: Renderers = {BOLNA: render_for_bolna}
+RENDERERS: Renderers = {BOLNA: render_for_bolna, OPERATOR: render_for_operator}
 """Whose words the bodies of webhooks are written in."""
 
 

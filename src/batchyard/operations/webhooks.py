@@ -3,7 +3,7 @@
 import base64
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.errors import NotFound
@@ -35,7 +35,7 @@ async def team_secret(db: Database, *, team: Team) -> str:
 async def signing_secrets(db: Database, *, team_id: int) -> Sequence[bytes]:
     """Return every secret that signs the team's webhooks, the newest first."""
     async with db.pool.connection() as conn:
-        known = await webhooks.list_secrets(conn, team_id=team_id)
+        known = await webhooks.list_secrets(conn, team_id=team_id, now=db.clock())
     if known:
         return known
     async with db.transaction() as conn:
@@ -50,12 +50,23 @@ async def list_deliveries(
     team: Team,
     state: str | None = None,
     batch_id: UUID | None = None,
+    endpoint_id: UUID | None = None,
+    after: tuple[datetime, int, UUID] | None = None,
     limit: int = 100,
 ) -> Sequence[LogEntry]:
-    """List what was told to the team's addresses and what waits, the newest first."""
+    """List what was told to the team's addresses and what waits, the newest first.
+
+    `after` is when the last one seen was made, its number and its id.
+    """
     async with db.pool.connection() as conn:
         return await webhooks.list_log(
-            conn, team_id=team.id, state=state, batch_id=batch_id, limit=limit
+            conn,
+            team_id=team.id,
+            state=state,
+            batch_id=batch_id,
+            endpoint_id=endpoint_id,
+            after=after,
+            limit=limit,
         )
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from batchyard.store import endpoints, events
 from batchyard.store.db import Connection
 
 
@@ -45,7 +46,7 @@ SELECT e.id, e.failures,
            AND d.due_at > %(now)s)
   FROM webhook_endpoints e
  WHERE e.id IN (SELECT id FROM waiting)
-   AND e.removed_at IS NULL AND e.resume_at <= %(now)s
+   AND e.removed_at IS NULL AND e.disabled_at IS NULL AND e.resume_at <= %(now)s
    AND EXISTS (SELECT FROM webhook_deliveries d
                 WHERE d.endpoint_id = e.id AND d.ended_at IS NULL AND d.due_at <= %(now)s)
  ORDER BY e.tried_at, e.id
@@ -83,6 +84,9 @@ RETURNING d.id, d.endpoint_id, d.team_id, e.url, e.format, d.type, d.subject, d.
 """
 
 ENDPOINTS_AT_ONCE = 50
+DISABLED_AFTER = timedelta(days=3)
+"""An endpoint of a team to which nothing got through for so long is disabled, with a notice."""
+DISABLED = "webhook.disabled"
 DOUBTFUL_AFTER = 5
 """Failures in a row after which an endpoint gets one request at a time, and pauses."""
 
@@ -153,13 +157,14 @@ VALUES (%(id)s, %(now)s, %(duration_ms)s, %(status)s, %(error)s)
 """
 
 NOTE_SUCCESS = """
-UPDATE webhook_endpoints SET failures = 0, resume_at = '-infinity'
+UPDATE webhook_endpoints SET failures = 0, failing_since = NULL, resume_at = '-infinity'
  WHERE id = %(endpoint_id)s AND failures > 0
 """
 
 NOTE_FAILURE = """
 UPDATE webhook_endpoints
    SET failures = failures + 1,
+       failing_since = coalesce(failing_since, %(now)s),
        resume_at = CASE WHEN failures + 1 >= %(doubtful_after)s
            THEN %(now)s::timestamptz + least(interval '15 minutes',
                 interval '2 seconds' * 2 ^ least(failures + 1 - %(doubtful_after)s, 10))
@@ -265,3 +270,10 @@ async def _note_failure(conn: Connection, delivery: Delivery, *, now: datetime) 
             "now": now,
         },
     )
+    given_up = await endpoints.disable_failing(
+        conn, endpoint_id=delivery.endpoint_id, before=now - DISABLED_AFTER, now=now
+    )
+    if given_up is not None:
+        team_id, endpoint_id = given_up
+        data = {"endpoint_id": str(endpoint_id), "failing_for_days": DISABLED_AFTER.days}
+        await events.write(conn, team_id=team_id, type_=DISABLED, data=data, now=now)

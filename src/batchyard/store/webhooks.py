@@ -75,7 +75,7 @@ async def add_of_batch(
 
 SECRETS = """
 SELECT secret FROM webhook_secrets
- WHERE team_id = %(team_id)s AND retired_at IS NULL
+ WHERE team_id = %(team_id)s AND (retired_at IS NULL OR retired_at > %(now)s)
  ORDER BY id DESC
 """
 
@@ -88,9 +88,9 @@ VALUES (%(team_id)s, %(secret)s, %(now)s)
 """
 
 
-async def list_secrets(conn: Connection, *, team_id: int) -> list[bytes]:
+async def list_secrets(conn: Connection, *, team_id: int, now: datetime) -> list[bytes]:
     """Return the secrets a team's webhooks are signed with, the newest first."""
-    cursor = await conn.execute(SECRETS, {"team_id": team_id})
+    cursor = await conn.execute(SECRETS, {"team_id": team_id, "now": now})
     return [row[0] for row in await cursor.fetchall() if isinstance(row[0], bytes)]
 
 
@@ -99,7 +99,7 @@ async def ensure_secrets(
 ) -> list[bytes]:
     """Return the team's secrets; `fresh` becomes the first where there is none."""
     await conn.execute(LOCK_TEAM, {"team_id": team_id})
-    if known := await list_secrets(conn, team_id=team_id):
+    if known := await list_secrets(conn, team_id=team_id, now=now):
         return known
     await conn.execute(INSERT_FRESH, {"team_id": team_id, "secret": fresh, "now": now})
     return [fresh]
@@ -111,6 +111,7 @@ class LogEntry:
 
     id: UUID
     type: str
+    endpoint_id: UUID
     url: str
     batch_id: UUID
     item_id: UUID | None
@@ -125,8 +126,9 @@ class LogEntry:
 
 
 LIST_LOG = """
-SELECT d.id, d.type, e.url, d.batch_id, d.item_id, d.number, d.state, d.attempts, d.created_at,
-       d.due_at, d.ended_at, a.status AS last_status, a.error AS last_error
+SELECT d.id, d.type, e.uuid AS endpoint_id, e.url, d.batch_id, d.item_id, d.number, d.state,
+       d.attempts, d.created_at, d.due_at, d.ended_at,
+       a.status AS last_status, a.error AS last_error
   FROM webhook_deliveries d
   JOIN webhook_endpoints e ON e.id = d.endpoint_id
   LEFT JOIN LATERAL (
@@ -135,19 +137,39 @@ SELECT d.id, d.type, e.url, d.batch_id, d.item_id, d.number, d.state, d.attempts
  WHERE d.team_id = %(team_id)s
    AND (%(state)s::text IS NULL OR d.state = %(state)s)
    AND (%(batch_id)s::uuid IS NULL OR d.batch_id = %(batch_id)s)
- ORDER BY d.created_at DESC, d.number DESC
+   AND (%(endpoint_id)s::uuid IS NULL OR e.uuid = %(endpoint_id)s)
+   AND (%(after_at)s::timestamptz IS NULL
+        OR (d.created_at, d.number, d.id) < (%(after_at)s, %(after_number)s, %(after_id)s))
+ ORDER BY d.created_at DESC, d.number DESC, d.id DESC
  LIMIT %(limit)s
 """
 
 
 async def list_log(
-    conn: Connection, *, team_id: int, state: str | None, batch_id: UUID | None, limit: int
+    conn: Connection,
+    *,
+    team_id: int,
+    state: str | None,
+    batch_id: UUID | None,
+    endpoint_id: UUID | None = None,
+    after: tuple[datetime, int, UUID] | None = None,
+    limit: int,
 ) -> list[LogEntry]:
-    """List a team's deliveries, the newest first."""
+    """List a team's deliveries, the newest first; those behind `after` in that order."""
+    after_at, after_number, after_id = after or (None, None, None)
     async with conn.cursor(row_factory=class_row(LogEntry)) as cursor:
         await cursor.execute(
             LIST_LOG,
-            {"team_id": team_id, "state": state, "batch_id": batch_id, "limit": limit},
+            {
+                "team_id": team_id,
+                "state": state,
+                "batch_id": batch_id,
+                "endpoint_id": endpoint_id,
+                "after_at": after_at,
+                "after_number": after_number,
+                "after_id": after_id,
+                "limit": limit,
+            },
         )
         return await cursor.fetchall()
 
