@@ -11,9 +11,19 @@ import structlog
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.engine.inquiry import Inquiry
-from batchyard.operations import contacts, control, deletions, idempotency, imports, webhooks
+from batchyard.operations import (
+    contacts,
+    control,
+    deletions,
+    idempotency,
+    imports,
+    privacy,
+    retention,
+    webhooks,
+)
 from batchyard.store import events, queue, runs, tallies, workers
 from batchyard.store.db import TRANSIENT, Database
+from batchyard.store.files import FileStore
 
 TICK_SECONDS = 0.25
 DEAD_AFTER = timedelta(seconds=10)
@@ -44,6 +54,8 @@ class Housekeeping:
         self._inquiry = inquiry
         self._asking: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
+        self._expiring: asyncio.Task[None] | None = None
+        self._files = FileStore(config)
         self.duties = (
             Duty(name="defer_turns", every_seconds=TICK_SECONDS, do=self.defer_turns),
             Duty(name="free_dead_workers", every_seconds=1, do=self.free_dead_workers),
@@ -57,6 +69,8 @@ class Housekeeping:
             Duty(name="purge_deleted", every_seconds=1, do=self.purge_deleted),
             Duty(name="forget_attempts", every_seconds=600, do=self.forget_attempts),
             Duty(name="forget_old", every_seconds=60, do=self.forget_old),
+            Duty(name="erase_pending", every_seconds=5, do=self.erase_pending),
+            Duty(name="expire", every_seconds=600, do=self.expire),
         )
 
     async def run(self) -> None:
@@ -90,7 +104,7 @@ class Housekeeping:
                         await self._do(duty)
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            for beside in (self._asking, self._purging):
+            for beside in (self._asking, self._purging, self._expiring):
                 if beside is not None:
                     beside.cancel()
 
@@ -204,6 +218,21 @@ class Housekeeping:
         """Forget keys after a day, the log of webhooks after a month."""
         await idempotency.forget_old(self._db)
         await webhooks.forget_old(self._db)
+
+    async def erase_pending(self) -> None:
+        """Erase what was in flight when its person was erased, and has ended."""
+        await privacy.erase_pending(self._db, self._files)
+
+    async def expire(self) -> None:
+        """Take out what is kept for too long, beside the other duties."""
+        if self._expiring is None or self._expiring.done():
+            self._expiring = asyncio.create_task(self._expire_all(), name="retention")
+
+    async def _expire_all(self) -> None:
+        try:
+            await retention.expire(self._db, self._files)
+        except TRANSIENT as error:
+            log.warning("housekeeping.duty_postponed", duty="expire", error=str(error))
 
     async def _purge_all(self) -> None:
         grace = timedelta(seconds=self._config.unknown_grace_seconds)

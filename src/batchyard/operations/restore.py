@@ -12,7 +12,7 @@ from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, Policy, Team
 from batchyard.operations.providers import read_promise
 from batchyard.providers.base import Promise
-from batchyard.store import control, providers, queue, restores, workers
+from batchyard.store import control, live, providers, queue, restores, workers
 from batchyard.store.db import Database
 
 BLOCK = 5000
@@ -131,6 +131,7 @@ async def mark_restored(
     """
     async with db.transaction() as conn:
         now = db.clock()
+        await live.forget_transactions(conn)
         backup_at = await restores.read_backup_time(conn)
         batches, paused = await restores.pause_all(conn, backup_at=backup_at, now=now)
         await workers.end_silent(conn, before=now, now=now)

@@ -29,6 +29,9 @@ class Bucket(Protocol):
         """Return an object."""
         ...
 
+    async def remove(self, location: str) -> None:
+        """Remove an object."""
+
 
 class S3Bucket:
     """A bucket of one S3 server."""
@@ -64,6 +67,15 @@ class S3Bucket:
             return bytes(await found.bytes_async())
         except FAULTS as error:
             raise StoreError(f"A document cannot be read: {_first_line(error)}.") from error
+
+    async def remove(self, location: str) -> None:
+        """Remove an object; raise `StoreError`."""
+        try:
+            await self._store.delete_async(_key(location))
+        except FileNotFoundError:
+            return
+        except FAULTS as error:
+            raise StoreError(f"A document cannot be removed: {_first_line(error)}.") from error
 
 
 def open_bucket(name: str, config: Config) -> Bucket:

@@ -55,6 +55,16 @@ class FileStore:
         except OSError as error:
             raise StoreError(f"A document cannot be read: {error}.") from error
 
+    async def remove(self, location: str) -> None:
+        """Remove a content that was kept outside the database; raise `StoreError`."""
+        if urlsplit(location).scheme == BUCKET_SCHEME:
+            await self._bucket(location).remove(location)
+            return
+        try:
+            await asyncio.to_thread(_path(location).unlink, missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"A document cannot be removed: {error}.") from error
+
     def _bucket(self, location: str) -> Bucket:
         name = urlsplit(location).netloc
         if name not in self._buckets:

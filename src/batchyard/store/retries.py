@@ -9,12 +9,15 @@ from psycopg.types.json import Jsonb
 from batchyard.store.db import Connection
 
 # Answered items only: each was proven not done. A retry is a new intended effect, so it gets a new
-# key. `before` keeps out what failed anew since the operation began.
+# key. `before` keeps out what failed anew since the operation began; what was erased is not sent.
 RETRY = """
 WITH chosen AS (
     SELECT i.id FROM items i
      WHERE i.batch_id = %(batch_id)s AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
        AND i.updated_at <= %(before)s
+       AND NOT EXISTS (SELECT FROM item_data g
+                        WHERE g.item_id = i.id
+                          AND g.payload IN ('{"erased": true}', '{"expired": true}'))
        AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
      ORDER BY i.id
      LIMIT %(limit)s

@@ -9,6 +9,7 @@ from batchyard.api.operator import (
     items,
     live,
     people,
+    privacy,
     problems,
     results,
     users,
@@ -28,6 +29,7 @@ ROUTERS = (
     contacts.router,
     webhooks.router,
     people.router,
+    privacy.router,
     users.router,
 )
 """One file for each noun; a new one is added here, and so meets the tests over all routes."""

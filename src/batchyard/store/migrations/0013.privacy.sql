@@ -46,8 +46,7 @@ CREATE TABLE retention (
     transcripts_days  integer CHECK (transcripts_days > 0),
     documents_days    integer CHECK (documents_days > 0),
     events_days       integer CHECK (events_days > 0),
-    webhooks_days     integer CHECK (webhooks_days > 0),
-    idempotency_days  integer CHECK (idempotency_days > 0),
+    webhooks_days     integer CHECK (webhooks_days BETWEEN 1 AND 30),
     updated_at        timestamptz NOT NULL
 );
 

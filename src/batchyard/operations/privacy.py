@@ -1,0 +1,129 @@
+"""One person: what is stored about them, and its erasure across all batches."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import phonenumbers
+import structlog
+
+from batchyard.errors import InvalidRequest, StoreError
+from batchyard.models import Team
+from batchyard.operations.audit import Actor, audited
+from batchyard.store import privacy
+from batchyard.store.db import Database
+from batchyard.store.files import FileStore
+from batchyard.store.privacy import Person
+
+SLICE = 500
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+BETWEEN_DIGITS = r"[- ().\/]{0,2}"
+SHORTEST_NATIONAL = 7
+"""Shorter numbers are looked for in international format only: as digits they mean anything."""
+
+log = structlog.get_logger("batchyard.privacy")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure:
+    """What an erasure did."""
+
+    items: int
+    pending: int
+    """Items in flight; they are erased when they have ended, without being asked again."""
+    documents: int
+    others: Mapping[str, int]
+
+
+def find_person(team: Team, *, number: str | None, email: str | None) -> Person:
+    """Return how to look for a person; raise `InvalidRequest` unless told one of both."""
+    if (number is None) == (email is None):
+        raise InvalidRequest("Name a person by a number or an e-mail address, one of both.")
+    if email is not None:
+        if not EMAIL.fullmatch(email):
+            raise InvalidRequest("This is no e-mail address.", faults={"email": ["no address"]})
+        pattern = rf"(?<![A-Za-z0-9._%+-]){re.escape(email)}(?![A-Za-z0-9-])"
+        return Person(team_id=team.id, pattern=pattern, number=None)
+    try:
+        parsed = phonenumbers.parse(number or "", None)
+    except phonenumbers.NumberParseException as error:
+        raise InvalidRequest(
+            "A number is written in international format, as +4512345678.",
+            faults={"number": ["not international"]},
+        ) from error
+    national = phonenumbers.national_significant_number(parsed)
+    writings = [f"{parsed.country_code}{national}"]
+    if len(national) >= SHORTEST_NATIONAL:
+        writings.append(national)
+    spaced = "|".join(BETWEEN_DIGITS.join(writing) for writing in writings)
+    return Person(
+        team_id=team.id,
+        pattern=rf"(?<![0-9])0{{0,2}}({spaced})(?![0-9])",
+        number=phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164),
+    )
+
+
+async def export_person(
+    db: Database, *, team: Team, actor: Actor, number: str | None, email: str | None
+) -> Mapping[str, object]:
+    """Return all that is stored about a person; the audit log notes that it was looked at."""
+    person = find_person(team, number=number, email=email)
+    async with audited(db, team=team, actor=actor, action="privacy.export") as work:
+        return await privacy.export(work.connection, person)
+
+
+async def erase_person(
+    db: Database,
+    files: FileStore,
+    *,
+    team: Team,
+    actor: Actor,
+    number: str | None,
+    email: str | None,
+    keep_do_not_contact: bool = False,
+) -> Erasure:
+    """Erase a person; safe to repeat, and to be repeated after a crash.
+
+    1. Batch by batch, each in a transaction of its own: items, documents, deliveries.
+    2. Everything else that fits, or names those items; with it the entry in the audit log.
+    """
+    person = find_person(team, number=number, email=email)
+    erased, pending, documents = [], 0, 0
+    async with db.pool.connection() as conn:
+        batch_ids = await privacy.list_batches(conn, team_id=team.id)
+    for batch_id in batch_ids:
+        async with db.pool.connection() as conn:
+            found = await privacy.find_items(conn, person, batch_id=batch_id)
+        for start in range(0, len(found), SLICE):
+            async with db.transaction() as conn:
+                done = await privacy.erase_items(conn, found[start : start + SLICE], now=db.clock())
+            await remove_contents(files, done.locations)
+            erased += done.erased
+            pending += len(done.postponed)
+            documents += done.documents
+    after: dict[str, object] = {"items": len(erased), "pending": pending}
+    async with audited(db, team=team, actor=actor, action="privacy.erase", after=after) as work:
+        others = await privacy.erase_elsewhere(
+            work.connection, person, also=erased[:SLICE], keep_do_not_contact=keep_do_not_contact
+        )
+    return Erasure(items=len(erased), pending=pending, documents=documents, others=others)
+
+
+async def erase_pending(db: Database, files: FileStore) -> None:
+    """Erase items that were in flight when their person was erased and have ended since."""
+    while True:
+        async with db.transaction() as conn:
+            ids = await privacy.find_pending(conn, limit=SLICE)
+            done = await privacy.erase_items(conn, ids, now=db.clock()) if ids else None
+        if done is None:
+            return
+        await remove_contents(files, done.locations)
+
+
+async def remove_contents(files: FileStore, locations: Sequence[str]) -> None:
+    """Remove contents kept outside the database; one that cannot be is told to the log."""
+    for location in locations:
+        try:
+            await files.remove(location)
+        except StoreError as error:
+            log.warning("document.not_removed", location=location, error=error.message)

@@ -1,0 +1,89 @@
+"""How long things are kept: per team, with defaults; what is older is taken out in slices."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from uuid import UUID
+
+from batchyard.models import Team
+from batchyard.operations.privacy import remove_contents
+from batchyard.operations.transactions import Transactions
+from batchyard.store import retention
+from batchyard.store.db import Database
+from batchyard.store.files import FileStore
+
+DEFAULT_DAYS: Mapping[str, int] = {
+    "items_days": 365,
+    "transcripts_days": 90,
+    "documents_days": 180,
+    "events_days": 90,
+    "webhooks_days": 30,
+}
+"""Days after the end of their batch, or after it happened. Answers kept for an `Idempotency-Key`
+are gone after one day everywhere."""
+
+SLICE = 1000
+BATCHES_AT_ONCE = 20
+
+
+async def read_days(db: Database, *, team: Team) -> Mapping[str, int]:
+    """Return how many days the team keeps what, the defaults filled in."""
+    async with db.pool.connection() as conn:
+        days = await retention.read(conn, team_id=team.id)
+    return DEFAULT_DAYS | {name: n for name, n in asdict(days).items() if n is not None}
+
+
+async def set_days(db: Transactions, *, team: Team, days: Mapping[str, int | None]) -> None:
+    """Set the team's days; what is None or not named takes the default."""
+    async with db.transaction() as conn:
+        complete = {name: days.get(name) for name in DEFAULT_DAYS}
+        await retention.write(conn, team_id=team.id, days=complete, now=db.clock())
+
+
+async def expire(db: Database, files: FileStore) -> None:
+    """Take out what is kept for too long, in short transactions."""
+    async with db.pool.connection() as conn:
+        teams = await retention.list_teams(conn)
+    for team_id in teams:
+        await _expire_of_team(db, files, team_id)
+
+
+async def _expire_of_team(db: Database, files: FileStore, team_id: int) -> None:
+    async with db.pool.connection() as conn:
+        days = await retention.read(conn, team_id=team_id)
+    own = {name: n for name, n in asdict(days).items() if n is not None}
+    for name, n in (DEFAULT_DAYS | own).items():
+        what = name.removesuffix("_days")
+        before = db.clock() - timedelta(days=n)
+        if what in retention.FORGET:
+            while True:
+                async with db.transaction() as conn:
+                    gone = await retention.forget(
+                        conn, team_id=team_id, what=what, before=before, limit=SLICE
+                    )
+                if gone < SLICE:
+                    break
+            continue
+        async with db.pool.connection() as conn:
+            due = await retention.list_due(
+                conn, team_id=team_id, what=what, before=before, limit=BATCHES_AT_ONCE
+            )
+        for batch_id in due:
+            while await _expire_some(db, files, batch_id, what):
+                pass
+
+
+async def _expire_some(db: Database, files: FileStore, batch_id: UUID, what: str) -> bool:
+    """Take out one slice; False when nothing was left."""
+    locations: list[str] = []
+    async with db.transaction() as conn:
+        if what == "documents":
+            gone = await retention.expire_documents(conn, batch_id=batch_id, limit=SLICE)
+            locations = [location for location in gone if location is not None]
+            taken = len(gone)
+        else:
+            taken = await retention.expire_some(conn, batch_id=batch_id, what=what, limit=SLICE)
+        if not taken:
+            await retention.mark_expired(conn, batch_id=batch_id, what=what)
+    await remove_contents(files, locations)
+    return taken > 0

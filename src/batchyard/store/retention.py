@@ -1,0 +1,164 @@
+"""What is no longer kept: taken out in slices, while every count stays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from batchyard.store.db import Connection
+
+EXPIRED = '{"expired": true}'
+TRANSCRIPT_KEYS = ("transcript", "recording_url", "summary", "extracted_data")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Days:
+    """What a team has set; None takes the default."""
+
+    items_days: int | None = None
+    transcripts_days: int | None = None
+    documents_days: int | None = None
+    events_days: int | None = None
+    webhooks_days: int | None = None
+
+
+READ = """
+SELECT items_days, transcripts_days, documents_days, events_days, webhooks_days
+  FROM retention WHERE team_id = %(team_id)s
+"""
+
+
+async def read(conn: Connection, *, team_id: int) -> Days:
+    """Return what a team has set."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(READ, {"team_id": team_id})
+        row = await cursor.fetchone()
+    return Days(**row) if row else Days()
+
+
+WRITE = """
+INSERT INTO retention (team_id, items_days, transcripts_days, documents_days, events_days,
+                       webhooks_days, updated_at)
+VALUES (%(team_id)s, %(items_days)s, %(transcripts_days)s, %(documents_days)s, %(events_days)s,
+        %(webhooks_days)s, %(now)s)
+ON CONFLICT (team_id) DO UPDATE
+   SET items_days = excluded.items_days, transcripts_days = excluded.transcripts_days,
+       documents_days = excluded.documents_days, events_days = excluded.events_days,
+       webhooks_days = excluded.webhooks_days, updated_at = excluded.updated_at
+"""
+
+
+async def write(
+    conn: Connection, *, team_id: int, days: Mapping[str, int | None], now: datetime
+) -> None:
+    """Set all of a team's days."""
+    await conn.execute(WRITE, {**days, "team_id": team_id, "now": now})
+
+
+LIST_TEAMS = "SELECT id FROM teams ORDER BY id"
+
+
+async def list_teams(conn: Connection) -> list[int]:
+    """List every team."""
+    return [int(str(row[0])) for row in await (await conn.execute(LIST_TEAMS)).fetchall()]
+
+
+LIST_DUE = """
+SELECT id FROM batches
+ WHERE team_id = %(team_id)s AND finished_at < %(before)s AND NOT %(what)s = ANY (expired)
+   AND state IN ('completed', 'failed', 'stopped', 'cancelled')
+ ORDER BY finished_at LIMIT %(limit)s
+"""
+
+
+async def list_due(
+    conn: Connection, *, team_id: int, what: str, before: datetime, limit: int
+) -> list[UUID]:
+    """List batches that ended before a time and of which this is still kept."""
+    values = {"team_id": team_id, "what": what, "before": before, "limit": limit}
+    rows = await (await conn.execute(LIST_DUE, values)).fetchall()
+    return [row[0] for row in rows if isinstance(row[0], UUID)]
+
+
+EXPIRE_ITEMS = f"""
+UPDATE item_data
+   SET payload = '{EXPIRED}', number = NULL, reference = NULL, result = NULL, corrections = '[]',
+       error_message = NULL, provider_reference = NULL,
+       attempts = (SELECT coalesce(jsonb_agg(e - 'error_message' - 'reference'), '[]')
+                     FROM jsonb_array_elements(attempts) AS e)
+ WHERE item_id IN (
+       SELECT d.item_id FROM item_data d JOIN items i ON i.id = d.item_id
+        WHERE d.batch_id = %(batch_id)s AND i.phase = 'done'
+          AND d.payload NOT IN ('{EXPIRED}', '{{"erased": true}}')
+        LIMIT %(limit)s)
+"""
+EXPIRE_REFUSED = f"""
+UPDATE rejected_rows
+   SET cells = CASE jsonb_typeof(cells) WHEN 'array' THEN '[]' ELSE '{EXPIRED}'::jsonb END
+ WHERE (batch_id, line) IN (
+       SELECT batch_id, line FROM rejected_rows
+        WHERE batch_id = %(batch_id)s AND cells NOT IN ('[]', '{EXPIRED}') LIMIT %(limit)s)
+"""
+EXPIRE_TRANSCRIPTS = """
+UPDATE item_data SET result = result - %(keys)s::text[]
+ WHERE item_id IN (SELECT item_id FROM item_data
+                    WHERE batch_id = %(batch_id)s AND result ?| %(keys)s::text[] LIMIT %(limit)s)
+"""
+MARK = """
+UPDATE batches SET expired = expired || %(what)s::text
+ WHERE id = %(batch_id)s AND NOT %(what)s = ANY (expired)
+"""
+EXPIRE: Mapping[str, tuple[str, ...]] = {
+    "items": (EXPIRE_ITEMS, EXPIRE_REFUSED),
+    "transcripts": (EXPIRE_TRANSCRIPTS,),
+}
+
+
+async def expire_some(conn: Connection, *, batch_id: UUID, what: str, limit: int) -> int:
+    """Take up to `limit` rows out of a batch; return how many."""
+    values = {"batch_id": batch_id, "limit": limit, "keys": list(TRANSCRIPT_KEYS)}
+    taken = 0
+    for statement in EXPIRE[what]:
+        taken += (await conn.execute(statement.encode(), values)).rowcount
+    return taken
+
+
+EXPIRE_DOCUMENTS = """
+DELETE FROM documents WHERE id IN (
+    SELECT f.id FROM documents f JOIN items i ON i.id = f.item_id
+     WHERE i.batch_id = %(batch_id)s LIMIT %(limit)s)
+RETURNING location
+"""
+
+
+async def expire_documents(conn: Connection, *, batch_id: UUID, limit: int) -> list[str | None]:
+    """Delete up to `limit` documents of a batch; return where each was kept outside."""
+    values = {"batch_id": batch_id, "limit": limit}
+    rows = await (await conn.execute(EXPIRE_DOCUMENTS, values)).fetchall()
+    return [None if row[0] is None else str(row[0]) for row in rows]
+
+
+async def mark_expired(conn: Connection, *, batch_id: UUID, what: str) -> None:
+    """Note that nothing of this kind is kept of a batch any more."""
+    await conn.execute(MARK, {"batch_id": batch_id, "what": what})
+
+
+FORGET: Mapping[str, str] = {
+    "events": """
+        DELETE FROM events WHERE id IN (
+            SELECT id FROM events WHERE team_id = %(team_id)s AND at < %(before)s
+             LIMIT %(limit)s)""",
+    "webhooks": """
+        DELETE FROM webhook_deliveries WHERE id IN (
+            SELECT id FROM webhook_deliveries
+             WHERE team_id = %(team_id)s AND created_at < %(before)s AND ended_at < %(before)s
+             LIMIT %(limit)s)""",
+}
+
+
+async def forget(conn: Connection, *, team_id: int, what: str, before: datetime, limit: int) -> int:
+    """Delete up to `limit` old rows of a team; return how many."""
+    values = {"team_id": team_id, "before": before, "limit": limit}
+    return (await conn.execute(FORGET[what].encode(), values)).rowcount

@@ -1,0 +1,263 @@
+"""A person is erased from the whole database, and what is old is taken out; counts stay."""
+
+import os
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from batchyard.config import Config
+from batchyard.errors import InvalidRequest
+from batchyard.models import BatchState, Kind, Phase, Team
+from batchyard.operations import privacy, retention
+from batchyard.operations.audit import Actor, audited
+from batchyard.store import programs
+from batchyard.store.db import Database
+from batchyard.store.files import FileStore
+from tests import factories
+
+NUMBER = "+4520000001"
+WRITTEN = "0045 20 00-00 01"
+NAME = "Ingeborg Testesen"
+EMAIL = "ingeborg@example.com"
+ACTOR = Actor(name="test")
+
+
+async def run(db: Database, statement: str, *values: object) -> list[tuple[object, ...]]:
+    async with db.transaction() as conn:
+        cursor = await conn.execute(statement.encode(), values)
+        return await cursor.fetchall() if cursor.description else []
+
+
+async def counts(db: Database, batch_id: UUID) -> dict[str, int]:
+    rows = await run(
+        db, "SELECT status, n FROM batch_counts WHERE batch_id = %s AND n <> 0", batch_id
+    )
+    return {str(status): int(str(n)) for status, n in rows}
+
+
+async def fill(db: Database, team: Team) -> UUID:
+    """Put a person everywhere one can be."""
+    person = {"name": NAME, "phone": WRITTEN, "email": EMAIL}
+    batch_id = await factories.make_batch(
+        db, team=team, kind=Kind.CALL, state=BatchState.PAUSED, reference=f"call {NUMBER}"
+    )
+    for phase, status in ((Phase.DONE, "completed"), (Phase.READY, "waiting")):
+        await factories.make_items(
+            db,
+            team=team,
+            batch_id=batch_id,
+            payload=person,
+            number=NUMBER,
+            phase=phase,
+            status=status,
+        )
+    await factories.make_items(
+        db, team=team, batch_id=batch_id, payload={"name": "Other"}, number="+4599999999"
+    )
+    (item_id,) = (await run(db, "SELECT id FROM items WHERE status = 'completed'"))[0]
+    result = Jsonb({"transcript": f"Hello {NAME}", "summary": WRITTEN})
+    attempts = Jsonb([{"attempt": 1, "error_message": f"{NAME} hung up"}])
+    for statement, values in (
+        (
+            "UPDATE item_data SET result = %s, attempts = %s WHERE item_id = %s",
+            (result, attempts, item_id),
+        ),
+        (
+            (
+                "INSERT INTO documents (id, item_id, kind, format, content, created_at)"
+                " VALUES (gen_random_uuid(), %s, 'label', 'pdf', %s, now())"
+            ),
+            (item_id, NAME.encode()),
+        ),
+        (
+            (
+                "INSERT INTO rejected_rows (batch_id, line, code, reason, cells)"
+                " VALUES (%s, 9, 'number_invalid', %s, %s)"
+            ),
+            (batch_id, f"{WRITTEN} is wrong", Jsonb([NAME, WRITTEN])),
+        ),
+        (
+            "INSERT INTO row_warnings (batch_id, line, code, reason) VALUES (%s, 9, 'x', %s)",
+            (batch_id, f"{WRITTEN} twice"),
+        ),
+        (
+            (
+                "INSERT INTO do_not_contact (team_id, number, reason, source, created_at)"
+                " VALUES (%s, %s, %s, 'person', now())"
+            ),
+            (team.id, NUMBER, NAME),
+        ),
+        (
+            (
+                "INSERT INTO contact_attempts (team_id, number, item_id, try, sent_at)"
+                " VALUES (%s, %s, %s, 1, now())"
+            ),
+            (team.id, NUMBER, item_id),
+        ),
+        (
+            (
+                "INSERT INTO idempotency (team_id, key, fingerprint, status, body, created_at)"
+                " VALUES (%s, 'k', 'f', 200, %s, now())"
+            ),
+            (team.id, f'{{"to": "{NUMBER}", "name": "{NAME}"}}'.encode()),
+        ),
+        (
+            (
+                "INSERT INTO webhook_endpoints (team_id, url, format, created_at)"
+                " VALUES (%s, 'http://x', 'bolna', now())"
+            ),
+            (team.id,),
+        ),
+        (
+            (
+                "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number, type,"
+                " data, due_at, expires_at, created_at) SELECT id, %s, %s, %s, 1, 'item.completed', %s,"
+                " now(), now(), now() FROM webhook_endpoints"
+            ),
+            (team.id, batch_id, item_id, Jsonb({"result": NAME})),
+        ),
+    ):
+        await run(db, statement, *values)
+    async with audited(db, team=team, actor=ACTOR, action="item.correct", before=person):
+        pass
+    return batch_id
+
+
+def dump(url: str, server: str) -> str:
+    user = programs.server_user()
+    version = int(os.environ.get("BATCHYARD_TEST_PG") or 18)
+    pg_dump = programs.find(version, spare_folder=Path(server) / "programs") / "pg_dump"
+    return subprocess.run(
+        [str(pg_dump), "--dbname", url, "--inserts"],
+        user=user.pw_uid if user else None,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.parametrize(
+    "who", [{"number": NUMBER, "email": None}, {"number": None, "email": EMAIL}]
+)
+async def test_erased_person_is_in_no_dump_and_counts_stay(
+    db: Database, database_url: str, postgres_folder: str, who: dict[str, str | None]
+) -> None:
+    team = await factories.make_team(db)
+    batch_id = await fill(db, team)
+    before = dump(database_url, postgres_folder)
+    assert NUMBER in before
+    assert NAME in before
+    assert (await counts(db, batch_id)) == {"completed": 1, "waiting": 2}
+
+    done = await privacy.erase_person(db, FileStore(Config()), team=team, actor=ACTOR, **who)
+
+    assert (done.items, done.pending, done.documents) == (2, 0, 1)
+    assert (await counts(db, batch_id)) == {"completed": 1, "canceled": 1, "waiting": 1}
+    refused = await run(db, "SELECT count(*) FROM rejected_rows")
+    assert refused == [(1,)]
+    after = dump(database_url, postgres_folder)
+    assert "Other" in after
+    if who["number"]:
+        for trace in (NUMBER, WRITTEN, NAME, NUMBER[1:], EMAIL, "20 00-00 01"):
+            assert trace not in after, trace
+    else:
+        assert EMAIL not in after
+
+
+async def test_item_in_flight_is_erased_once_it_has_ended(
+    db: Database, database_url: str, postgres_folder: str
+) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.RUNNING)
+    await factories.make_items(
+        db,
+        team=team,
+        batch_id=batch_id,
+        number=NUMBER,
+        phase=Phase.LIVE,
+        status="ringing",
+        payload={"name": NAME},
+    )
+    files = FileStore(Config())
+    done = await privacy.erase_person(db, files, team=team, actor=ACTOR, number=NUMBER, email=None)
+    assert (done.items, done.pending) == (0, 1)
+    await privacy.erase_pending(db, files)
+    assert NAME in dump(database_url, postgres_folder)
+
+    await run(db, "UPDATE items SET phase = 'done', status = 'completed'")
+    await privacy.erase_pending(db, files)
+
+    assert NAME not in dump(database_url, postgres_folder)
+    assert (await counts(db, batch_id)) == {"completed": 1}
+
+
+async def test_export_shows_all_of_one_person_and_nobody_else(db: Database) -> None:
+    team = await factories.make_team(db)
+    await fill(db, team)
+    found = await privacy.export_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
+    sizes = {kind: len(rows) for kind, rows in found.items() if isinstance(rows, list)}
+    assert sizes == {
+        "items": 2,
+        "documents": 1,
+        "refused_rows": 1,
+        "webhook_deliveries": 0,
+        "idempotency_bodies": 1,
+        "do_not_contact": 1,
+        "contact_attempts": 1,
+        "audit_entries": 1,
+    }
+    assert "Other" not in str(found)
+    stranger = await factories.make_team(db)
+    found = await privacy.export_person(db, team=stranger, actor=ACTOR, number=NUMBER, email=None)
+    assert not any(found.values())
+
+
+@pytest.mark.parametrize(
+    "who", [(None, None), (NUMBER, EMAIL), ("20000001", None), (None, "nobody")]
+)
+async def test_person_has_to_be_named(db: Database, who: tuple[str | None, str | None]) -> None:
+    team = await factories.make_team(db)
+    with pytest.raises(InvalidRequest):
+        privacy.find_person(team, number=who[0], email=who[1])
+
+
+async def test_old_things_are_taken_out_and_young_ones_stay(db: Database) -> None:
+    team = await factories.make_team(db)
+    old, young = [
+        await factories.make_batch(db, team=team, state=BatchState.COMPLETED) for _ in range(2)
+    ]
+    for batch_id in (old, young):
+        await factories.make_items(
+            db,
+            team=team,
+            batch_id=batch_id,
+            payload={"name": NAME},
+            phase=Phase.DONE,
+            status="booked",
+        )
+    await run(db, 'UPDATE item_data SET result = \'{"transcript": "hello", "cost": 1}\'')
+    ended = db.clock() - timedelta(days=10)
+    await run(db, "UPDATE batches SET finished_at = %s WHERE id = %s", ended, old)
+    await run(db, "UPDATE events SET at = %s WHERE batch_id = %s", ended, old)
+    await retention.set_days(db, team=team, days={"transcripts_days": 5, "events_days": 5})
+
+    await retention.expire(db, FileStore(Config()))
+
+    query = "SELECT payload, result FROM item_data WHERE batch_id = %s"
+    assert await run(db, query, old) == [({"name": NAME}, {"cost": 1})]
+    assert await run(db, query, young) == [({"name": NAME}, {"transcript": "hello", "cost": 1})]
+    assert await run(db, "SELECT DISTINCT batch_id FROM events") == [(young,)]
+
+    await retention.set_days(db, team=team, days={"items_days": 5})
+    await retention.expire(db, FileStore(Config()))
+
+    assert await run(db, query, old) == [({"expired": True}, None)]
+    assert (await counts(db, old)) == {"booked": 1}
+    assert await run(db, "SELECT expired FROM batches WHERE id = %s", old) == [
+        (["transcripts", "items"],)
+    ]
