@@ -96,7 +96,7 @@ async def test_execution_goes_back_to_scheduled_and_keeps_its_id(
 
         await push(caller, db)
 
-        async def ended() -> bool:
+        async def ended() -> object:
             return (await status_of(caller, batch_id))["status"] == "executed"
 
         await until(ended)
@@ -123,7 +123,7 @@ async def test_only_chosen_statuses_are_tried_again(caller: Caller, db: Database
     await start(db, batch_id)
     async with working(db):
 
-        async def first_round() -> bool:
+        async def first_round() -> object:
             batch = await status_of(caller, batch_id)
             return batch["execution_status"] == {"busy": 1, "scheduled": 2}
 
@@ -132,7 +132,7 @@ async def test_only_chosen_statuses_are_tried_again(caller: Caller, db: Database
         assert [one["status"] for one in voicemail["retry_history"]] == ["completed"]
         await push(caller, db)
 
-        async def ended() -> bool:
+        async def ended() -> object:
             return (await status_of(caller, batch_id))["status"] == "executed"
 
         await until(ended)
@@ -174,14 +174,14 @@ async def test_single_call_is_tried_again(caller: Caller, db: Database) -> None:
 
     async with working(db):
 
-        async def waits() -> bool:
+        async def waits() -> object:
             return (await call())["status"] == "scheduled"
 
         await until(waits)
         assert (await call())["retry_count"] == 1
         await push(caller, db)
 
-        async def ended() -> bool:
+        async def ended() -> object:
             return (await call())["status"] == "completed"
 
         await until(ended)
@@ -193,7 +193,7 @@ async def test_without_retries_the_keys_are_not_there(caller: Caller, db: Databa
     await start(db, batch_id)
     async with working(db):
 
-        async def ended() -> bool:
+        async def ended() -> object:
             return (await status_of(caller, batch_id))["status"] == "executed"
 
         await until(ended)
