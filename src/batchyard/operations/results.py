@@ -87,6 +87,14 @@ async def render_refused(db: Database, batch: ResultBatch) -> AsyncIterator[byte
         yield render_csv(_refused(row, columns, batch.columns) for row in block)
 
 
+async def list_refused(
+    db: Database, batch: ResultBatch, *, after_line: int, limit: int
+) -> list[RefusedRow]:
+    """List refused rows behind a line."""
+    async with db.pool.connection() as conn:
+        return await results.list_refused(conn, batch_id=batch.id, line=after_line, limit=limit)
+
+
 async def render_events(db: Database, batch: ResultBatch) -> AsyncIterator[bytes]:
     """Write a line of JSON for each event of a batch, in the order they became true."""
     after = (0, 0)

@@ -12,6 +12,7 @@ from batchyard.api.operator import (
     privacy,
     problems,
     results,
+    uploads,
     users,
     webhooks,
 )
@@ -23,6 +24,7 @@ from batchyard.store.files import FileStore
 PREFIX = "/api/v1"
 ROUTERS = (
     batches.router,
+    uploads.router,
     items.router,
     live.router,
     results.router,

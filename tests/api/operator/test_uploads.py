@@ -1,0 +1,144 @@
+"""Lists through the operator API: files and JSON, refused rows, more rows, keys."""
+
+import json
+
+import httpx
+import pytest
+
+from batchyard.models import BatchState, Kind
+from tests import factories
+from tests.api.operator.conftest import Client, Clients
+
+CALLS = b"contact_number,name\n+4520123456,Ann\n12,Bo\n+4520123457,Cy\n"
+
+
+async def upload(
+    client: Client,
+    path: str,
+    content: bytes = CALLS,
+    *,
+    key: str | None = None,
+    name: str = "calls.csv",
+    **fields: str,
+) -> httpx.Response:
+    return await client.http.post(
+        f"/api/v1{path}",
+        data=fields,
+        files={"file": (name, content)},
+        headers={} if key is None else {"Idempotency-Key": key},
+    )
+
+
+async def make_calls(client: Client, **fields: str) -> httpx.Response:
+    agent_id = await factories.make_agent(client.db, team=client.team)
+    return await upload(client, "/batches", kind="call", agent_id=str(agent_id), **fields)
+
+
+async def test_a_file_becomes_an_open_batch_with_a_row_report(client: Client) -> None:
+    made = await make_calls(client, reference="spring", retries='{"statuses": ["busy"]}')
+    assert made.status_code == 201, made.text
+    report = made.json()
+    assert (report["rows"], report["accepted"], report["refused"]) == (3, 2, 1)
+    assert report["first_refusals"][0]["line"] == 3
+    batch = (await client.get(f"/batches/{report['batch_id']}")).json()
+    assert (batch["state"], batch["total"], batch["reference"]) == ("open", 2, "spring")
+    assert batch["file_name"] == "calls.csv"
+    assert batch["retry_policy"]["statuses"] == ["busy"]
+    rows = (await client.get(f"/batches/{report['batch_id']}/rows")).json()
+    assert [(row["line"], row["cells"]) for row in rows["data"]] == [(3, ["12", "Bo"])]
+    assert rows["uploads"][0]["accepted"] == 2
+    assert rows["next_after_line"] is None
+
+
+async def test_rows_of_json_become_a_batch_with_a_mapping(client: Client) -> None:
+    agent_id = await factories.make_agent(client.db, team=client.team)
+    body = {
+        "kind": "call",
+        "agent_id": str(agent_id),
+        "rows": [{"contact_number": "+4520123456", "name": "Ann"}],
+    }
+    made = await client.post("/batches", body)
+    assert made.status_code == 201, made.text
+    assert made.json()["accepted"] == 1
+    found = (await client.get("/items", batch_id=made.json()["batch_id"])).json()["data"]
+    assert [item["number"] for item in found] == ["+4520123456"]
+
+
+async def test_columns_are_mapped(client: Client) -> None:
+    agent_id = await factories.make_agent(client.db, team=client.team)
+    made = await upload(
+        client,
+        "/batches",
+        b"who,where\nAnn,+4520123456\n",
+        kind="call",
+        agent_id=str(agent_id),
+        mapping=json.dumps({"where": "contact_number"}),
+    )
+    assert made.status_code == 201, made.text
+    assert made.json()["accepted"] == 1
+
+
+async def test_all_or_nothing_leaves_nothing(client: Client) -> None:
+    made = await make_calls(client, policy="all_or_nothing")
+    assert made.status_code == 422
+    assert made.json()["code"] == "rows_refused"
+    assert (await client.get("/batches")).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"kind": "call"}, {"kind": "parcel"}, {"kind": "shipment", "colour": "red"}],
+)
+async def test_what_is_said_wrongly_is_refused(client: Client, fields: dict[str, str]) -> None:
+    answer = await upload(client, "/batches", **fields)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid"
+
+
+async def test_a_body_that_is_no_list_is_refused(client: Client) -> None:
+    for body in (None, [], {"kind": "shipment"}, {"rows": 1}):
+        assert (await client.post("/batches", body)).status_code == 422, body
+
+
+async def test_a_keyed_upload_is_done_once_whatever_its_boundary(client: Client) -> None:
+    agent = str(await factories.make_agent(client.db, team=client.team))
+    key = "upload-of-today-1"
+    first = await upload(client, "/batches", key=key, kind="call", agent_id=agent)
+    again = await upload(client, "/batches", key=key, kind="call", agent_id=agent)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await upload(client, "/batches", b"contact_number\n+4520123458\n", key=key, kind="call")
+    assert other.status_code == 422
+    assert len((await client.get("/batches")).json()["data"]) == 1
+
+
+async def test_rows_join_a_batch_and_refused_ones_are_mended(client: Client) -> None:
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    more = await upload(client, f"/batches/{batch_id}/rows", b"contact_number\n+4520123459\n")
+    assert more.status_code == 200, more.text
+    assert more.json()["accepted"] == 1
+    refused = (await client.get(f"/batches/{batch_id}/rejected.csv")).content
+    mended = await upload(
+        client, f"/batches/{batch_id}/mend", refused.replace(b"12,Bo", b"+4520123450,Bo")
+    )
+    assert mended.status_code == 200, mended.text
+    batch = (await client.get(f"/batches/{batch_id}")).json()
+    assert batch["total"] == 4
+    assert (await client.get(f"/batches/{batch_id}/rows")).json()["data"] == []
+
+
+async def test_batches_of_another_team_take_no_rows(clients: Clients) -> None:
+    owner = await factories.make_team(clients.db)
+    batch_id = await factories.make_batch(clients.db, team=owner, kind=Kind.CALL)
+    other = await clients.of(await factories.make_team(clients.db))
+    for action in ("rows", "mend"):
+        assert (await upload(other, f"/batches/{batch_id}/{action}")).status_code == 404
+    assert (await other.get(f"/batches/{batch_id}/rows")).status_code == 404
+
+
+async def test_a_cancelled_batch_takes_no_rows(client: Client) -> None:
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, kind=Kind.CALL, state=BatchState.CANCELLED
+    )
+    assert (await upload(client, f"/batches/{batch_id}/rows")).status_code == 404
