@@ -21,7 +21,7 @@ from batchyard.operations import (
     retention,
     webhooks,
 )
-from batchyard.store import events, queue, runs, tallies, workers
+from batchyard.store import events, leadership, queue, runs, tallies, workers
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.files import FileStore
 
@@ -31,7 +31,6 @@ DEAD_AFTER = timedelta(seconds=10)
 
 TURNS_STALL_AFTER = timedelta(seconds=30)
 WORKERS_KEPT = timedelta(days=1)
-LEADER_LOCK = 0x6261746368  # 'batch'
 
 log = structlog.get_logger("batchyard.housekeeping")
 
@@ -86,12 +85,10 @@ class Housekeeping:
             await asyncio.sleep(1)
 
     async def _lead(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-        while True:
-            row = await (
-                await connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,))
-            ).fetchone()
-            if row and row[0]:
-                break
+        while not await leadership.try_to_lead(connection):
+            if await leadership.unseat_silent(connection, before=self._db.clock() - DEAD_AFTER):
+                log.warning("housekeeping.unseated")
+                continue
             await asyncio.sleep(1)
         log.info("housekeeping.leads")
         done_at = dict.fromkeys((duty.name for duty in self.duties), float("-inf"))

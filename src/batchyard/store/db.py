@@ -1,7 +1,9 @@
 """Connections to PostgreSQL: one pool a process, transactions, and the offset of its clock."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import psycopg
 from psycopg import AsyncConnection
@@ -11,13 +13,41 @@ from batchyard.clock import DatabaseClock, monotonic
 from batchyard.errors import ConfigError, StoreError
 from batchyard.store.urls import unreachable
 
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+TRANSIENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    PoolTimeout,
+)
 """Faults of the connection or of concurrency (40P01 and 40001 are OperationalErrors): repeat."""
 
 Connection = AsyncConnection[tuple[object, ...]]
 
 OPEN_TIMEOUT_SECONDS = 10.0
+POOL_PATIENCE_SECONDS = 30.0
+RECONNECT_SECONDS = 0.5
 STATEMENT_TIMEOUT_MS = 60_000
+IDLE_TIMEOUT_MS = 5_000
+"""A process that was stopped inside a transaction must not hold its locks against all others."""
+
+
+class PatientConnection(AsyncConnection[tuple[object, ...]]):
+    """Waits for a PostgreSQL that is away, so that pools go on as soon as it is back.
+
+    The pools' own way is to try after 1, 2, 4, 8 ... seconds: too late by as long as it was away.
+    """
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **how: Any) -> Self:  # noqa: ANN401  # as psycopg's
+        """Connect; while that fails try again, for as long as a pool's client waits."""
+        give_up_at = monotonic() + POOL_PATIENCE_SECONDS
+        while True:
+            try:
+                return await super().connect(conninfo, **how)
+            except psycopg.OperationalError:
+                if monotonic() > give_up_at:
+                    raise
+            await asyncio.sleep(RECONNECT_SECONDS)
 
 
 class Database:
@@ -31,7 +61,8 @@ class Database:
             min_size=1,
             max_size=max_connections,
             open=False,
-            timeout=30,
+            timeout=POOL_PATIENCE_SECONDS,
+            connection_class=PatientConnection,
             configure=_configure,
             check=AsyncConnectionPool.check_connection,
         )
@@ -85,4 +116,5 @@ async def _configure(connection: Connection) -> None:
     connection.prepare_threshold = 2
     await connection.set_autocommit(True)
     await connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
+    await connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}")
     await connection.execute("SET timezone = 'UTC'")

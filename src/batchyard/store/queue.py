@@ -7,7 +7,7 @@ import procrastinate
 import psycopg
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
-from batchyard.store.db import Connection
+from batchyard.store.db import Connection, PatientConnection
 
 TURN_QUEUE = "turns"
 TURN_TASK = "batchyard.turn"
@@ -19,7 +19,9 @@ def make_app(url: str) -> procrastinate.App:
     Deferring happens on our own connections, so that a turn commits with the data it is for.
     """
     return procrastinate.App(
-        connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=4),
+        connector=procrastinate.PsycopgConnector(
+            conninfo=url, min_size=1, max_size=4, connection_class=PatientConnection
+        ),
         worker_defaults={
             "queues": [TURN_QUEUE],
             "delete_jobs": "always",
