@@ -80,6 +80,7 @@ class Journal:
         self._intents_round: asyncio.Future[dict[UUID, Block | None]] | None = None
         self._news: dict[UUID, News] = {}
         self._later: list[News] = []
+        self._writing: frozenset[UUID] = frozenset()
         self._has_intents = asyncio.Event()
         self._has_news = asyncio.Event()
         self._is_idle = asyncio.Event()
@@ -129,6 +130,10 @@ class Journal:
     def has_news(self) -> bool:
         """Whether something is not yet committed."""
         return not self._is_idle.is_set()
+
+    def has_news_of(self, item_id: UUID) -> bool:
+        """Tell whether something about an item is still to be committed."""
+        return item_id in self._news or item_id in self._writing
 
     async def room(self) -> None:
         """Wait while too much news is unwritten."""
@@ -180,8 +185,10 @@ class Journal:
             if len(self._news) < FULL_AT:
                 await asyncio.sleep(GATHER_SECONDS)
             block = self._take_block()
+            self._writing = frozenset(news.settlement.id for news in block)
             JOURNAL_FLUSH_SIZE.labels(kind="outcomes").observe(len(block))
             settled = await self._persistently(partial(self._write_news, block))
+            self._writing = frozenset()
             self._failpoint.reach(Step.AFTER_OUTCOME)
             fitted = {row.id for row in settled}
             self.on_settled()

@@ -107,6 +107,7 @@ class Runner:
         self._journal = journal
         self._slots = slots
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: dict[UUID, int] = {}
         self._by_batch: Counter[UUID] = Counter()
         self._halted: set[UUID] = set()
         self._slow_until: dict[int, datetime] = {}
@@ -164,9 +165,14 @@ class Runner:
         for item in claimed:
             self._by_batch[assignment.batch_id] += 1
             self._by_team[assignment.team] += 1
+            self._held[item.id] = item.lease
             task = asyncio.create_task(self._serve(assignment, item))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+
+    def holds(self, item_id: UUID, *, lease: int) -> bool:
+        """Tell whether an item is being served here under this lease."""
+        return self._held.get(item_id) == lease
 
     async def drain(self, *, seconds: float) -> None:
         """Wait for what is out; then break off, which leaves the rest to be asked for."""

@@ -18,6 +18,7 @@ from batchyard.engine.inquiry import Inquiry
 from batchyard.engine.journal import Journal
 from batchyard.engine.reports import Reports
 from batchyard.engine.runner import Runner
+from batchyard.engine.strays import Strays
 from batchyard.engine.switchboard import SwitchboardOpener, open_exchange
 from batchyard.engine.turn import Turns
 from batchyard.store import queue, workers
@@ -78,6 +79,7 @@ async def _work(
     runner = Runner(db, journal, slots=config.worker_slots, failpoint=failpoint)
     journal.on_settled = runner.look_again
     turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
+    strays = Strays(db, runner, journal, worker_id=worker_id)
     housekeeping = Housekeeping(config, db, Inquiry(db, journal, switchboard))
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -94,6 +96,7 @@ async def _work(
     ]
     movers = [
         asyncio.create_task(runner.watch_batches(), name="batch watch"),
+        asyncio.create_task(strays.run(), name="strays"),
         asyncio.create_task(housekeeping.run(), name="housekeeping"),
         asyncio.create_task(switchboard.watch(), name="switchboard"),
         asyncio.create_task(_serve_turns(db, turns), name="turns"),

@@ -1,6 +1,8 @@
 """Who is alive: worker rows, their beat, and what a dead worker leaves behind."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 from batchyard.store.db import Connection
 
@@ -42,7 +44,16 @@ async def end_silent(conn: Connection, *, before: datetime, now: datetime) -> li
 
 # Claimed: certain that nothing left the house. Calling: asked for once `deadline_at` has come.
 # The lease rises, so the worker, should it come back, can write nothing but a true answer.
-TAKE_BACK = """
+FREED = """
+    UPDATE items i
+       SET phase = CASE WHEN i.phase = 'claimed' THEN 'ready' ELSE i.phase END,
+           worker_id = NULL, lease = i.lease + 1, updated_at = %(now)s
+      FROM left_behind l
+     WHERE i.id = l.id
+    RETURNING i.team_id
+"""
+
+TAKE_BACK = f"""
 WITH left_behind AS (
     SELECT i.id FROM items i
      WHERE i.phase IN ('claimed', 'calling') AND i.worker_id IS NOT NULL
@@ -50,14 +61,7 @@ WITH left_behind AS (
      ORDER BY i.id
      LIMIT 10000
        FOR UPDATE SKIP LOCKED
-), moved AS (
-    UPDATE items i
-       SET phase = CASE WHEN i.phase = 'claimed' THEN 'ready' ELSE i.phase END,
-           worker_id = NULL, lease = i.lease + 1, updated_at = %(now)s
-      FROM left_behind l
-     WHERE i.id = l.id
-    RETURNING i.team_id
-)
+), moved AS ({FREED})
 SELECT DISTINCT team_id FROM moved
 """
 
@@ -65,6 +69,47 @@ SELECT DISTINCT team_id FROM moved
 async def take_back(conn: Connection, *, now: datetime) -> list[int]:
     """Free what ended workers still hold; return the teams concerned, to be woken."""
     cursor = await conn.execute(TAKE_BACK, {"now": now})
+    return [int(str(row[0])) for row in await cursor.fetchall()]
+
+
+LIST_HELD = """
+SELECT id, lease FROM items
+ WHERE worker_id = %(worker_id)s AND phase IN ('claimed', 'calling')
+"""
+
+
+async def list_held(conn: Connection, *, worker_id: int) -> dict[UUID, int]:
+    """Return what a worker holds, with its leases, as the database knows it."""
+    cursor = await conn.execute(LIST_HELD, {"worker_id": worker_id})
+    return {row[0]: int(str(row[1])) for row in await cursor.fetchall() if isinstance(row[0], UUID)}
+
+
+GIVE_BACK = f"""
+WITH left_behind AS (
+    SELECT i.id
+      FROM unnest(%(ids)s::uuid[], %(leases)s::bigint[]) AS stray (id, lease)
+      JOIN items i ON i.id = stray.id AND i.lease = stray.lease
+     WHERE i.phase IN ('claimed', 'calling') AND i.worker_id = %(worker_id)s
+     ORDER BY i.id
+       FOR UPDATE OF i SKIP LOCKED
+), moved AS ({FREED})
+SELECT DISTINCT team_id FROM moved
+"""
+
+
+async def give_back(
+    conn: Connection, strays: Mapping[UUID, int], *, worker_id: int, now: datetime
+) -> list[int]:
+    """Free items, by id and lease, of which their worker knows nothing; return the teams."""
+    cursor = await conn.execute(
+        GIVE_BACK,
+        {
+            "ids": list(strays),
+            "leases": list(strays.values()),
+            "worker_id": worker_id,
+            "now": now,
+        },
+    )
     return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
