@@ -236,6 +236,8 @@ class Journal:
             # Also where the news came too late for its item: a wish is a wish.
             if opt_outs := [news.settlement.id for news in block if news.is_opt_out]:
                 await contacts.add_opt_outs(conn, item_ids=opt_outs, now=now)
+            if again := {row.batch_id for row in settled if row.phase == Phase.READY}:
+                await runs.reopen(conn, batch_ids=again, now=now)
             self._failpoint.reach(Step.IN_COUNTING)
             return settled
 

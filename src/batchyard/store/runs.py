@@ -179,6 +179,19 @@ async def finish(
     return [row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)]
 
 
+# Locks a batch after its items, against the order; but only one that has ended, which nobody else
+# locks before items except a person's decision, and then the flush is repeated.
+REOPEN = """
+UPDATE batches SET state = 'running', finished_at = NULL, updated_at = %(now)s
+ WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed')
+"""
+
+
+async def reopen(conn: Connection, *, batch_ids: Collection[UUID], now: datetime) -> None:
+    """Let ended batches run again: a late answer to an unknown item wants another attempt."""
+    await conn.execute(REOPEN, {"batch_ids": sorted(batch_ids), "now": now})
+
+
 DISPATCH_SCHEDULED = """
 UPDATE batches b
    SET state = CASE WHEN EXISTS (SELECT FROM batch_counts c
