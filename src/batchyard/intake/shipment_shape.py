@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -57,6 +57,15 @@ def _one_of(codes: Callable[[], frozenset[str]], kind: str) -> Callable[[str], s
     return check
 
 
+def _listed(codes: Callable[[], frozenset[str]], standard: str) -> Any:  # noqa: ANN401  # as Field
+    """Name all codes in the document of a door."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        schema |= {"enum": sorted(codes()), "description": standard}
+
+    return Field(json_schema_extra=extend)
+
+
 def _phone(text: str) -> str:
     if not E164.fullmatch(text):
         raise fault("NO_PHONE")
@@ -68,13 +77,20 @@ def _whole(number: float) -> int | float:
     return int(number) if number.is_integer() and number <= MAX_INTEGER else number
 
 
-Text = Annotated[str, Field(max_length=255), AfterValidator(_no_nul)]
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
-Uri = Annotated[str, Field(max_length=2048), AfterValidator(_no_nul)]
+_NO_NUL = Field(json_schema_extra={"pattern": r"^[^\x00]*$"})
+Text = Annotated[str, Field(max_length=255), AfterValidator(_no_nul), _NO_NUL]
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul), _NO_NUL]
+Uri = Annotated[str, Field(max_length=2048), AfterValidator(_no_nul), _NO_NUL]
 Lines = Annotated[list[Text], Field(min_length=1, max_length=4)]
-Phone = Annotated[str, AfterValidator(_phone), Field(json_schema_extra={"pattern": E164.pattern})]
-Currency = Annotated[str, AfterValidator(_one_of(currencies, "NO_CURRENCY"))]
-Country = Annotated[str, AfterValidator(_one_of(countries, "NO_COUNTRY"))]
+Phone = Annotated[
+    str, AfterValidator(_phone), Field(json_schema_extra={"pattern": f"^{E164.pattern}$"})
+]
+Currency = Annotated[
+    str, AfterValidator(_one_of(currencies, "NO_CURRENCY")), _listed(currencies, "ISO 4217")
+]
+Country = Annotated[
+    str, AfterValidator(_one_of(countries, "NO_COUNTRY")), _listed(countries, "ISO 3166-1 alpha-2")
+]
 Amount = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Measure = Annotated[float, Field(gt=0), PlainSerializer(_whole, when_used="json")]
 Incoterm = Literal["EXW", "FCA", "CPT", "CIP", "DAP", "DPU", "DDP", "FAS", "FOB", "CFR", "CIF"]

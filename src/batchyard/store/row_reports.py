@@ -1,0 +1,172 @@
+"""What became of the rows of a batch, read in blocks: no long transaction, flat memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from batchyard.store.db import Connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedBatch:
+    """A batch as its row report needs it."""
+
+    id: UUID
+    kind: str
+    state: str
+    columns: list[str] | None
+    total_rows: int
+    refused_rows: int
+
+
+READ_BATCH = """
+SELECT id, kind, state, columns, total_rows, refused_rows FROM batches
+ WHERE id = %(batch_id)s AND team_id = %(team_id)s
+   AND deleted_at IS NULL AND NOT is_single AND state <> 'importing'
+"""
+
+
+async def read_batch(conn: Connection, *, team_id: int, batch_id: UUID) -> ReportedBatch | None:
+    """Read a batch of a team."""
+    async with conn.cursor(row_factory=class_row(ReportedBatch)) as cursor:
+        await cursor.execute(READ_BATCH, {"batch_id": batch_id, "team_id": team_id})
+        return await cursor.fetchone()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedRow:
+    """A row that became no item, or a refused correction of one."""
+
+    line: int
+    code: str
+    reason: str
+    cells: list[str] | Mapping[str, object]
+    upload_id: UUID | None
+    item_id: UUID | None
+
+
+LIST_REFUSED = """
+SELECT line, code, reason, cells, upload_id, item_id FROM rejected_rows
+ WHERE batch_id = %(batch_id)s AND line > %(after)s
+   AND (%(code)s::text IS NULL OR code = %(code)s)
+ ORDER BY line
+ LIMIT %(limit)s
+"""
+
+
+async def list_refused(
+    conn: Connection, *, batch_id: UUID, after: int, limit: int, code: str | None = None
+) -> list[RefusedRow]:
+    """List refused rows behind a line, in the order of their lines."""
+    async with conn.cursor(row_factory=class_row(RefusedRow)) as cursor:
+        await cursor.execute(
+            LIST_REFUSED, {"batch_id": batch_id, "after": after, "limit": limit, "code": code}
+        )
+        return await cursor.fetchall()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedWarning:
+    """A remark on a row, or, without a line, on an upload."""
+
+    line: int | None
+    code: str
+    reason: str
+
+
+LIST_WARNINGS = """
+SELECT line, code, reason FROM row_warnings
+ WHERE batch_id = %(batch_id)s AND (coalesce(line, 0), code) > (%(line)s, %(after_code)s)
+   AND (%(code)s::text IS NULL OR code = %(code)s)
+ ORDER BY coalesce(line, 0), code
+ LIMIT %(limit)s
+"""
+
+
+async def list_warnings(
+    conn: Connection,
+    *,
+    batch_id: UUID,
+    after: tuple[int, str],
+    limit: int,
+    code: str | None = None,
+) -> list[ReportedWarning]:
+    """List remarks behind a line and code, in that order; those without a line come first."""
+    async with conn.cursor(row_factory=class_row(ReportedWarning)) as cursor:
+        await cursor.execute(
+            LIST_WARNINGS,
+            {
+                "batch_id": batch_id,
+                "line": after[0],
+                "after_code": after[1],
+                "limit": limit,
+                "code": code,
+            },
+        )
+        return await cursor.fetchall()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedRow:
+    """An item that failed, as its row was."""
+
+    item_id: UUID
+    position: int
+    number: str | None
+    payload: Mapping[str, object]
+    status: str
+    error_code: str | None
+    error_message: str | None
+
+
+# Corrections that were refused stand in for their item.
+LIST_FAILED = """
+SELECT i.id AS item_id, d.position, d.number, d.payload, i.status, d.error_code, d.error_message
+  FROM item_data d JOIN items i ON i.id = d.item_id
+ WHERE d.batch_id = %(batch_id)s AND (d.position, d.item_id) > (%(position)s, %(item_id)s)
+   AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
+   AND NOT EXISTS (SELECT FROM rejected_rows r
+                    WHERE r.batch_id = d.batch_id AND r.item_id = d.item_id)
+ ORDER BY d.position, d.item_id
+ LIMIT %(limit)s
+"""
+
+
+async def list_failed(
+    conn: Connection,
+    *,
+    batch_id: UUID,
+    statuses: Sequence[str],
+    after: tuple[int, UUID],
+    limit: int,
+) -> list[FailedRow]:
+    """List failed items behind a position and id, in that order."""
+    async with conn.cursor(row_factory=class_row(FailedRow)) as cursor:
+        await cursor.execute(
+            LIST_FAILED,
+            {
+                "batch_id": batch_id,
+                "statuses": list(statuses),
+                "position": after[0],
+                "item_id": after[1],
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+COUNT_CODES = """
+SELECT 'refused', code, count(*) FROM rejected_rows WHERE batch_id = %(batch_id)s GROUP BY code
+UNION ALL
+SELECT 'warned', code, count(*) FROM row_warnings WHERE batch_id = %(batch_id)s GROUP BY code
+"""
+
+
+async def count_codes(conn: Connection, *, batch_id: UUID) -> tuple[dict[str, int], dict[str, int]]:
+    """Count the refused rows and the remarks of a batch by their codes."""
+    counts: dict[str, dict[str, int]] = {"refused": {}, "warned": {}}
+    for kind, code, n in await (await conn.execute(COUNT_CODES, {"batch_id": batch_id})).fetchall():
+        counts[str(kind)][str(code)] = int(str(n))
+    return counts["refused"], counts["warned"]
