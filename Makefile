@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt docs clean
+.PHONY: help setup run test chaos check fmt docs clean
 
 help:  ## list what can be made
 	@echo "make <target>"
@@ -28,6 +28,9 @@ run: setup  ## run the demo (ARGS="--exit --port 8081 --data-dir D")
 
 test: setup  ## run all tests (PG=16|18, JOBS=2, ARGS="-k name")
 	BATCHYARD_TEST_PG=$(PG) BATCHYARD_PG_VERSION=$(PG) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+chaos: setup  ## break a whole installation 200 times (ARGS="--kills N --items N --seed N")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 check: setup  ## check format, lint, types, imports, docs
 	$(BIN)/ruff format --check .
