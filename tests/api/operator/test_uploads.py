@@ -31,7 +31,8 @@ async def upload(
 
 async def make_calls(client: Client, **fields: str) -> httpx.Response:
     agent_id = await factories.make_agent(client.db, team=client.team)
-    return await upload(client, "/batches", kind="call", agent_id=str(agent_id), **fields)
+    told = {"kind": "call", "agent_id": str(agent_id), **fields}
+    return await upload(client, "/batches", CALLS, key=None, name="calls.csv", **told)
 
 
 async def test_a_file_becomes_an_open_batch_with_a_row_report(client: Client) -> None:
@@ -90,13 +91,14 @@ async def test_all_or_nothing_leaves_nothing(client: Client) -> None:
     [{}, {"kind": "call"}, {"kind": "parcel"}, {"kind": "shipment", "colour": "red"}],
 )
 async def test_what_is_said_wrongly_is_refused(client: Client, fields: dict[str, str]) -> None:
-    answer = await upload(client, "/batches", **fields)
+    answer = await upload(client, "/batches", CALLS, key=None, name="calls.csv", **fields)
     assert answer.status_code == 422
     assert answer.json()["code"] == "invalid"
 
 
 async def test_a_body_that_is_no_list_is_refused(client: Client) -> None:
-    for body in (None, [], {"kind": "shipment"}, {"rows": 1}):
+    bodies: list[object] = [None, [], {"kind": "shipment"}, {"rows": 1}]
+    for body in bodies:
         assert (await client.post("/batches", body)).status_code == 422, body
 
 

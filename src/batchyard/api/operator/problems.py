@@ -1,7 +1,9 @@
 """Every fault as problem details (RFC 9457), `application/problem+json`."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -32,6 +34,36 @@ STATUSES: Mapping[type[BatchyardError], int] = {
 }
 
 log = structlog.get_logger("batchyard.api.operator")
+
+
+SHAPE = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "detail"],
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+TOLD: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": SHAPE}},
+    }
+    for status in (400, 401, 403, 404, 405, 409, 413, 422, 429)
+}
+"""What any call may answer instead."""
 
 
 class Unauthorized(BatchyardError):
@@ -100,10 +132,25 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return problem(422, "The request is not valid.", errors=errors, code="invalid")
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return problem(500, "Something went wrong here.")
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(methods)
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what may be asked of an address: its methods are spread over several routes."""
+    path = request.url.path
+    calls = {
+        method
+        for template, here in request.app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path)
+        for method in here
+    }
+    return sorted(method.upper() for method in calls)
 
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:

@@ -53,5 +53,7 @@ def build_door(config: Config, db: Database) -> FastAPI:
     door.state.files = FileStore(config)
     problems.install(door)
     for router in ROUTERS:
-        door.include_router(router, prefix=PREFIX, dependencies=[Depends(bearer)])
+        door.include_router(
+            router, prefix=PREFIX, dependencies=[Depends(bearer)], responses=problems.TOLD
+        )
     return door

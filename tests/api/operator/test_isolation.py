@@ -1,0 +1,56 @@
+"""No route answers with another team's data: generated from the routes."""
+
+from fastapi.routing import APIRoute
+
+from batchyard.api.operator.routes import PREFIX, ROUTERS
+from batchyard.models import BatchState, Kind
+from tests import factories
+from tests.api.operator.conftest import Client, Clients
+
+HOOK = "https://hooks.example.com/batchyard"
+NUMBER = "+4520123456"
+BODIES: dict[str, object] = {
+    "/batches/{batch_id}/rows": {"rows": [{"contact_number": NUMBER}]},
+    "/batches/{batch_id}/mend": {"rows": [{"contact_number": NUMBER}]},
+    "/users/{user_id}/password": {"password": "correct horse battery"},
+}
+"""Where an empty body would be refused before anything is looked up."""
+
+
+async def fill(owner: Client) -> dict[str, str]:
+    """Make one of everything that has an id; return the ids by the names of the routes."""
+    batch_id = await factories.make_batch(
+        owner.db, team=owner.team, kind=Kind.CALL, state=BatchState.STOPPED
+    )
+    [item_id] = await factories.make_items(
+        owner.db, team=owner.team, batch_id=batch_id, number=NUMBER
+    )
+    endpoint = (await owner.post("/webhooks/endpoints", {"url": HOOK})).json()["id"]
+    sent = await owner.post(f"/webhooks/endpoints/{endpoint}/test")
+    await owner.post("/contacts/do-not-contact", {"number": NUMBER})
+    user = {"name": "Ann", "email": "ann@example.com", "password": "correct horse battery"}
+    await owner.post("/users", user)
+    return {
+        "batch_id": str(batch_id),
+        "item_id": str(item_id),
+        "endpoint_id": endpoint,
+        "delivery_id": sent.json()["delivery_id"],
+        "number": NUMBER,
+        "token_id": str((await owner.get("/tokens")).json()["data"][0]["id"]),
+        "user_id": (await owner.get("/users")).json()["data"][0]["id"],
+    }
+
+
+async def test_every_route_with_an_id_of_another_team_is_not_found(clients: Clients) -> None:
+    owner = await clients.of(await factories.make_team(clients.db))
+    other = await clients.of(await factories.make_team(clients.db))
+    ids = await fill(owner)
+    routes = [r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)]
+    asked = [route for route in routes if route.param_convertors]
+    assert len(asked) > 25
+    for route in asked:
+        path = PREFIX + route.path.format(**ids)
+        method = next(iter(route.methods or ()))
+        answer = await other.http.request(method, path, json=BODIES.get(route.path, {}))
+        assert answer.status_code == 404, (method, path, answer.text)
+    assert (await other.get("/audit")).json()["data"] == []
