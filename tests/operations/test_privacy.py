@@ -114,8 +114,9 @@ async def fill(db: Database, team: Team) -> UUID:
         ),
         (
             (
-                "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number, type,"
-                " data, due_at, expires_at, created_at) SELECT id, %s, %s, %s, 1, 'item.completed', %s,"
+                "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number,"
+                " type, data, due_at, expires_at, created_at)"
+                " SELECT id, %s, %s, %s, 1, 'item.completed', %s,"
                 " now(), now(), now() FROM webhook_endpoints"
             ),
             (team.id, batch_id, item_id, Jsonb({"result": NAME})),
@@ -154,7 +155,9 @@ async def test_erased_person_is_in_no_dump_and_counts_stay(
     assert NAME in before
     assert (await counts(db, batch_id)) == {"completed": 1, "waiting": 2}
 
-    done = await privacy.erase_person(db, FileStore(Config()), team=team, actor=ACTOR, **who)
+    done = await privacy.erase_person(
+        db, FileStore(Config()), team=team, actor=ACTOR, number=who["number"], email=who["email"]
+    )
 
     assert (done.items, done.pending, done.documents) == (2, 0, 1)
     assert (await counts(db, batch_id)) == {"completed": 1, "canceled": 1, "waiting": 1}

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import batchyard
+from batchyard.cli.backup import backup, restore
 from batchyard.cli.demo import demo
 from batchyard.cli.dnc import dnc
 from batchyard.cli.doctor import doctor
@@ -62,6 +63,8 @@ app.add_typer(dnc, name="dnc", rich_help_panel=ADMINISTER)
 app.command(rich_help_panel=OPERATE)(doctor)
 app.command(rich_help_panel=OPERATE)(unknown)
 app.command(rich_help_panel=OPERATE)(resolve)
+app.command(rich_help_panel=OPERATE)(backup)
+app.command(rich_help_panel=OPERATE)(restore)
 app.command(rich_help_panel=OPERATE)(restored)
 app.command(rich_help_panel=OPERATE)(resume)
 

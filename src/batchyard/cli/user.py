@@ -14,6 +14,7 @@ from batchyard.models import Team
 from batchyard.operations import users
 from batchyard.operations.access import ADMIN_SCOPE
 from batchyard.store.db import Database
+from batchyard.store.users import User
 
 user = typer.Typer(no_args_is_help=True, help="Let people in, list and remove them.")
 
@@ -60,7 +61,7 @@ def list_users(
 ) -> None:
     """List the people of a team."""
 
-    async def do(db: Database, found: Team) -> list[users.User]:
+    async def do(db: Database, found: Team) -> list[User]:
         return await users.list_users(db, team=found)
 
     rows = _run(data_dir, team, do)

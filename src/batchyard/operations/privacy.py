@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import phonenumbers
 import structlog
@@ -88,7 +89,8 @@ async def erase_person(
     2. Everything else that fits, or names those items; with it the entry in the audit log.
     """
     person = find_person(team, number=number, email=email)
-    erased, pending, documents = [], 0, 0
+    erased: list[UUID] = []
+    pending = documents = 0
     async with db.pool.connection() as conn:
         batch_ids = await privacy.list_batches(conn, team_id=team.id)
     for batch_id in batch_ids:

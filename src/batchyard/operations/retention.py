@@ -11,6 +11,7 @@ from batchyard.operations.transactions import Transactions
 from batchyard.store import retention
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
+from batchyard.store.retention import Days
 
 DEFAULT_DAYS: Mapping[str, int] = {
     "items_days": 365,
@@ -30,7 +31,7 @@ async def read_days(db: Database, *, team: Team) -> Mapping[str, int]:
     """Return how many days the team keeps what, the defaults filled in."""
     async with db.pool.connection() as conn:
         days = await retention.read(conn, team_id=team.id)
-    return DEFAULT_DAYS | {name: n for name, n in asdict(days).items() if n is not None}
+    return _complete(days)
 
 
 async def set_days(db: Transactions, *, team: Team, days: Mapping[str, int | None]) -> None:
@@ -48,11 +49,15 @@ async def expire(db: Database, files: FileStore) -> None:
         await _expire_of_team(db, files, team_id)
 
 
+def _complete(days: Days) -> Mapping[str, int]:
+    own = {name: int(n) for name, n in asdict(days).items() if n is not None}
+    return {**DEFAULT_DAYS, **own}
+
+
 async def _expire_of_team(db: Database, files: FileStore, team_id: int) -> None:
     async with db.pool.connection() as conn:
         days = await retention.read(conn, team_id=team_id)
-    own = {name: n for name, n in asdict(days).items() if n is not None}
-    for name, n in (DEFAULT_DAYS | own).items():
+    for name, n in _complete(days).items():
         what = name.removesuffix("_days")
         before = db.clock() - timedelta(days=n)
         if what in retention.FORGET:

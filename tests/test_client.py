@@ -1,0 +1,128 @@
+"""The Python client against the real application."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from batchyard.api.operator.routes import build_door
+from batchyard.client import ApiError, Client
+from batchyard.config import Config
+from batchyard.models import Phase, Team
+from batchyard.operations import teams
+from batchyard.store.db import Database
+from tests import factories
+from tests.cli.commands import running
+
+TOKEN = "by_a-token-of-the-client"
+
+
+class Flaky(httpx.AsyncBaseTransport):
+    """Loses the answer to the first try of each request, after the server has acted."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.inner = inner
+        self.seen: set[tuple[str, str, str | None]] = set()
+        self.losses = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self.inner.handle_async_request(request)
+        mark = (request.method, str(request.url), request.headers.get("idempotency-key"))
+        if mark not in self.seen:
+            self.seen.add(mark)
+            self.losses += 1
+            await answer.aread()
+            raise httpx.ReadError("lost", request=request)
+        return answer
+
+
+@pytest.fixture
+async def team(db: Database) -> Team:
+    return await factories.make_team(db)
+
+
+@pytest.fixture
+async def flaky(db: Database) -> Flaky:
+    return Flaky(httpx.ASGITransport(app=build_door(Config(), db)))
+
+
+@pytest.fixture
+async def client(db: Database, team: Team, flaky: Flaky) -> AsyncIterator[Client]:
+    token = await factories.make_token(db, team=team)
+    async with Client("http://test", token, transport=flaky) as made:
+        yield made
+
+
+async def test_batches_and_items_are_read_over_pages(
+    client: Client, db: Database, team: Team
+) -> None:
+    made = {await factories.make_batch(db, team=team, reference="x") for _ in range(3)}
+    (first, *_) = made
+    await factories.make_items(db, team=team, batch_id=first, n=3)
+
+    assert {batch.id async for batch in client.batches(limit=2)} == made
+    items = [item async for item in client.items(batch_id=first, limit=2)]
+
+    assert [item.position for item in items] == [1, 2, 3]
+    assert (await client.batch(first)).counts == {"waiting": 3}
+    assert (await client.item(items[0].id)).payload == {}
+
+
+async def test_change_whose_answer_was_lost_happens_once(
+    client: Client, db: Database, team: Team, flaky: Flaky
+) -> None:
+    batch_id = await factories.make_batch(db, team=team)
+    await factories.make_items(db, team=team, batch_id=batch_id, n=3)
+
+    assert (await client.steer(batch_id, "dispatch"))["state"] == "queued"
+    assert (await client.steer(batch_id, "pause"))["state"] == "paused"
+
+    assert flaky.losses == 2
+    async with db.pool.connection() as conn:
+        rows = await (await conn.execute("SELECT action FROM audit_log ORDER BY id")).fetchall()
+    assert [row[0] for row in rows] == ["batch.dispatch", "batch.pause"]
+
+
+async def test_unknown_items_are_resolved(client: Client, db: Database, team: Team) -> None:
+    batch_id = await factories.make_batch(db, team=team)
+    await factories.make_items(
+        db, team=team, batch_id=batch_id, n=2, phase=Phase.UNKNOWN, status="unknown"
+    )
+    assert await client.resolve("done", batch_id=batch_id) == 2
+
+
+async def test_refusal_says_why(client: Client, db: Database, team: Team) -> None:
+    batch_id = await factories.make_batch(db, team=team)
+    with pytest.raises(ApiError, match="A batch that is open cannot be resumed") as refused:
+        await client.steer(batch_id, "resume")
+    assert refused.value.status == 409
+
+
+@pytest.mark.acceptance
+async def test_events_go_on_over_a_restart_of_the_server(
+    db: Database, database_url: str, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ("serve", "--port", str(port))
+    settings = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_BOOTSTRAP_TOKEN": TOKEN}
+    log = tmp_path / "log"
+    team = await teams.ensure_team(db, slug="default", name="Default")
+    async with (
+        asyncio.timeout(90),
+        Client(f"http://127.0.0.1:{port}", TOKEN) as client,
+        aclosing(client.events(after="0-0")) as events,  # type: ignore[type-var]
+    ):
+        with running(*command, log=log, **settings):
+            following = asyncio.ensure_future(anext(events))
+            first = await factories.make_batch(db, team=team)
+            assert (await following).batch_id == first
+        second = await factories.make_batch(db, team=team)
+        with running(*command, log=log, **settings):
+            event = await anext(events)
+    assert (event.type, event.batch_id) == ("batch.created", second)
