@@ -6,9 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 from psycopg.types.json import Jsonb
 
+from batchyard.app import build_app
 from batchyard.config import Config
 from batchyard.errors import InvalidRequest
 from batchyard.models import BatchState, Kind, Phase, Team
@@ -264,3 +266,33 @@ async def test_old_things_are_taken_out_and_young_ones_stay(db: Database) -> Non
     assert await run(db, "SELECT expired FROM batches WHERE id = %s", old) == [
         (["transcripts", "items"],)
     ]
+
+
+@pytest.mark.parametrize("kind", [Kind.SHIPMENT, Kind.CALL])
+async def test_erased_item_is_still_shown_by_the_doors(db: Database, kind: Kind) -> None:
+    team = await factories.make_team(db)
+    status = "booked" if kind is Kind.SHIPMENT else "completed"
+    batch_id = await factories.make_batch(db, team=team, kind=kind, state=BatchState.COMPLETED)
+    await factories.make_items(
+        db,
+        team=team,
+        batch_id=batch_id,
+        payload={"receiver": {"phone": NUMBER, "name": NAME}},
+        number=NUMBER,
+        phase=Phase.DONE,
+        status=status,
+    )
+    files = FileStore(Config())
+    await privacy.erase_person(db, files, team=team, actor=ACTOR, number=NUMBER, email=None)
+    token = await factories.make_token(db, team=team)
+    paths = {
+        Kind.SHIPMENT: f"/api/v2/team/{team.slug}/booking-batches/{batch_id}/shipments",
+        Kind.CALL: f"/batches/{batch_id}/executions",
+    }
+    transport = httpx.ASGITransport(app=build_app(Config(), db))
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://t", headers=headers) as http:
+        for path in (paths[kind], f"/api/v1/batches/{batch_id}/results.csv"):
+            answer = await http.get(path)
+            assert answer.status_code == 200, (path, answer.text)
+            assert NAME not in answer.text
