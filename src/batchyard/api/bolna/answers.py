@@ -118,14 +118,16 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
 
 def _allowed_methods(request: Request) -> list[str]:
     # Starlette names only those of the first route with this path.
-    return [
-        method
-        for method in METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.routes
-        )
-    ]
+    return [method for method in METHODS if _is_allowed(request, method)]
+
+
+def _is_allowed(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    for route in request.app.routes:
+        if route.matches(scope)[0] is Match.FULL:
+            # Hidden is what keeps such a path from being taken for an id.
+            return bool(getattr(route, "include_in_schema", True))
+    return False
 
 
 async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:

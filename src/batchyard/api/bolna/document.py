@@ -1,8 +1,9 @@
 """What the OpenAPI document says beyond the routes: errors, forms, headers, groups."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Header
+from fastapi import Depends, FastAPI, Header
+from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 
 from batchyard.api.bolna.speaker import VERSION_HEADER
@@ -65,6 +66,40 @@ def _fault(status: int) -> dict[str, object]:
     return {**told, "model": Fault}
 
 
+def links(name: str, **operations: str) -> dict[str, object]:
+    """Say where an id in an answer leads: operation = the parameter it fills."""
+    return {
+        "links": {
+            operation: {
+                "operationId": operation,
+                "parameters": {parameter: f"$response.body#/{name}"},
+            }
+            for operation, parameter in operations.items()
+        }
+    }
+
+
+OF_BATCH = links(
+    "batch_id",
+    read_batch="batch_id",
+    list_executions="batch_id",
+    list_refused_rows="batch_id",
+    schedule_by_path="batch_id",
+    stop_batch="batch_id",
+    delete_batch="batch_id",
+)
+OF_CALL = links("execution_id", read_execution="execution_id", stop_call="execution_id")
+OF_AGENT = links(
+    "agent_id",
+    read_agent="agent_id",
+    replace_agent="agent_id",
+    change_agent="agent_id",
+    delete_agent="agent_id",
+    stop_agent="agent_id",
+    list_batches="agent_id",
+    list_agent_executions="agent_id",
+)
+
 _bearer = HTTPBearer(auto_error=False, description="A token: `batchyard token create`.")
 
 
@@ -99,6 +134,7 @@ UPLOAD_BODY = {
                             "format": "binary",
                             "description": "CSV with a column `contact_number`; every other column "
                             "is a variable of the call",
+                            "examples": ["contact_number,first_name\n+4520123456,Ane\n"],
                         },
                         "from_phone_number": {"type": "string", "examples": ["+19876543007"]},
                         "from_phone_numbers": {
@@ -155,3 +191,30 @@ STREAMED_CSV: Responses = {
         "content": {"text/csv": {"schema": {"type": "string"}}},
     }
 }
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the door, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            tags=app.openapi_tags,
+            routes=app.routes,
+            separate_input_output_schemas=False,
+        )
+        for path in document["paths"].values():
+            for operation in path.values():
+                for parameter in operation.get("parameters", ()):
+                    _forbid_null(parameter)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _forbid_null(parameter: dict[str, Any]) -> None:
+    """Say what leaving a parameter out means, which is not sending the word `null`."""
+    schema = parameter["schema"]
+    kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
+    for kind in kinds:
+        schema.update(kind)

@@ -26,7 +26,6 @@ Key = Annotated[
         pattern=idempotency.KEY_PATTERN,
         description="The same request with the same key within 24 hours is done once, and answered "
         f"alike: the header {REPLAYED_HEADER} says so.",
-        examples=["3f1c7e0a-order-1001"],
     ),
 ]
 """In the signature of every POST; its value is read from the request."""

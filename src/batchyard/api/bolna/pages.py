@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as a page, with nothing loaded from another host."""
+"""`/docs`: the OpenAPI documents as a page, with nothing loaded from another host."""
 
 from pathlib import Path
 
@@ -15,11 +15,12 @@ PAGE = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Batchyard: batches of calls</title>
+<title>Batchyard: the doors</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
 </head>
 <body>
+<nav><a href="/docs">Calls</a> · <a href="/docs?document=shipments">Shipments</a></nav>
 <div id="document"></div>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
 <script src="/docs/assets/start.js"></script>

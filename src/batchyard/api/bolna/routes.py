@@ -1,6 +1,6 @@
 """The door as an application: every call, at the root of the server."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 import batchyard
@@ -13,9 +13,11 @@ from batchyard.api.bolna.speaker import furnish
 from batchyard.config import Config
 from batchyard.store.db import Database
 
-POST_ONLY = "/batches/schedule"
-GET_ONLY = "/v2/agent/all"
-"""Paths that a variable part of another path would take as well."""
+WRONG_METHODS = {
+    "/batches/schedule": ["DELETE", "GET"],
+    "/v2/agent/all": ["DELETE", "PATCH", "PUT"],
+}
+"""Of paths that another one, with an id in it, would take for its own."""
 
 
 def build_door(config: Config, db: Database) -> FastAPI:
@@ -33,18 +35,20 @@ def build_door(config: Config, db: Database) -> FastAPI:
     )
     answers.install(app)
     furnish(app, config=config, db=db)
-    app.include_router(_wrong_methods)
+    for path, methods in WRONG_METHODS.items():
+        app.router.add_api_route(
+            path,
+            _refuse_method,
+            methods=methods,
+            include_in_schema=False,
+            route_class_override=DoorRoute,
+        )
     for router in (batches, calls, agents):
         app.include_router(router, dependencies=document.COMMON_DEPENDENCIES)
     pages.install(app)
+    app.openapi = lambda: document.describe(app)  # type: ignore[method-assign]  # as FastAPI says
     return app
 
 
-_wrong_methods = APIRouter(route_class=DoorRoute, include_in_schema=False)
-
-
-@_wrong_methods.api_route(POST_ONLY, methods=["DELETE", "GET"])
-@_wrong_methods.api_route(GET_ONLY, methods=["DELETE", "PATCH", "PUT"])
-async def refuse_method() -> None:
-    """Keep such a path from being taken for an id."""
+async def _refuse_method() -> None:
     raise HTTPException(405)

@@ -8,7 +8,6 @@ from fastapi.responses import JSONResponse
 
 from batchyard.api.bolna import agent_queries, document, wire_agents, wire_calls
 from batchyard.api.bolna.agent_queries import Filters
-from batchyard.api.bolna.answers import Refusal
 from batchyard.api.bolna.gate import DoorRoute
 from batchyard.api.bolna.keyed import Key, answer_once
 from batchyard.api.bolna.queries import Page
@@ -22,7 +21,7 @@ from batchyard.api.bolna.requests import (
 )
 from batchyard.api.bolna.speaker import Speaks
 from batchyard.api.bolna.translate import parse_id
-from batchyard.api.bolna.wire import Done
+from batchyard.api.bolna.wire import ANY_ID, Done
 from batchyard.operations import agents, control, deletions
 from batchyard.operations.agents import AgentChange
 from batchyard.operations.transactions import Transactions
@@ -33,7 +32,11 @@ PageNumber = Annotated[int, Query(ge=1, le=MAX_PAGE_NUMBER)]
 PageSize = Annotated[int, Query(ge=1, le=MAX_EXECUTIONS)]
 When = Annotated[
     str | None,
-    Query(description="ISO 8601, of the creation of the call", examples=["2024-01-01T00:00:00Z"]),
+    Query(
+        description="ISO 8601, of the creation of the call",
+        examples=["2024-01-01T00:00:00Z"],
+        json_schema_extra={"format": "date-time"},
+    ),
 ]
 
 router = APIRouter(route_class=DoorRoute, tags=[document.AGENTS])
@@ -43,7 +46,7 @@ router = APIRouter(route_class=DoorRoute, tags=[document.AGENTS])
     "/v2/agent",
     status_code=201,
     response_model=wire_agents.AgentCreated,
-    responses=document.faults(409, 413, 422),
+    responses={201: document.OF_AGENT, **document.faults(409, 413, 422)},
 )
 async def create_agent(
     body: wire_agents.NewAgent, request: Request, speaker: Speaks, _key: Key = None
@@ -146,7 +149,7 @@ async def list_agent_executions(
     page_number: PageNumber = 1,
     page_size: PageSize = DEFAULT_PAGE_SIZE,
     status: wire_calls.Status | None = None,
-    batch_id: str | None = None,
+    batch_id: Annotated[str | None, Query(pattern=ANY_ID)] = None,
     since: Annotated[When, Query(alias="from")] = None,
     until: Annotated[When, Query(alias="to")] = None,
     answered_by_voice_mail: Literal["true", "false"] | None = None,
@@ -154,12 +157,9 @@ async def list_agent_executions(
     """List the calls of an agent, the newest batch first, single calls among them."""
     agent = known_id(agent_id, "agent")
     await agents.require_agent(speaker.db, team=speaker.team, agent_id=agent)
-    batch = None if batch_id is None else parse_id(batch_id)
-    if batch_id is not None and batch is None:
-        raise Refusal(400, "batch_id is not the id of a batch.")
     filters = Filters(
         status=status,
-        batch_id=batch,
+        batch_id=None if batch_id is None else parse_id(batch_id),
         since=read_time(since, "from"),
         until=read_time(until, "to"),
         answered_by_voice_mail=(

@@ -52,7 +52,11 @@ router = APIRouter(route_class=DoorRoute, tags=[document.BATCHES])
 @router.post(
     "/batches",
     response_model=wire.Created,
-    responses={201: {"model": wire.Created}, **document.faults(409, 413, 422)},
+    responses={
+        200: document.OF_BATCH,
+        201: {"model": wire.Created, **document.OF_BATCH},
+        **document.faults(409, 413, 422),
+    },
     openapi_extra=document.UPLOAD_BODY,
 )
 async def create_batch(request: Request, speaker: Speaks, _key: Key = None) -> Response:

@@ -24,7 +24,11 @@ AT_ANY_MOMENT = ScheduleRules(lead=timedelta(0), step=timedelta(0))
 router = APIRouter(route_class=DoorRoute, tags=[document.CALLS])
 
 
-@router.post("/call", response_model=wire_calls.Placed, responses=document.faults(409, 413, 422))
+@router.post(
+    "/call",
+    response_model=wire_calls.Placed,
+    responses={200: document.OF_CALL, **document.faults(409, 413, 422)},
+)
 async def create_call(
     body: wire_calls.NewCall, request: Request, speaker: Speaks, _key: Key = None
 ) -> Response:

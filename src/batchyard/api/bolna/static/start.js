@@ -1,5 +1,11 @@
+const documents = {
+  calls: "/openapi.json",
+  shipments: "/api/v2/openapi.json",
+};
+const wanted = new URLSearchParams(location.search).get("document");
+
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: documents[wanted] ?? documents.calls,
   dom_id: "#document",
   deepLinking: true,
   displayRequestDuration: true,
