@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -77,6 +78,11 @@ def _whole(number: float) -> int | float:
     return int(number) if number.is_integer() and number <= MAX_INTEGER else number
 
 
+def _integer(number: object) -> object:
+    # JSON does not tell 5 from 5.0, and some clients write one for the other.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 _NO_NUL = Field(json_schema_extra={"pattern": r"^[^\x00]*$"})
 Text = Annotated[str, Field(max_length=255), AfterValidator(_no_nul), _NO_NUL]
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul), _NO_NUL]
@@ -91,7 +97,8 @@ Currency = Annotated[
 Country = Annotated[
     str, AfterValidator(_one_of(countries, "NO_COUNTRY")), _listed(countries, "ISO 3166-1 alpha-2")
 ]
-Amount = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Amount = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER), BeforeValidator(_integer)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_integer)]
 Measure = Annotated[float, Field(gt=0), PlainSerializer(_whole, when_used="json")]
 Incoterm = Literal["EXW", "FCA", "CPT", "CIP", "DAP", "DPU", "DDP", "FAS", "FOB", "CFR", "CIF"]
 
@@ -193,7 +200,7 @@ class Item(Shape):
 
     sku: Text | None = None
     description: Name
-    quantity: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    quantity: Quantity
     net_weight: Measure | None = None
     unit_net_amount: Amount | None = None
     country_of_origin: Country | None = None

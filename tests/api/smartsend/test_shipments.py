@@ -105,6 +105,13 @@ async def add_one(client: Client, shipment: dict[str, Any]) -> dict[str, Any]:
     return added
 
 
+async def test_an_integer_may_be_written_as_a_decimal(client: Client) -> None:
+    added = await add_one(client, make_shipment(parcels__0__tax_amount=250.0))
+
+    assert added["parcels"][0]["tax_amount"] == 250
+    assert isinstance(added["parcels"][0]["tax_amount"], int)
+
+
 async def test_a_shipment_comes_back_with_all_it_was_given(client: Client) -> None:
     added = await add_one(client, FULL | {"unknown": {"key": 1}})
 

@@ -22,6 +22,8 @@ from batchyard.models import Principal, Team
 from batchyard.store.db import Database
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+PRINTABLE = "^[ -~\u00a1-\u00ac\u00ae-\u00ff]*$"
+"""What of Latin-1 can be printed; characters beyond it are taken too, in UTF-8."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +63,12 @@ def visit(
     request: Request,
     team: Annotated[str, Path(min_length=1, description="UUID or slug of the token's team")],
     accept_language: Annotated[
-        str | None, Header(description="languages (BCP 47) with q-values (RFC 9110)")
+        str | None,
+        Header(
+            alias="Accept-Language",
+            description="languages (BCP 47) with q-values (RFC 9110)",
+            examples=["da-DK, da;q=0.9, en;q=0.8"],
+        ),
     ] = None,
     request_id: Annotated[
         str | None,
@@ -69,7 +76,11 @@ def visit(
         Header(
             alias="Request-ID",
             description="1 to 128 printable characters, echoed in the answer",
-            json_schema_extra={"minLength": 1, "maxLength": MAX_REQUEST_ID_LENGTH},
+            json_schema_extra={
+                "minLength": 1,
+                "maxLength": MAX_REQUEST_ID_LENGTH,
+                "pattern": PRINTABLE,
+            },
         ),
     ] = None,
 ) -> Visit:
@@ -115,7 +126,8 @@ class Preferences:
 def preferences(
     request: Request,
     prefer: Annotated[
-        str | None, Header(description="`respond-async`, `handling=lenient` (RFC 7240)")
+        str | None,
+        Header(alias="Prefer", description="`respond-async`, `handling=lenient` (RFC 7240)"),
     ] = None,
 ) -> Preferences:
     """Read what this door understands of Prefer; the first of two that disagree wins."""

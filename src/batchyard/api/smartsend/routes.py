@@ -5,6 +5,7 @@ from fastapi import FastAPI
 import batchyard
 from batchyard.api.smartsend import batch_routes, document_routes, faults, shipment_routes
 from batchyard.api.smartsend.catalogue import Offers
+from batchyard.api.smartsend.document import describe
 from batchyard.api.smartsend.gate import Frame
 from batchyard.config import Config
 from batchyard.operations.bookings import Endings
@@ -37,4 +38,5 @@ def build_door(config: Config, db: Database) -> FastAPI:
     door.include_router(shipment_routes.router)
     door.include_router(document_routes.router)
     door.include_router(document_routes.signed)
+    door.openapi = describe(door)  # type: ignore[method-assign]  # as FastAPI's manual says
     return door
