@@ -15,7 +15,7 @@ GIGABYTE = 1024**3
 
 def unpack(packed: bytes, *, size: int = 1000, max_bytes: int = GIGABYTE) -> bytes:
     reader = Gunzip(max_bytes=max_bytes)
-    pieces = []
+    pieces = list[bytes]()
     for start in range(0, len(packed), size):
         pieces += reader.feed(packed[start : start + size])
     pieces += reader.finish()

@@ -33,8 +33,9 @@ def read(text: str, *, delimiter: str = ",", borders: list[int] | None = None) -
 def test_any_table_comes_back_whatever_the_chunks(
     table: list[list[str]], delimiter: str, ending: str, quoting: int, borders: list[int]
 ) -> None:
-    # Until Python 3.13 the csv module leaves a lone CR unquoted, which nobody can read back.
-    if any("\r" in cell for cells in table for cell in cells):
+    # Until Python 3.13 the csv module leaves a line end unquoted if it is not its own, which nobody
+    # can read back.
+    if any("\r" in cell or "\n" in cell for cells in table for cell in cells):
         quoting = csv.QUOTE_ALL
     text = io.StringIO(newline="")
     writer = csv.writer(
@@ -65,7 +66,6 @@ def test_row_is_numbered_by_the_line_it_starts_on() -> None:
     assert [(line, cells) for line, cells, _ in rows] == [
         (1, ["a", "b"]),
         (2, ["1", "x\r\ny\nz"]),
-        (5, []),
         (6, ["2", "w"]),
     ]
 

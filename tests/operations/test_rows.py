@@ -133,7 +133,7 @@ async def test_objects_come_back_as_objects(db: Database, team: Team, format_: F
 async def test_spreadsheet_comes_back_as_a_spreadsheet(
     db: Database, team: Team, tmp_path: Path
 ) -> None:
-    rows = [["phone", "name"], ["+4520123451", "a"], [4520123452, "b"]]
+    rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"], [4520123452, "b"]]
     content = write_sheet(tmp_path / "a.xlsx", rows)
     batch_id = (await upload(db, content, team=team)).batch_id
     back = CalamineWorkbook.from_filelike(io.BytesIO(await mend_file(db, team, batch_id)))

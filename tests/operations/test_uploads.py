@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,12 @@ async def team(db: Database) -> Team:
 
 
 def sheet_of(folder: Path) -> bytes:
-    rows = [["Mobil", "name"], ["+4520123451", "a"], [12, "b"], ["+4520123453", "c"]]
+    rows: list[list[object]] = [
+        ["Mobil", "name"],
+        ["+4520123451", "a"],
+        [12, "b"],
+        ["+4520123453", "c"],
+    ]
     return write_sheet(folder / "a.xlsx", rows)
 
 
@@ -351,7 +357,7 @@ async def test_spreadsheet_leaves_no_file_behind(
 ) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
-    monkeypatch.setattr(spool.tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     orphan = folder / f"{spool.PREFIX}999999999-x"
     orphan.mkdir()
     await upload(db, sheet_of(tmp_path), team=team)

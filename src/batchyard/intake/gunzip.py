@@ -10,7 +10,7 @@ PIECE_BYTES = 256 * 1024
 """How much is unpacked at once, however small what it is packed in."""
 MAX_RATIO = 200
 """Text is packed to a tenth; a thousandth is made to harm."""
-FREE_BYTES = 64 * 1024 * 1024
+FREE_BYTES = 8 * 1024 * 1024
 """Up to here the ratio does not matter: short lists of equal rows are packed very small."""
 
 _GZIP_ONLY = 16 + zlib.MAX_WBITS
@@ -30,7 +30,6 @@ class Gunzip:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what these bytes unpack to; raise `InvalidRequest` when they are broken."""
-        self._packed += len(data)
         while data:
             if self._is_between:
                 data = data.lstrip(b"\0")
@@ -42,14 +41,13 @@ class Gunzip:
                 piece = self._member.decompress(data, PIECE_BYTES)
             except zlib.error as error:
                 raise _broken() from error
+            left = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            self._packed += len(data) - len(left)
             self._count(piece)
             if piece:
                 yield piece
-            if self._member.eof:
-                data = self._member.unused_data
-                self._is_between = True
-            else:
-                data = self._member.unconsumed_tail
+            self._is_between = self._member.eof
+            data = left
 
     def finish(self) -> Iterator[bytes]:
         """Yield what is left; raise `InvalidRequest` when the file ends too early."""

@@ -13,6 +13,9 @@ MAX_UNCLOSED_QUOTES = 100
 KEPT_CHARACTERS = 1000
 """What is kept of a row that is too long."""
 
+BLANK_LINES = frozenset(("\n", "\r\n", "\r"))
+"""Between rows; inside quotes they belong to their cell."""
+
 Row = tuple[int, list[str], str | None]
 """Line where the row starts, its cells, and the code of what is wrong with it as a whole.
 
@@ -27,7 +30,7 @@ csv.field_size_limit(4 * MAX_ROW_CHARACTERS)
 
 
 class RowReader:
-    """Turns chunks of text into rows, whatever the borders of the chunks."""
+    """Turns chunks of text into rows, whatever the borders of the chunks; empty lines are none."""
 
     def __init__(self, delimiter: str) -> None:
         self._delimiter = delimiter
@@ -65,6 +68,11 @@ class RowReader:
     def _rows(self, *, is_last: bool) -> Iterator[Row]:
         lines = self._lines
         while lines.waiting:
+            if lines.waiting[0] in BLANK_LINES:
+                # Millions of them may come out of a small compressed file.
+                lines.waiting.popleft()
+                self._line += 1
+                continue
             lines.taken.clear()
             lines.taken_characters = 0
             try:
@@ -91,7 +99,8 @@ class RowReader:
         self._unclosed += 1
         if self._unclosed > MAX_UNCLOSED_QUOTES:
             raise InvalidRequest(
-                "The file cannot be read as CSV: too many quotation marks are never closed."
+                "The file cannot be read as CSV: too many quotation marks are never closed.",
+                code="quotes_not_closed",
             )
         line = self._line
         text = self._lines.waiting.popleft().rstrip("\r\n")

@@ -220,3 +220,75 @@ WARNINGS: dict[str, Verdict] = {
     ),
 }
 """Rows that become an item all the same, and remarks on the whole upload."""
+
+FILE_REFUSALS: dict[str, Verdict] = {
+    "file_empty": Verdict(
+        sentence="The file has nothing in it.",
+        cure="Look whether the right file, or the right sheet, was chosen.",
+    ),
+    "rows_missing": Verdict(
+        sentence="The file has a header but no row.",
+        cure="Look whether the export was complete.",
+    ),
+    "header_missing": Verdict(
+        sentence="The first row cannot be read as a header.",
+        cure="Put the names of the columns into the first row.",
+    ),
+    "column_missing": Verdict(
+        sentence="A needed column was found neither by its name nor by a usual other name.",
+        cure="Rename a column, or say in a mapping what it means.",
+    ),
+    "columns_too_many": Verdict(
+        sentence="The file has more than 2000 columns.",
+        cure="Leave out what is not needed.",
+    ),
+    "mapping_ambiguous": Verdict(
+        sentence="Two columns are said to mean the same.",
+        cure="Give each column a meaning of its own.",
+    ),
+    "mapping_invalid": Verdict(
+        sentence="The mapping names something that there is not.",
+        cure="Compare it with the template.",
+    ),
+    "format_unknown": Verdict(
+        sentence="The file is none of the formats that are read.",
+        cure="Save it as CSV, XLSX, JSON or NDJSON.",
+    ),
+    "file_damaged": Verdict(
+        sentence="The file is damaged or cut off.",
+        cure="Export or compress it again.",
+    ),
+    "file_locked": Verdict(
+        sentence="The spreadsheet is locked with a password.",
+        cure="Save it without one.",
+    ),
+    "compression_bomb": Verdict(
+        sentence="The file unpacks to far more than it may.",
+        cure="Upload it unpacked.",
+    ),
+    "not_a_list": Verdict(
+        sentence="The JSON is not a list of objects.",
+        cure='Write [{...}, {...}] or {"data": [...]}.',
+    ),
+    "sheet_missing": Verdict(
+        sentence="The spreadsheet has no sheet of this name.",
+        cure="Use one of those named.",
+    ),
+    "sheet_too_large": Verdict(
+        sentence="The sheet is too large to be read as a spreadsheet.",
+        cure="Save it as CSV.",
+    ),
+    "quotes_not_closed": Verdict(
+        sentence="Too many quotation marks are never closed.",
+        cure="Choose the separator and the quotation marks of the export again.",
+    ),
+    "same_file": Verdict(
+        sentence="The very same file was uploaded within the last 15 minutes.",
+        cure="Use the batch that it made.",
+    ),
+    "rows_refused": Verdict(
+        sentence="Rows were refused, and all or nothing was asked for.",
+        cure="Correct the rows named, or take the good ones.",
+    ),
+}
+"""Files of which nothing is taken."""
