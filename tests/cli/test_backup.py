@@ -7,7 +7,7 @@ import pytest
 from tests.cli.commands import call
 from tests.cli.test_services import data_dir as data_dir  # noqa: PLC0414  # a fixture
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 
 def test_backup_is_restored_into_an_empty_folder_and_over_another(
