@@ -26,8 +26,8 @@ SEEDS = (
     ),
     (
         "INSERT INTO batches (id, team_id, kind, state, agent_id, total_rows, columns, created_at,"
-        " updated_at) SELECT %(id)s, id, 'call', 'open', %(id)s, 1, '{contact_number}', now(), now()"
-        " FROM teams"
+        " updated_at) SELECT %(id)s, id, 'call', 'open', %(id)s, 1, '{contact_number}', now(),"
+        " now() FROM teams"
     ),
     (
         "INSERT INTO items (id, batch_id, team_id, due_at, updated_at)"

@@ -3,28 +3,18 @@
 import asyncio
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from batchyard.store.db import Database
-from tests.api.smartsend.conftest import until
-from tests.cli.commands import running
+from tests.api.smartsend.server import TOKEN, serving
 
 CONFIGURATION = Path(__file__).with_name("schemathesis")
 SECONDS = 30
 EXAMPLES = 15
-TOKEN = "by_schemathesis_0123456789"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def run_schemathesis(address: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -54,23 +44,7 @@ def run_schemathesis(address: str, folder: Path) -> subprocess.CompletedProcess[
 @pytest.mark.acceptance
 @pytest.mark.timeout(180)
 async def test_the_server_does_what_its_document_says(db: Database, tmp_path: Path) -> None:
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    settings = {
-        "BATCHYARD_DATABASE_URL": db.url,
-        "BATCHYARD_BOOTSTRAP_TOKEN": TOKEN,
-        "BATCHYARD_SANDBOX_SPEED": "0",
-    }
-
-    async def is_up() -> bool:
-        async with httpx.AsyncClient() as http:
-            try:
-                return (await http.get(f"{address}/api/v2/openapi.json")).is_success
-            except httpx.HTTPError:
-                return False
-
-    with running("up", "--port", str(port), log=tmp_path / "log", **settings):
-        await until(is_up, seconds=60)
+    async with serving(db, log=tmp_path / "log") as address:
         done = await asyncio.to_thread(run_schemathesis, address, tmp_path / "run")
 
     assert done.returncode == 0, done.stdout[-20_000:]

@@ -144,9 +144,10 @@ def _name_shipments(document: Json) -> None:
     shapes = document["components"]["schemas"]
     reference = {"$ref": "#/components/schemas/Shipment"}
     single = document["paths"][f"{PREFIX}/shipments"]["post"]["requestBody"]["content"]
-    shapes["Shipment"] = single["application/json"]["schema"]
+    several = shapes["NewShipments"]["properties"]["data"]
+    shapes["Shipment"] = several["items"]
+    several["items"] = reference
     single["application/json"]["schema"] = reference
-    shapes["NewShipments"]["properties"]["data"]["items"] = reference
 
 
 def _calls(document: Json) -> Iterator[Json]:
@@ -160,7 +161,7 @@ def _sendable(schema: Json) -> Json:
     if len(choices) != 1:
         return schema
     rest = {name: value for name, value in schema.items() if name != "anyOf"}
-    return choices[0] | rest
+    return {**choices[0], **rest}
 
 
 def _takes_no_input(call: Json) -> bool:
