@@ -11,6 +11,7 @@ from batchyard.cli.dnc import dnc
 from batchyard.cli.doctor import doctor
 from batchyard.cli.limit import limit
 from batchyard.cli.migrate import migrate
+from batchyard.cli.number import number
 from batchyard.cli.provider import provider
 from batchyard.cli.resolve import resolve
 from batchyard.cli.restored import restored
@@ -59,6 +60,7 @@ app.add_typer(user, name="user", rich_help_panel=ADMINISTER)
 app.add_typer(provider, name="provider", rich_help_panel=ADMINISTER)
 app.add_typer(route, name="route", rich_help_panel=ADMINISTER)
 app.add_typer(limit, name="limit", rich_help_panel=ADMINISTER)
+app.add_typer(number, name="number", rich_help_panel=ADMINISTER)
 app.add_typer(dnc, name="dnc", rich_help_panel=ADMINISTER)
 app.command(rich_help_panel=OPERATE)(doctor)
 app.command(rich_help_panel=OPERATE)(unknown)

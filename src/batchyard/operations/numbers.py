@@ -14,28 +14,29 @@ from batchyard.store.numbers import NumberRow
 E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
-async def put_number(
-    db: Database, *, team: Team, number: str, agent_id: UUID | None = None
+async def put_numbers(
+    db: Database, *, team: Team, texts: Sequence[str], agent_id: UUID | None = None
 ) -> None:
-    """Let a team, or only one of its agents, call from a number.
+    """Let a team, or only one of its agents, call from numbers: from all of them, or none.
 
     A number the team has already changes its agent. Raises `InvalidRequest` and `NotFound`.
     """
-    if not E164.fullmatch(number):
-        raise InvalidRequest(f"{number} is not a number such as +4520123456.")
+    if wrong := [text for text in texts if not E164.fullmatch(text)]:
+        raise InvalidRequest(f"{wrong[0]} is not a number such as +4520123456.")
     async with db.transaction() as conn:
         if agent_id is not None and not await agents.exists(
             conn, agent_id=agent_id, team_id=team.id
         ):
             raise NotFound("The team has no such agent.")
-        await numbers.put(
-            conn,
-            number_id=new_id(),
-            team_id=team.id,
-            number=number,
-            agent_id=agent_id,
-            now=db.clock(),
-        )
+        for text in texts:
+            await numbers.put(
+                conn,
+                number_id=new_id(),
+                team_id=team.id,
+                number=text,
+                agent_id=agent_id,
+                now=db.clock(),
+            )
 
 
 async def list_numbers(db: Database, *, team: Team) -> Sequence[NumberRow]:

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from batchyard.operations.numbers import put_number
+from batchyard.operations.numbers import put_numbers
 from batchyard.store.db import Database
 from tests.api.bolna.conftest import AGENT, NOBODY, Caller
 from tests.api.bolna.test_control import run
@@ -173,7 +173,7 @@ async def test_deleted_agent_takes_its_batches_along(caller: Caller, db: Databas
     agent_id = await make(caller)
     batches = [await caller.upload_batch(agent_id=agent_id) for _ in range(3)]
     kept = await caller.upload_batch()
-    await put_number(db, team=caller.team, number="+4520000001", agent_id=UUID(agent_id))
+    await put_numbers(db, team=caller.team, texts=["+4520000001"], agent_id=UUID(agent_id))
     answer = await caller.send("DELETE", f"/v2/agent/{agent_id}")
     assert (answer.status_code, answer.json()) == (200, {"message": "success", "state": "deleted"})
     for path in (f"/v2/agent/{agent_id}", f"/batches/{agent_id}/all"):

@@ -7,7 +7,7 @@ import pytest
 
 from batchyard.api.bolna.routes import build_door
 from batchyard.config import Config
-from batchyard.operations.numbers import put_number
+from batchyard.operations.numbers import put_numbers
 from batchyard.store.db import Database
 from tests.api.bolna.conftest import AGENT, NOBODY, Caller
 from tests.api.bolna.test_agents import make, place
@@ -209,8 +209,8 @@ async def test_numbers_are_listed_with_their_agent(
     caller: Caller, stranger: Caller, db: Database
 ) -> None:
     agent_id = await make(caller)
-    await put_number(db, team=caller.team, number="+4520000001")
-    await put_number(db, team=caller.team, number="+4520000002", agent_id=UUID(agent_id))
+    await put_numbers(db, team=caller.team, texts=["+4520000001"])
+    await put_numbers(db, team=caller.team, texts=["+4520000002"], agent_id=UUID(agent_id))
     listed = (await caller.get("/phone-numbers/all")).json()
     assert [(one["phone_number"], one["agent_id"]) for one in listed] == [
         ("+4520000001", None),
@@ -236,11 +236,11 @@ async def test_numbers_are_listed_with_their_agent(
 
 async def test_calls_without_a_number_use_those_of_the_agent(caller: Caller, db: Database) -> None:
     agent_id = await make(caller)
-    await put_number(db, team=caller.team, number="+4520000001")
+    await put_numbers(db, team=caller.team, texts=["+4520000001"])
     other = await caller.upload_batch(agent_id=agent_id)
     assert (await caller.get(f"/batches/{other}")).json()["from_phone_number"] == "+4520000001"
-    await put_number(db, team=caller.team, number="+4520000002", agent_id=UUID(agent_id))
-    await put_number(db, team=caller.team, number="+4520000003", agent_id=UUID(agent_id))
+    await put_numbers(db, team=caller.team, texts=["+4520000002"], agent_id=UUID(agent_id))
+    await put_numbers(db, team=caller.team, texts=["+4520000003"], agent_id=UUID(agent_id))
     own = await caller.upload_batch(agent_id=agent_id)
     calls = (await caller.get(f"/batches/{own}/executions")).json()
     used = {call["telephony_data"]["from_number"] for call in calls}

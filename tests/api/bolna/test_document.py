@@ -20,23 +20,23 @@ TESTED = Path(sys.executable).with_name("st")
 SEED = "1"
 
 SEEDS = (
-    (
-        "INSERT INTO agents (id, team_id, name, config, created_at, updated_at)"
-        " SELECT %(id)s, id, 'Alfred', '{}', now(), now() FROM teams"
-    ),
-    (
-        "INSERT INTO batches (id, team_id, kind, state, agent_id, total_rows, columns, created_at,"
-        " updated_at) SELECT %(id)s, id, 'call', 'open', %(id)s, 1, '{contact_number}', now(),"
-        " now() FROM teams"
-    ),
-    (
-        "INSERT INTO items (id, batch_id, team_id, due_at, updated_at)"
-        " SELECT %(id)s, %(id)s, id, now(), now() FROM teams"
-    ),
-    (
-        "INSERT INTO item_data (item_id, batch_id, position, number, payload, created_at)"
-        " VALUES (%(id)s, %(id)s, 2, '+4520123456', '{}', now())"
-    ),
+    """
+    INSERT INTO agents (id, team_id, name, config, created_at, updated_at)
+    SELECT %(id)s, id, 'Alfred', '{}', now(), now() FROM teams
+    """,
+    """
+    INSERT INTO batches (id, team_id, kind, state, agent_id, total_rows, columns, created_at,
+                         updated_at)
+    SELECT %(id)s, id, 'call', 'open', %(id)s, 1, '{contact_number}', now(), now() FROM teams
+    """,
+    """
+    INSERT INTO items (id, batch_id, team_id, due_at, updated_at)
+    SELECT %(id)s, %(id)s, id, now(), now() FROM teams
+    """,
+    """
+    INSERT INTO item_data (item_id, batch_id, position, number, payload, created_at)
+    VALUES (%(id)s, %(id)s, 2, '+4520123456', '{}', now())
+    """,
 )
 """An agent, a batch and a call with the id that the document's examples have."""
 
