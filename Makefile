@@ -57,4 +57,6 @@ $(STAMP): pyproject.toml constraints.txt
 		$(PYTHON) -m venv $(VENV); }
 	@echo "Installing Batchyard and its tools; about a minute"
 	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@# It asks for an older typer than ours, though only for colours.
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --no-deps openapi-python-client
 	@touch $@
