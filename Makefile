@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+BENCH := $(VENV)/.bench-ready
 ARGS ?=
 PG ?= 18
 JOBS ?= 2
@@ -14,12 +15,12 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos check fmt docs clean
+.PHONY: fuzz bench bench-soak bench-huge help setup run test test-karrio chaos check fmt docs clean
 
 help:  ## list what can be made
 	@echo "make <target>"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1#\2/p' $(MAKEFILE_LIST) \
-		| while IFS='#' read -r name what; do printf '  %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' $(MAKEFILE_LIST) \
+		| while IFS='#' read -r name what; do printf '  %-11s %s\n' "$$name" "$$what"; done
 
 setup: $(STAMP)  ## make .venv ready (does nothing when it is)
 
@@ -29,8 +30,23 @@ run: setup  ## run the demo (ARGS="--exit --port 8081 --data-dir D")
 test: setup  ## run all tests (PG=16|18, JOBS=2, ARGS="-k name")
 	BATCHYARD_TEST_PG=$(PG) BATCHYARD_PG_VERSION=$(PG) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-chaos: setup  ## break a whole installation 200 times (ARGS="--kills N --items N --seed N")
+test-karrio: setup  ## book through a real Karrio server, installed for this (minutes)
+	$(BIN)/python -m tests.karrio_real
+
+fuzz: setup  ## try to disprove the OpenAPI documents, five minutes each
+	FUZZ_SECONDS=300 $(BIN)/python -m pytest --timeout 900 tests/api -k "schemathesis or document_says or keeps_its_document" $(ARGS)
+
+chaos: setup  ## break a whole installation 200 times, then over each vendor's fake (ARGS="--kills N --items N --pace N --provider NAME")
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: $(BENCH)  ## measure everything, print one table (ARGS="--rows a,b --quick --json F --resume")
+	@$(BIN)/python -m tools.bench $(ARGS)
+
+bench-soak: $(BENCH)  ## twenty minutes of mixed load (ARGS="--soak-minutes N --json F")
+	@$(BIN)/python -m tools.bench --rows soak $(ARGS)
+
+bench-huge: setup  ## upload 5 GB by HTTP, measure every process (ARGS="--rows N --row-bytes N")
+	$(BIN)/python -m tools.bench.huge $(ARGS)
 
 check: setup  ## check format, lint, types, imports, docs
 	$(BIN)/ruff format --check .
@@ -56,7 +72,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || { echo "Making $(VENV) with $$($(PYTHON) --version)"; \
 		$(PYTHON) -m venv $(VENV); }
 	@echo "Installing Batchyard and its tools; about a minute"
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt --editable '.[dev]'
 	@# It asks for an older typer than ours, though only for colours.
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --no-deps openapi-python-client
+	@$(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt --no-deps openapi-python-client
+	@touch $@
+
+$(BENCH): $(STAMP)
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@

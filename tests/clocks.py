@@ -22,3 +22,14 @@ class SetClock(DatabaseClock):
 
     def correct(self, *, database_now: datetime, asked_at: float, answered_at: float) -> None:
         """Stay as it was set."""
+
+
+class StandingClock(SetClock):
+    """Stands still at the time it was set to."""
+
+    def set(self, at: datetime) -> None:
+        """Stand still at this time."""
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at

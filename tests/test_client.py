@@ -78,13 +78,35 @@ async def test_change_whose_answer_was_lost_happens_once(
     batch_id = await factories.make_batch(db, team=team)
     await factories.make_items(db, team=team, batch_id=batch_id, n=3)
 
-    assert (await client.steer(batch_id, "dispatch"))["state"] == "queued"
-    assert (await client.steer(batch_id, "pause"))["state"] == "paused"
+    assert (await client.steer(batch_id, "dispatch")).state == "queued"
+    assert (await client.steer(batch_id, "pause")).state == "paused"
 
     assert flaky.losses == 2
     async with db.pool.connection() as conn:
         rows = await (await conn.execute("SELECT action FROM audit_log ORDER BY id")).fetchall()
     assert [row[0] for row in rows] == ["batch.dispatch", "batch.pause"]
+
+
+async def test_list_whose_answer_was_lost_becomes_one_batch(
+    client: Client, db: Database, team: Team, flaky: Flaky, tmp_path: Path
+) -> None:
+    agent_id = await factories.make_agent(db, team=team)
+    file = tmp_path / "calls.csv"
+    file.write_text("phone,name\n+4520123456,Ann\n12,Bo\n", encoding="utf-8")
+    told = await client.rehearse(file, kind="call", agent_id=agent_id, reference=None)
+    assert (told.upload.accepted, told.items, told.provider) == (1, 1, "sandbox")
+    made = await client.create_batch(
+        file, kind="call", agent_id=agent_id, mapping={"phone": "contact_number"}
+    )
+    assert (made.rows, made.accepted, made.refused) == (2, 1, 1)
+    more = await client.add_rows(made.batch_id, [{"contact_number": "+4520123457"}])
+    assert more.accepted == 1
+    rest = await client.mend(made.batch_id, [{"contact_number": "+4520123458", "error_line": 3}])
+    assert rest.accepted == 1
+    assert (await client.rehearse_batch(made.batch_id)).items == 3
+    assert (await client.batch(made.batch_id)).total == 3
+    assert len([batch async for batch in client.batches()]) == 1
+    assert flaky.losses > 5
 
 
 async def test_unknown_items_are_resolved(client: Client, db: Database, team: Team) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchyard.errors import ConfigError
@@ -38,6 +39,16 @@ class Config(BaseSettings):
     port: int = Field(
         default=8080, ge=0, le=65535, description="port the server listens on; 0 picks a free one"
     )
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="where commands find the server; else where `batchyard login` says, else here, "
+        "at `BATCHYARD_PORT`",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="by which commands speak for a team; else the one of `batchyard login`",
+    )
     public_url: str | None = Field(
         default=None, description="address under which providers reach this server for callbacks"
     )
@@ -49,6 +60,15 @@ class Config(BaseSettings):
         ge=1,
         le=65535,
         description="port on which `batchyard worker` tells its metrics; servers have `/metrics`",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="OpenTelemetry collector (OTLP over HTTP, such as `http://127.0.0.1:4318`) "
+        "that gets traces; needs `pip install 'batchyard[tracing]'`",
+    )
+    trace_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of the traces begun here that is kept"
     )
     trusted_proxy_header: str | None = Field(
         default=None,
@@ -127,7 +147,10 @@ class Config(BaseSettings):
         default=500, gt=0, description="requests one worker process has out at once"
     )
     stop_seconds: float = Field(
-        default=10, ge=0, description="time a stopping worker waits for what is out"
+        default=10,
+        ge=0,
+        description="time a stopping worker waits for what is out; `up` and `demo` wait 4 seconds "
+        "unless it is set",
     )
     webhook_allow_private: bool = Field(
         default=False, description="webhooks may go to private and loopback addresses"
@@ -157,6 +180,11 @@ class Config(BaseSettings):
         return self
 
     @property
+    def server_url(self) -> str:
+        """Where commands find the server."""
+        return (self.url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
     def callback_base(self) -> str:
         """Where providers reach this server: the public address, else the one it listens on."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
@@ -171,11 +199,15 @@ def load(**overrides: object) -> Config:
     try:
         return Config(**given)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
-        faults = "; ".join(
-            f"BATCHYARD_{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        faults = "; ".join(_tell(fault) for fault in error.errors())
         raise ConfigError(f"Wrong setting. {faults}") from error
+
+
+def _tell(fault: ErrorDetails) -> str:
+    """Name the setting that is wrong; where several are together, the message does."""
+    if not fault["loc"]:
+        return fault["msg"].removeprefix("Value error, ")
+    return f"BATCHYARD_{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
 
 
 def default_data_dir() -> Path:
@@ -187,3 +219,8 @@ def default_data_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/batchyard")
     return Path(platformdirs.user_data_dir("batchyard"))
+
+
+def login_file() -> Path:
+    """Return where `batchyard login` keeps a server's address and token."""
+    return Path(platformdirs.user_config_dir("batchyard")) / "login.json"

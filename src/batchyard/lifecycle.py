@@ -1,10 +1,11 @@
 """Which state follows which, for batches and items; pure, drawn in `docs/lifecycle.md`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from batchyard import retry
+from batchyard.asking import Asking
 from batchyard.errors import Conflict
 from batchyard.models import (
     Accepted,
@@ -28,6 +29,7 @@ class BatchEvent(StrEnum):
     OPENED = "opened"
     IMPORT_FAILED = "import_failed"
     SCHEDULED = "scheduled"
+    UNSCHEDULED = "unscheduled"
     DISPATCHED = "dispatched"
     STARTED = "started"
     PAUSED = "paused"
@@ -48,6 +50,7 @@ BATCH_TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
     (S.OPEN, E.DISPATCHED): S.QUEUED,
     (S.OPEN, E.CANCELLED): S.CANCELLED,
     (S.SCHEDULED, E.SCHEDULED): S.SCHEDULED,
+    (S.SCHEDULED, E.UNSCHEDULED): S.OPEN,
     (S.SCHEDULED, E.DISPATCHED): S.QUEUED,
     (S.SCHEDULED, E.STOPPED): S.STOPPED,
     (S.QUEUED, E.STARTED): S.RUNNING,
@@ -115,8 +118,9 @@ STATUSES_BY_PHASE: dict[Phase, frozenset[str]] = {
 """Held by a CHECK constraint; a test compares the two."""
 
 ITEM_TRANSITIONS: dict[Phase, frozenset[Phase]] = {
-    Phase.READY: frozenset({Phase.CLAIMED, Phase.CALLING, Phase.DONE}),
-    Phase.CLAIMED: frozenset({Phase.READY, Phase.CALLING, Phase.DONE}),
+    # What may have been sent after the backup that the database comes from is unknown.
+    Phase.READY: frozenset({Phase.CLAIMED, Phase.CALLING, Phase.UNKNOWN, Phase.DONE}),
+    Phase.CLAIMED: frozenset({Phase.READY, Phase.CALLING, Phase.UNKNOWN, Phase.DONE}),
     Phase.CALLING: frozenset({Phase.LIVE, Phase.DONE, Phase.READY, Phase.UNKNOWN}),
     Phase.LIVE: frozenset({Phase.LIVE, Phase.DONE, Phase.READY, Phase.UNKNOWN}),
     Phase.UNKNOWN: frozenset({Phase.LIVE, Phase.DONE, Phase.READY}),
@@ -152,7 +156,8 @@ def final_batch_event(kind: Kind, *, succeeded: int) -> BatchEvent:
     return BatchEvent.COMPLETED
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Made for each answer; frozen it takes twice as long.
+@dataclass(kw_only=True, slots=True)
 class Change:
     """What an answer makes of a sent item; written only where `try` and phase still match."""
 
@@ -167,13 +172,30 @@ class Change:
     """A live item moves only to a higher rank, so late and doubled news changes nothing."""
     is_undecided: bool = False
     """Nothing was learned: the time since which that is so stays."""
+    empty_looks: int | None = None
+    """How often an undecided key was looked for where it has to be found nothing several times."""
 
 
 LIVE_CHECK = timedelta(hours=1)
 """When a live item is looked up if its provider named no time and sent no callback."""
 
 REFUSED_DELAY = timedelta(seconds=1)
-"""How long a refused item waits if the provider named no time."""
+"""How long an item refused for the first time waits if the provider named no time."""
+
+LONGEST_REFUSED_DELAY = timedelta(minutes=5)
+
+
+def delay_after_refusal(retry_after_seconds: float | None, *, repeats: int) -> timedelta:
+    """Return how long a refused item waits: as the provider said, else twice as long each time.
+
+    `repeats` is how often it was sent beyond once for each key. "At once" is believed only the
+    first time, so that nobody is asked without a pause for ever.
+    """
+    if retry_after_seconds is not None and (retry_after_seconds > 0 or repeats <= 0):
+        return timedelta(seconds=retry_after_seconds)
+    # More doublings would at last be more than a timedelta holds.
+    times = 1 << min(max(repeats, 0), 16)
+    return min(REFUSED_DELAY * times, LONGEST_REFUSED_DELAY)
 
 
 def change_for_answer(
@@ -181,15 +203,18 @@ def change_for_answer(
     *,
     kind: Kind,
     attempt: int,
+    key: str,
     retry_policy: RetryPolicy,
     provider_policy: Policy,
     undecided_until: datetime,
+    sends: int = 1,
     now: datetime,
 ) -> Change:
     """Decide what an answer to the item's current key makes of it.
 
     `undecided_until` is when a lost answer may be asked for: never before the request can no
-    longer arrive.
+    longer arrive. `sends` is how often the item was sent so far, under all its keys; only a
+    refusal asks for it.
     """
     match answer:
         case Ended():
@@ -198,6 +223,7 @@ def change_for_answer(
                 status=answer.status,
                 answered_by_voicemail=bool(answer.result.get("answered_by_voice_mail")),
                 attempt=attempt,
+                key=key,
                 now=now,
             )
             if due_at is not None:
@@ -211,8 +237,7 @@ def change_for_answer(
         case Progress():
             return _live(kind, answer.status, attempt, now + LIVE_CHECK)
         case Refused():
-            seconds = answer.retry_after_seconds
-            delay = REFUSED_DELAY if seconds is None else timedelta(seconds=seconds)
+            delay = delay_after_refusal(answer.retry_after_seconds, repeats=sends - attempt)
             return Change(
                 phase=Phase.READY,
                 status="waiting" if attempt == 1 else "retrying",
@@ -253,8 +278,17 @@ def _live(kind: Kind, status: str, attempt: int, check_at: datetime) -> Change:
 SEND_WITHIN = timedelta(seconds=2)
 """A worker sends only so soon after issuing the intent, else it hands the item back."""
 
-ASK_PATIENCE = timedelta(minutes=10)
-"""So long an undecided item is asked for before it is declared unknown."""
+SAME_NUMBER_PAUSE = timedelta(seconds=2)
+LONGEST_SAME_NUMBER_PAUSE = timedelta(minutes=1)
+
+
+def due_after_same_number(*, held_since: datetime, now: datetime) -> datetime:
+    """Return when an item is due that waits until another one to the same number is decided.
+
+    The longer the other one has been undecided, the longer it may go on being so.
+    """
+    pause = max((now - held_since) / 2, SAME_NUMBER_PAUSE)
+    return now + min(pause, LONGEST_SAME_NUMBER_PAUSE)
 
 
 def change_for_finding(
@@ -264,9 +298,11 @@ def change_for_finding(
     phase: Phase,
     status: str,
     attempt: int,
+    key: str,
     retry_policy: RetryPolicy,
     undecided_since: datetime,
     can_be_asked_again: bool,
+    asking: Asking,
     now: datetime,
 ) -> Change:
     """Decide what asking about an item, or repeating its key, makes of it.
@@ -280,12 +316,23 @@ def change_for_finding(
                 finding,
                 kind=kind,
                 attempt=attempt,
+                key=key,
                 retry_policy=retry_policy,
                 provider_policy=Policy.ASKABLE,
                 undecided_until=now,
                 now=now,
             )
         case NotReceived() if phase is Phase.CALLING:
+            if (look := asking.after_empty(now)) is not None:
+                return Change(
+                    phase=phase,
+                    status=status,
+                    attempt=attempt,
+                    deadline_at=look.at,
+                    from_phases=(phase,),
+                    is_undecided=True,
+                    empty_looks=look.empty_looks,
+                )
             return Change(
                 phase=Phase.READY,
                 status="waiting" if attempt == 1 else "retrying",
@@ -295,16 +342,18 @@ def change_for_finding(
             )
         case Refused():
             wait = timedelta(seconds=finding.retry_after_seconds or 0)
-            return _ask_again(phase, status, attempt, undecided_since, now, at_least=wait)
+            again = _ask_again(phase, status, attempt, undecided_since, now, at_least=wait)
+            return replace(again, empty_looks=asking.empty_looks)
         case _:
-            if not can_be_asked_again or now - undecided_since > ASK_PATIENCE:
+            if not can_be_asked_again or now - undecided_since > asking.patience:
                 return Change(
                     phase=Phase.UNKNOWN,
                     status=UNKNOWN_STATUS,
                     attempt=attempt,
                     from_phases=(phase,),
                 )
-            return _ask_again(phase, status, attempt, undecided_since, now)
+            again = _ask_again(phase, status, attempt, undecided_since, now)
+            return replace(again, empty_looks=asking.empty_looks)
 
 
 def _ask_again(

@@ -2,9 +2,13 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import ExcInfo, Processor
 
 QUIET_LIBRARIES = (
     "asyncio",
@@ -58,9 +62,81 @@ def set_up(level: str) -> None:
 def _rendering(*, for_people: bool) -> list[Processor]:
     if for_people:
         return [
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+            structlog.dev.ConsoleRenderer(exception_formatter=_write_fault),
         ]
     return [
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_show_fault),
         structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
     ]
+
+
+DATA_FAULTS = "22"
+"""The class of SQL states whose message quotes what could not be read."""
+CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
+CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
+def name_route(scope: Mapping[str, object]) -> str | None:
+    """Return the template of the route that a request met: the path itself may hold a number."""
+    path = getattr(scope.get("route"), "path", None)
+    return None if path is None else str(path)
+
+
+def describe_fault(error: BaseException) -> str:
+    """Return a traceback without the data of people.
+
+    Faults of PostgreSQL quote rows and parameters in their details, those of Pydantic what they
+    were given: they are told by what kind they are, and where.
+    """
+    return "".join(_lines(error, seen=set())).rstrip("\n")
+
+
+def _lines(error: BaseException, *, seen: set[int]) -> list[str]:
+    seen.add(id(error))
+    before: list[str] = []
+    if error.__cause__ is not None and id(error.__cause__) not in seen:
+        before = [*_lines(error.__cause__, seen=seen), CAUSE]
+    elif (
+        error.__context__ is not None
+        and not error.__suppress_context__
+        and id(error.__context__) not in seen
+    ):
+        before = [*_lines(error.__context__, seen=seen), CONTEXT]
+    told = _sentence(error)
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    lines = [*before, *_stack(error.__traceback__), f"{kind}: {told}\n" if told else f"{kind}\n"]
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            if id(inner) not in seen:
+                lines += ["\n", *_lines(inner, seen=seen)]
+    return lines
+
+
+def _stack(trace: TracebackType | None) -> list[str]:
+    if trace is None:
+        return []
+    return ["Traceback (most recent call last):\n", *traceback.format_tb(trace)]
+
+
+def _sentence(error: BaseException) -> str:
+    # Told apart by what they have: to load psycopg and pydantic would slow every command down.
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        diag = getattr(error, "diag", None)
+        names = ("constraint_name", "table_name", "column_name")
+        facts = [state, *(str(getattr(diag, name, None) or "") for name in names)]
+        message = str(getattr(diag, "message_primary", None) or "")
+        if not state.startswith(DATA_FAULTS):
+            facts.insert(0, message)
+        return " ".join(fact for fact in facts if fact)
+    if type(error).__module__.partition(".")[0] in {"pydantic", "pydantic_core"}:
+        return "the value is not valid"
+    return str(error)
+
+
+def _show_fault(exc_info: ExcInfo) -> str:
+    return describe_fault(exc_info[1])
+
+
+def _write_fault(stream: TextIO, info: ExcInfo) -> None:
+    stream.write(f"\n{describe_fault(info[1])}")

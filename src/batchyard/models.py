@@ -43,6 +43,14 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """So many items in so many seconds."""
+
+    count: int
+    seconds: int
+
+
 class Policy(StrEnum):
     """What a provider promises about the same key sent twice."""
 
@@ -86,11 +94,19 @@ class RetryPolicy:
     max_retries: int = 0
     intervals_minutes: tuple[float, ...] = (30, 60, 120)
     on_voicemail: bool = False
+    jitter: float = 0
+    """By how large a part of itself an interval may grow, 0 to 1; each key has its own share."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+def key_of(item_id: UUID, attempt: int) -> str:
+    """Return the idempotency key of one intended effect."""
+    return f"{item_id}.{attempt}"
+
+
+# Made for each item, and a frozen dataclass of this size takes twice as long to make.
+@dataclass(kw_only=True, slots=True)
 class Request:
-    """One intended effect, as a provider gets it. `key` is `item_id.attempt`."""
+    """One intended effect, as a provider gets it. `key` is its `key_of`."""
 
     key: str
     item_id: UUID
@@ -108,6 +124,10 @@ class Request:
     """The provider's own reference of an earlier answer, when there is one."""
     known_result: Mapping[str, object] | None = None
     """What an earlier answer told already, when it could not end the item yet."""
+    since: datetime | None = None
+    """Set after a restore: the key may have been used from this time on, not from `sent_at`."""
+    taken: frozenset[str] = frozenset()
+    """Set where calls are told apart by their numbers: references that belong to other keys."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +182,8 @@ class Refused:
     code: str
     message: str
     retry_after_seconds: float | None = None
+    stops_provider: bool = False
+    """Nothing will be done for anybody until a person has mended it, such as a wrong password."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +197,10 @@ class Lost:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotReceived:
     """Asked: the provider never received this key."""
+
+    is_certain: bool = False
+    """Proven by our own books: nothing is done before a reference is kept, and none of this key
+    was. Believed of a one-sided provider too."""
 
 
 Answer = Accepted | Progress | Ended | Refused | Lost

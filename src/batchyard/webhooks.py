@@ -1,4 +1,4 @@
-"""Tells those who listen what happened: signed, in order for each item, for up to a day."""
+"""Tells those who listen what happened: signed, in order for each item, for a day at least."""
 
 import asyncio
 import base64
@@ -14,6 +14,7 @@ import structlog
 from standardwebhooks import Webhook
 
 import batchyard
+from batchyard import tasks
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.network import AddressNotAllowed, open_client
@@ -34,7 +35,8 @@ READ_BYTES = 64 * 1024
 """How much of an answer is read, so that its connection can be used again."""
 
 PAUSES = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600))
-"""Before the second try, the third ...; the last one repeats until a day is over."""
+"""Before the second try, the third ...; the last one repeats until a day is over, and is kept once
+more then."""
 LONGEST_PAUSE = timedelta(hours=4)
 """However long a receiver asks us to wait."""
 ORDERED_ATTEMPTS = 4
@@ -146,9 +148,7 @@ class Courier:
 
     async def close(self) -> None:
         """Break off; what was on its way is sent again by somebody else."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
 
     async def _render(self, claimed: Sequence[Delivery]) -> list[tuple[Delivery, bytes | None]]:
         rendered: list[tuple[Delivery, bytes | None]] = []
@@ -170,27 +170,35 @@ class Courier:
                         conn, delivery, state="dropped", outcome=outcome, now=self._db.clock()
                     )
                 return
-            started = monotonic()
+            tried_at, started = self._db.clock(), monotonic()
             status, error, retry_after = await self._post(delivery, body)
             duration_ms = round((monotonic() - started) * 1000)
             outcome = Outcome(status=status, error=error, duration_ms=duration_ms)
-            await self._record(delivery, outcome, retry_after_seconds=retry_after)
+            await self._record(
+                delivery, outcome, tried_at=tried_at, retry_after_seconds=retry_after
+            )
         except TRANSIENT as error:
             # Its hold runs out, and it is sent again under the same id.
             log.warning("webhooks.outcome_lost", delivery=str(delivery.id), error=str(error))
 
     async def _record(
-        self, delivery: Delivery, outcome: Outcome, *, retry_after_seconds: float | None
+        self,
+        delivery: Delivery,
+        outcome: Outcome,
+        *,
+        tried_at: datetime,
+        retry_after_seconds: float | None,
     ) -> None:
         now = self._db.clock()
         async with self._db.transaction() as conn:
             if outcome.error is None:
                 await deliveries.end(conn, delivery, state="delivered", outcome=outcome, now=now)
                 return
-            due_at = now + next_pause(delivery, retry_after_seconds=retry_after_seconds)
-            if due_at >= delivery.expires_at:
+            # The last try is the first one after the whole day: a receiver may be away so long.
+            if tried_at >= delivery.expires_at:
                 await deliveries.end(conn, delivery, state="failed", outcome=outcome, now=now)
                 return
+            due_at = now + next_pause(delivery, retry_after_seconds=retry_after_seconds)
             may_overtake = delivery.attempts >= ORDERED_ATTEMPTS
             await deliveries.put_off(
                 conn,

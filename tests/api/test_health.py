@@ -1,14 +1,17 @@
 """Health and metrics: what an orchestrator and a monitor see."""
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from batchyard.api.health import build_door
-from batchyard.models import BatchState
+from batchyard.models import BatchState, Kind, Rate
+from batchyard.operations import batches, endpoints, limits
 from batchyard.store.db import Database
 from tests import factories
+from tests.api.smartsend.conftest import make_shipment, until, working
 
 
 @pytest.fixture
@@ -61,3 +64,47 @@ async def test_metrics_count_due_items_that_nobody_took(
     assert 'batchyard_items{status="waiting"} 5.0' in told
     assert "batchyard_due_items 3.0" in told
     assert "batchyard_imports_running 0.0" in told
+
+
+async def test_metrics_of_a_worker_that_ran_tell_all_that_is_watched(
+    http: httpx.AsyncClient, db: Database
+) -> None:
+    team = await factories.make_team(db)
+    await endpoints.create_endpoint(db, team=team, url="https://hooks.example.com/x")
+    limited, free = [await factories.make_batch(db, team=team) for _ in range(2)]
+    shipment = make_shipment()
+    for batch_id in (limited, free):
+        await factories.make_items(db, team=team, batch_id=batch_id, n=3, payload=shipment)
+    rate = Rate(count=1, seconds=86_400)
+    await limits.set_limit(db, scope=f"batch:{limited}", concurrency=None, rates=[rate])
+    for batch_id in (limited, free):
+        await batches.dispatch_batch(db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+
+    async def is_over() -> bool:
+        async with db.pool.connection() as conn:
+            cursor = await conn.execute(
+                "SELECT count(*) = 2 FROM batches"
+                " WHERE id = %s AND finished_at IS NOT NULL OR id = %s AND wait_reason IS NOT NULL",
+                (free, limited),
+            )
+            return await cursor.fetchone() == (True,)
+
+    async with working(db):
+        await until(is_over)
+    told = (await http.get("/metrics")).text
+
+    for line in (
+        r'items\{status="booked"\}',
+        r'items\{status="waiting"\}',
+        r"turn_seconds_count",
+        r'admission_waits_total\{reason="\w+"\}',
+        r'provider_seconds_count\{provider="sandbox"\}',
+        r'provider_answers_total\{answer="\w+",provider="sandbox"\}',
+        r'journal_flush_size_count\{kind="\w+"\}',
+        r'webhook_deliveries\{state="\w+"\}',
+    ):
+        assert re.search(rf"^batchyard_{line} [1-9]", told, re.MULTILINE), line
+    for line in ("due_items", "queue_age_seconds", "imports_running", "workers"):
+        assert re.search(rf"^batchyard_{line} \d", told, re.MULTILINE), line
+    asked = [line for line in told.splitlines() if line.startswith("# HELP batchyard_")]
+    assert len(asked) == len({line.split()[2] for line in asked})

@@ -18,6 +18,7 @@ FAULTS = {
     "502 after": 0.03,
     "reset after": 0.03,
     "hang after": 0.02,
+    "unreadable after": 0.02,
     "late effect": 0.01,
 }
 """How often a request meets a fault, before or after its effect."""
@@ -33,7 +34,10 @@ STATUSES = {
     "shipment": (("booked", 0.92), ("failed", 0.08)),
     "call": (("completed", 0.7), ("busy", 0.15), ("no-answer", 0.1), ("failed", 0.05)),
 }
-CALLBACK_PATIENCE_SECONDS = 120.0
+CALLBACK_PATIENCE_SECONDS = 1800.0
+"""A provider tries for hours; one that gives up leaves what nobody can ask for an hour's wait."""
+CALLBACKS_AT_ONCE = 32
+"""More would wait inside the client, whose pool looks at each one that waits whenever one ends."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -65,6 +69,7 @@ class World:
         self._telling: set[asyncio.Task[None]] = set()
         self._callbacks: Counter[str] = Counter()
         self._client = httpx.AsyncClient(timeout=20)
+        self._calling = asyncio.Semaphore(CALLBACKS_AT_ONCE)
 
     async def handle(self, arrived: Arrived, line: Line) -> None:
         """Serve one request."""
@@ -133,6 +138,8 @@ class World:
             case "hang after":
                 await asyncio.sleep(self._timeout + 1)
                 line.reset()
+            case "unreadable after":
+                await line.reply(200, b"<html>Welcome</html>")
             case _ if is_accepted:
                 await line.reply(202, b'{"reference": "r-1"}')
             case _:
@@ -176,7 +183,8 @@ class World:
     async def _post(self, url: str, body: bytes) -> None:
         for _ in range(int(CALLBACK_PATIENCE_SECONDS)):
             try:
-                response = await self._client.post(url, content=body)
+                async with self._calling:
+                    response = await self._client.post(url, content=body)
             except httpx.HTTPError:
                 self._callbacks["not delivered"] += 1
             else:

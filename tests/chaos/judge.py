@@ -7,7 +7,7 @@ from statistics import median
 from uuid import UUID
 
 from batchyard.models import Policy
-from tests.chaos.watch import Eye, Watch
+from tests.chaos.watch import Eye, Watch, opened
 from tests.chaos.yard import RETRIES, Yard
 
 RESUMED_WITHIN_SECONDS = 15.0
@@ -61,6 +61,8 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     doubled: dict[Policy, list[str]] = field(default_factory=lambda: {p: [] for p in Policy})
     contradicted: list[str] = field(default_factory=list)
+    untold: int = 0
+    """Ends that were looked up, by a provider that shows no cause then."""
     reopened: list[str] = field(default_factory=list)
     unknown_done: int = 0
     unknown_not_done: int = 0
@@ -73,6 +75,8 @@ class Verdict:
     slow: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     callbacks: Counter[str] = field(default_factory=Counter)
+    violations: Sequence[str] = ()
+    """Where a vendor's specification was broken."""
 
     @property
     def resumed_median(self) -> float:
@@ -95,6 +99,7 @@ class Verdict:
             "batches not ended exactly once": self.not_ended_once,
             "work not resumed in time": self.slow,
             "balance checks failed": ["failed"] * self.balance_faults,
+            "exchanges that break the vendor's specification": self.violations,
             "balance never checked": [] if self.balance_checks else ["never"],
         }
         for policy, doubled in self.doubled.items():
@@ -104,30 +109,34 @@ class Verdict:
 
 async def judge(yard: Yard, watch: Watch) -> Verdict:
     """Look at everything once all batches have ended."""
-    deeds, told = _read_ledger(await yard.read_ledger())
-    eye = Eye(yard.url)
-    rows = {row.id: row for row in (_read_row(found) for found in await eye.insist(ITEMS)) if row}
-    verdict = Verdict(
-        balance_checks=watch.balance_checks,
-        balance_faults=watch.balance_faults,
-        callbacks=Counter(told),
-    )
-    for load in yard.loads:
-        policy = next(p for p, team in yard.teams.items() if team.id == load.team.id)
-        for item_id in load.items:
-            _judge_item(
-                verdict,
-                policy,
-                item_id,
-                row=rows.get(item_id),
-                deeds=deeds[item_id],
-                watch=watch,
-            )
-    await _judge_batches(verdict, yard, eye)
-    verdict.reopened += [f"{r[0]}: {r[1]} to {r[2]}" for r in await eye.insist(LEFT_THEIR_END)]
-    _judge_pauses(verdict, watch)
-    await eye.close()
-    return verdict
+    async with opened(yard.url) as eye:
+        ledger = await yard.read_ledger()
+        deeds, told = _read_ledger(ledger)
+        rows = {
+            row.id: row for row in (_read_row(found) for found in await eye.insist(ITEMS)) if row
+        }
+        verdict = Verdict(
+            balance_checks=watch.balance_checks,
+            balance_faults=watch.balance_faults,
+            callbacks=Counter(told),
+            violations=list(map(str, ledger.get("violations", ()))),  # type: ignore[call-overload]
+        )
+        for load in yard.loads:
+            policy = next(p for p, team in yard.teams.items() if team.id == load.team.id)
+            for item_id in load.items:
+                _judge_item(
+                    verdict,
+                    policy,
+                    item_id,
+                    row=rows.get(item_id),
+                    deeds=deeds[item_id],
+                    watch=watch,
+                    untold={} if yard.conditions.vendor is None else yard.conditions.vendor.untold,
+                )
+        await _judge_batches(verdict, yard, eye)
+        verdict.reopened += [f"{r[0]}: {r[1]} to {r[2]}" for r in await eye.insist(LEFT_THEIR_END)]
+        _judge_pauses(verdict, watch, within=RESUMED_WITHIN_SECONDS * yard.conditions.patience)
+        return verdict
 
 
 def _judge_item(
@@ -138,6 +147,7 @@ def _judge_item(
     row: Row | None,
     deeds: Sequence[Deed],
     watch: Watch,
+    untold: Mapping[str, Collection[str]],
 ) -> None:
     verdict.items[policy] += 1
     verdict.effects[policy] += sum(deed.effects for deed in deeds)
@@ -149,11 +159,16 @@ def _judge_item(
     by_attempt = {deed.attempt: deed for deed in deeds}
     for attempt, status in row.history.items():
         deed = by_attempt.get(attempt)
-        if deed is None or deed.status != status:
+        if deed is not None and deed.status in untold.get(status, ()):
+            verdict.untold += 1
+        elif deed is None or deed.status != status:
             verdict.contradicted.append(f"{item_id}.{attempt}: {status}, not {deed}")
     last = by_attempt.get(row.attempt)
     if row.phase == "unknown":
         _judge_unknown(verdict, row, last, watch.held_by_dead)
+    elif last is not None and last.effects and last.status in untold.get(row.status, ()):
+        # Counted with its history.
+        return
     elif last is None or last.effects == 0 or last.status != row.status:
         verdict.contradicted.append(f"{item_id}.{row.attempt}: {row.status}, not {last}")
 
@@ -188,10 +203,10 @@ async def _judge_batches(verdict: Verdict, yard: Yard, eye: Eye) -> None:
             verdict.not_ended_once.append(f"{load.id}: {endings.get(load.id)} times")
 
 
-def _judge_pauses(verdict: Verdict, watch: Watch) -> None:
+def _judge_pauses(verdict: Verdict, watch: Watch, *, within: float) -> None:
     verdict.resumed = [i.seconds for i in watch.interruptions if i.seconds is not None]
     for one in watch.interruptions:
-        if one.seconds is None or one.seconds > RESUMED_WITHIN_SECONDS:
+        if one.seconds is None or one.seconds > within:
             verdict.slow.append(f"{one.blow} ({one.name}, {one.held} held): {one.seconds} s")
 
 

@@ -66,7 +66,7 @@ class Killer:
             Blow.FREEZE_LEADER: self._freeze_leader,
         }
         for strike in strikes:
-            await asyncio.sleep(strike.pause_seconds)
+            await asyncio.sleep(strike.pause_seconds * self.yard.conditions.pace)
             # Not waited for: the next blow may fall while this one is still being mended.
             self._later(ways[strike.blow](strike))
         while self._after:
@@ -79,10 +79,7 @@ class Killer:
         while True:
             for program in self.yard.programs:
                 if program.name not in self._struck and not program.is_running:
-                    code = program.exit_code
-                    self.endings.append(
-                        Ending(name=program.name, code=code or 0, age_seconds=program.age_seconds)
-                    )
+                    self._note_ending(program)
                     program.start()
             await asyncio.sleep(0.2)
 
@@ -125,7 +122,7 @@ class Killer:
         self.watch.server_died(blow, back)
         self.yard.server.start()
         self._struck.discard(self.yard.server.name)
-        await answers(self.yard.server_url)
+        await answers(self.yard.server_url, seconds=60 * self.yard.conditions.patience)
         back.set_result(None)
 
     async def _kill_database(self, strike: Strike) -> None:
@@ -179,30 +176,29 @@ class Killer:
             f"step-{self._steps}", settings=self.settings, folder=self.yard.folder
         )
         one.start(failpoint=strike.failpoint)
-        if await self._wait_for_end(one, strike):
-            self.watch.worker_died(strike.blow, one, pid=one.pid, is_leader=False)
+        await self._wait_for_end(one, strike)
+        self.watch.worker_died(strike.blow, one, pid=one.pid, is_leader=False)
 
-    async def _wait_for_end(self, program: Program, strike: Strike) -> bool:
+    async def _wait_for_end(self, program: Program, strike: Strike) -> None:
         """Wait until a process killed itself; end it when it does not come to the step."""
-        deadline = time.monotonic() + STEP_SECONDS
-        while program.is_running and time.monotonic() < deadline:
+        deadline = time.monotonic() + STEP_SECONDS * self.yard.conditions.patience
+        while program.exit_code != KILLED and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
+            if program.exit_code not in {None, KILLED}:
+                # It was started while PostgreSQL was down.
+                self._note_ending(program)
+                program.start(failpoint=strike.failpoint)
         if program.exit_code == KILLED:
             where = "server" if strike.in_server else "worker"
             self.kills[f"{where}: {strike.step}"] += 1
-            return True
+            return
         self.steps_missed.append(f"{program.name} {strike.failpoint}")
         if program.kill():
             self.kills["step not reached"] += 1
-            return True
-        self.endings.append(
-            Ending(
-                name=program.name,
-                code=program.exit_code or 0,
-                age_seconds=program.age_seconds,
-            )
-        )
-        return False
+
+    def _note_ending(self, program: Program) -> None:
+        code = program.exit_code or 0
+        self.endings.append(Ending(name=program.name, code=code, age_seconds=program.age_seconds))
 
     async def _freeze_one(self, strike: Strike) -> None:
         if standing := self._standing():

@@ -3,10 +3,11 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from batchyard.engine.failpoints import Step
+from tests.chaos.vendors import Vendor
 
 
 class Blow(StrEnum):
@@ -47,8 +48,19 @@ LATEST_REACH = {
     Step.AFTER_OUTCOME: 6,
     Step.IN_CALLBACK: 10,
     Step.IN_COUNTING: 6,
+    Step.BEFORE_KEEP: 6,
+    Step.AFTER_KEEP: 6,
 }
 """A step kills when it is reached for the n-th time; n is at most this."""
+
+STEPS = tuple(step for step in LATEST_REACH if step not in {Step.BEFORE_KEEP, Step.AFTER_KEEP})
+"""What is always struck. The steps around a kept reference are where a provider of two steps is."""
+
+VENDOR_BATCH, VENDOR_BACKLOG, VENDOR_REACH = 60, 200, 6
+"""A vendor is given less at once."""
+
+SHORT_REACH = 3
+"""In the short form there is less to do."""
 
 SERVER_STEPS = (Step.IN_CALLBACK, Step.AFTER_OUTCOME, Step.IN_COUNTING)
 """Steps that the server goes through as well, when it writes down callbacks."""
@@ -95,6 +107,26 @@ class Conditions:
     freeze_seconds: float
     timeout_seconds: float
     is_short: bool
+    vendor: Vendor | None = None
+    """Whose fake takes the place of the counting server."""
+    pace: float = 1.0
+    """So many times as long from blow to blow, for a machine that takes seconds for a start."""
+    patience: float = 1.0
+    """So many times as long everything may take: for a machine that does other work too."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """Every step that is struck."""
+        vendor = self.vendor
+        if vendor is None:
+            return STEPS
+        usual = (step for step in STEPS if vendor.calls_back or step is not Step.IN_CALLBACK)
+        return (*usual, *vendor.steps)
+
+    @property
+    def server_steps(self) -> Sequence[Step]:
+        """Those of them that the server goes through as well."""
+        return SERVER_STEPS if self.vendor is None or self.vendor.calls_back else ()
 
 
 def long_form(*, seed: int, kills: int, items: int) -> Conditions:
@@ -107,7 +139,7 @@ def long_form(*, seed: int, kills: int, items: int) -> Conditions:
         workers=3,
         concurrency=40,
         backlog=800,
-        pauses_seconds=(0.2, 4.0),
+        pauses_seconds=(0.2, 5.0),
         freeze_seconds=30,
         timeout_seconds=2.5,
         is_short=False,
@@ -119,7 +151,7 @@ def short_form() -> Conditions:
     return Conditions(
         seed=7,
         kills=10,
-        items=1200,
+        items=720,
         batches=6,
         workers=3,
         concurrency=12,
@@ -131,19 +163,25 @@ def short_form() -> Conditions:
     )
 
 
+def over(vendor: Vendor, conditions: Conditions) -> Conditions:
+    """Return the conditions with a vendor's fake outside: fewer items, for all go one way."""
+    batches = max(1, conditions.items // VENDOR_BATCH)
+    return replace(conditions, vendor=vendor, batches=batches, backlog=VENDOR_BACKLOG)
+
+
 def draw(conditions: Conditions) -> Sequence[Strike]:
     """Draw the strikes: every step and every other blow once, the rest by weight, shuffled.
 
     The short form has each step once, the plain kills, and one freeze at its beginning.
     """
     dice = random.Random(conditions.seed)
-    strikes = [_step(dice, conditions, step) for step in Step]
+    strikes = [_step(dice, conditions, step) for step in conditions.steps]
     if conditions.is_short:
         blows = [Blow.WORKER, Blow.LEADER, Blow.SERVER, Blow.DATABASE]
     else:
         strikes += [
             _step(dice, conditions, step, in_server=True)
-            for step in SERVER_STEPS
+            for step in conditions.server_steps
             if step is not Step.IN_CALLBACK
         ]
         blows = [blow for blow in Blow if blow is not Blow.STEP]
@@ -152,8 +190,8 @@ def draw(conditions: Conditions) -> Sequence[Strike]:
     while sum(strike.kills for strike in strikes) < conditions.kills:
         blow = dice.choices(kinds, weights)[0]
         if blow is Blow.STEP:
-            step = dice.choice(list(Step))
-            in_server = step in SERVER_STEPS and dice.random() < 0.3
+            step = dice.choice(conditions.steps)
+            in_server = step in conditions.server_steps and dice.random() < 0.3
             strikes.append(_step(dice, conditions, step, in_server=in_server))
         else:
             strikes.append(_strike(dice, conditions, blow))
@@ -182,7 +220,14 @@ def _step(
         blow=Blow.STEP,
         target=0,
         step=step,
-        reach=dice.randint(1, LATEST_REACH[step]),
+        reach=dice.randint(1, _latest_reach(conditions, step)),
         # Only the server takes callbacks.
         in_server=in_server or step is Step.IN_CALLBACK,
     )
+
+
+def _latest_reach(conditions: Conditions, step: Step) -> int:
+    latest = LATEST_REACH[step]
+    if conditions.is_short:
+        return min(latest, SHORT_REACH)
+    return latest if conditions.vendor is None else min(latest, VENDOR_REACH)

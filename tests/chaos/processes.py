@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+FOLDER = "BATCHYARD_VENDOR_SPECS"
 BATCHYARD = str(Path(sys.executable).with_name("batchyard"))
 
 
@@ -127,9 +128,23 @@ def counting_server(
     command = [sys.executable, "-m", "tests.chaos.counting_server", "--port", str(port)]
     command += ["--seed", str(seed), "--timeout", str(timeout_seconds)]
     command += ["--settle", str(settle_seconds)]
+    return Program("outside", command, settings=_our_path(), folder=folder)
+
+
+def fake(name: str, *, port: int, options: Sequence[str], folder: Path) -> Program:
+    """Describe a vendor in small; it is never killed either."""
+    command = [sys.executable, "-m", f"tests.providers.fakes.{name}", "--port", str(port)]
+    specifications = os.environ.get(FOLDER)
+    settings = {} if specifications is None else {FOLDER: specifications}
+    return Program(
+        "outside", [*command, *options], settings={**settings, **_our_path()}, folder=folder
+    )
+
+
+def _our_path() -> Mapping[str, str]:
+    """Let a program that runs elsewhere find these tests."""
     root = str(Path(__file__).parents[2])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return Program("outside", command, settings={"PYTHONPATH": path}, folder=folder)
+    return {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def find_leader(workers: Sequence[Program]) -> Program | None:

@@ -5,12 +5,11 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from batchyard.models import Policy
 from tests.chaos.judge import RESUMED_WITHIN_SECONDS, Verdict
 from tests.chaos.killer import Killer
 from tests.chaos.yard import Yard
 
-CASES_SHOWN = 10
+CASES_SHOWN = 40
 
 
 def show(console: Console, verdict: Verdict, killer: Killer, yard: Yard, seconds: float) -> None:
@@ -22,7 +21,7 @@ def show(console: Console, verdict: Verdict, killer: Killer, yard: Yard, seconds
         table.add_row(name, value)
     table.add_section()
     table.add_row("[bold]What came of it[/bold]", "[bold]promised: 0[/bold]")
-    for name, value in _findings(verdict):
+    for name, value in _findings(verdict, within=RESUMED_WITHIN_SECONDS * yard.conditions.patience):
         table.add_row(name, value)
     console.print(table)
     for promise, cases in verdict.broken.items():
@@ -38,11 +37,14 @@ def _conditions(
 ) -> list[tuple[str, str]]:
     conditions = yard.conditions
     rows = [
+        ("outside", conditions.vendor.name if conditions.vendor else "a counting server"),
         ("seed", str(conditions.seed)),
         ("seconds", f"{seconds:.0f}"),
+        *([("pace", f"{conditions.pace:g}")] if conditions.pace != 1 else []),
+        *([("patience", f"{conditions.patience:g}")] if conditions.patience != 1 else []),
         ("worker processes", str(conditions.workers)),
         ("items", f"{verdict.items.total():,}"),
-        *((f"  {policy}", f"{verdict.items[policy]:,}") for policy in Policy),
+        *((f"  {policy}", f"{verdict.items[policy]:,}") for policy in yard.teams),
         ("batches", str(verdict.batches)),
         ("kills", f"{killer.kills.total():,}"),
     ]
@@ -55,24 +57,29 @@ def _conditions(
         ("requests that met a fault", f"{sum(_in_front(verdict.faults, 'callback')[1]):,}"),
         ("callbacks lost, doubled or early", f"{sum(_in_front(verdict.faults, 'callback')[0]):,}"),
         ("effects", f"{verdict.effects.total():,}"),
+        *(
+            [("ends that nobody told, only looked up", f"{verdict.untold:,}")]
+            * bool(verdict.untold)
+        ),
     ]
     return rows
 
 
-def _findings(verdict: Verdict) -> list[tuple[str, str]]:
+def _findings(verdict: Verdict, *, within: float) -> list[tuple[str, str]]:
     unknown = verdict.unknown_done + verdict.unknown_not_done
     undecided = (
         f"unknown items that could have been decided, of {unknown}"
         f" ({verdict.unknown_done} done, {verdict.unknown_not_done} not done)"
     )
     resumed = (
-        f"resumed later than {RESUMED_WITHIN_SECONDS:.0f} s (median"
+        f"resumed later than {within:.0f} s (median"
         f" {verdict.resumed_median:.1f} s, worst {verdict.resumed_worst:.1f} s)"
     )
     rows = [("items lost", str(len(verdict.lost)))]
     rows += [
         (f"items with more than one effect, {policy}", str(len(doubled)))
         for policy, doubled in verdict.doubled.items()
+        if verdict.items[policy]
     ]
     rows += [
         ("items whose status is not what was done", str(len(verdict.contradicted))),

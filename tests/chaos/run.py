@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import cycle, product
+from itertools import cycle
 from pathlib import Path
 
-from batchyard.models import Kind, Policy
 from tests.chaos.judge import OPEN_BATCHES, Verdict, judge
 from tests.chaos.killer import Killer
 from tests.chaos.plan import Conditions, draw
-from tests.chaos.watch import Eye, Watch
+from tests.chaos.watch import Eye, Watch, opened
 from tests.chaos.yard import Yard, build
 
 END_SECONDS = 150.0
@@ -62,8 +61,8 @@ async def run(conditions: Conditions, folder: Path) -> Outcome:
         fed.set()
         await feeding
         with suppress(TimeoutError):
-            await asyncio.wait_for(_until_ended(yard), END_SECONDS)
-        await watch.settle(seconds=30)
+            await asyncio.wait_for(_until_ended(yard), END_SECONDS * conditions.patience)
+        await watch.settle(seconds=30 * conditions.patience)
         verdict = await judge(yard, watch)
     finally:
         for task in [feeding, *beside]:
@@ -77,17 +76,16 @@ async def run(conditions: Conditions, folder: Path) -> Outcome:
 async def _feed(yard: Yard, *, until: asyncio.Event) -> None:
     """Keep work waiting for as long as blows fall, and put in at least what was ordered."""
     conditions = yard.conditions
-    eye = Eye(yard.url)
     size = conditions.items // conditions.batches
     total = 0
-    for policy, kind in cycle(product(Policy, Kind)):
-        while not until.is_set() and await _read_backlog(eye) >= conditions.backlog:
-            await asyncio.sleep(0.1)
-        if until.is_set() and total >= conditions.items:
-            break
-        await yard.make_batch(policy, kind, items=size)
-        total += size
-    await eye.close()
+    async with opened(yard.url) as eye:
+        for policy, kind in cycle(yard.lanes):
+            while not until.is_set() and await _read_backlog(eye) >= conditions.backlog:
+                await asyncio.sleep(0.1)
+            if until.is_set() and total >= conditions.items:
+                break
+            await yard.make_batch(policy, kind, items=size)
+            total += size
 
 
 async def _read_backlog(eye: Eye) -> int:
@@ -95,7 +93,6 @@ async def _read_backlog(eye: Eye) -> int:
 
 
 async def _until_ended(yard: Yard) -> None:
-    eye = Eye(yard.url)
-    while (await eye.insist(OPEN_BATCHES))[0][0]:
-        await asyncio.sleep(0.2)
-    await eye.close()
+    async with opened(yard.url) as eye:
+        while (await eye.insist(OPEN_BATCHES))[0][0]:
+            await asyncio.sleep(0.2)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -88,6 +89,16 @@ class Eye:
             self._connection = None
 
 
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Eye]:
+    """Lend an eye."""
+    eye = Eye(url)
+    try:
+        yield eye
+    finally:
+        await eye.close()
+
+
 @dataclass(kw_only=True, slots=True)
 class Interruption:
     """A blow that fell, and what came of it."""
@@ -116,13 +127,13 @@ class Watch:
 
     async def check_balance(self) -> None:
         """Compare the counts with the rows, again and again, until cancelled."""
-        eye = Eye(self.url)
-        while True:
-            rows = await eye.read(BALANCE)
-            if rows is not None:
-                self.balance_checks += 1
-                self.balance_faults += rows[0][0] != 0
-            await asyncio.sleep(BALANCE_SECONDS)
+        async with opened(self.url) as eye:
+            while True:
+                rows = await eye.read(BALANCE)
+                if rows is not None:
+                    self.balance_checks += 1
+                    self.balance_faults += rows[0][0] != 0
+                await asyncio.sleep(BALANCE_SECONDS)
 
     def database_down(self) -> None:
         """Note that the plan stopped PostgreSQL."""
@@ -178,8 +189,7 @@ class Watch:
         interruption.seconds = now - interruption.at - down
 
     async def _until_freed(self, pid: int, *, is_leader: bool) -> int:
-        eye = Eye(self.url)
-        try:
+        async with opened(self.url) as eye:
             ended = (await eye.insist(ENDED))[0][0]
             worker_id = (await eye.insist(LIFE, (pid,)))[0][0]
             held = await eye.insist(HELD, (worker_id,))
@@ -192,16 +202,11 @@ class Watch:
                 await asyncio.sleep(LOOK_SECONDS)
             await self._wait_for_more(eye, ended)
             return len(held) + len(asked)
-        finally:
-            await eye.close()
 
     async def _until_outcome(self) -> int:
-        eye = Eye(self.url)
-        try:
+        async with opened(self.url) as eye:
             await self._wait_for_more(eye, (await eye.insist(ENDED))[0][0])
             return 0
-        finally:
-            await eye.close()
 
     async def _wait_for_more(self, eye: Eye, ended: object) -> None:
         """Wait for another ended item, or until nothing is left that could end."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,10 +13,14 @@ from psycopg.types.json import Jsonb
 
 from batchyard.encryption import Vault
 from batchyard.errors import Conflict
-from batchyard.models import Kind, Policy, RetryPolicy, Team
+from batchyard.intake.shipment_shape import Sender
+from batchyard.models import JsonObject, Kind, Policy, RetryPolicy, Team
+from batchyard.operations.audit import Actor
 from batchyard.operations.batches import dispatch_batch
 from batchyard.operations.providers import add_provider, set_route
+from batchyard.operations.senders import set_sender
 from batchyard.operations.teams import create_team
+from batchyard.providers.registry import find_kind
 from batchyard.retry import to_json
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.ids import new_id
@@ -25,7 +30,9 @@ from tests.chaos import processes
 from tests.chaos.plan import Conditions
 from tests.chaos.postgres import Postgres
 from tests.chaos.processes import Program
+from tests.chaos.vendors import Vendor
 
+KEY = "a key for the secrets of this run"
 SETTLE_SECONDS = 1.0
 GRACE_SECONDS = 4.0
 RETRIES = RetryPolicy(statuses=("busy", "no-answer"), max_retries=2, intervals_minutes=(0.01, 0.02))
@@ -85,6 +92,12 @@ class Yard:
         return [self.server, *self.workers]
 
     @property
+    def lanes(self) -> Sequence[tuple[Policy, Kind]]:
+        """What batches are made of, one after the other."""
+        vendor = self.conditions.vendor
+        return list(product(Policy, Kind)) if vendor is None else [(vendor.policy, vendor.kind)]
+
+    @property
     def url(self) -> str:
         """The database."""
         return self.db.url
@@ -94,21 +107,45 @@ class Yard:
         await self.db.open()
         async with self.db.transaction() as conn:
             await conn.execute(WITNESS.encode())
+        if self.conditions.vendor is not None:
+            await self._open_vendor(self.conditions.vendor)
+            return
         for policy in Policy:
-            team = await create_team(self.db, name=f"Team {policy}")
-            await add_provider(
-                self.db,
-                Vault(None),
-                name=policy,
-                kind="http",
-                settings=self._settings(policy),
-                secret=None,
-                allow_private=True,
-            )
-            for kind in Kind:
-                await set_route(self.db, team=team, kind=kind, agent_id=None, provider=policy)
-            self.teams[policy] = team
-            self._agents[policy] = await self._make_agent(team)
+            await self._open_lane(policy, kind="http", settings=self._settings(policy))
+
+    async def _open_vendor(self, vendor: Vendor) -> None:
+        await vendor.prepare(self.outside_url)
+        settings = vendor.settings_at(
+            self.outside_url,
+            concurrency=self.conditions.concurrency,
+            patience=self.conditions.patience,
+        )
+        team = await self._open_lane(
+            vendor.policy, kind=vendor.name, settings=settings, secret=vendor.secret
+        )
+        if vendor.sender is not None:
+            sender = Sender.model_validate(vendor.sender)
+            await set_sender(self.db, team=team, sender=sender, actor=Actor(name="chaos"))
+
+    async def _open_lane(
+        self, policy: Policy, *, kind: str, settings: JsonObject, secret: str | None = None
+    ) -> Team:
+        """Add a provider, and lead a team to it."""
+        team = await create_team(self.db, name=f"Team {policy}")
+        await add_provider(
+            self.db,
+            Vault(KEY),
+            name=policy,
+            kind=kind,
+            settings=settings,
+            secret=secret,
+            allow_private=True,
+        )
+        for does in find_kind(kind).kinds:
+            await set_route(self.db, team=team, kind=does, agent_id=None, provider=policy)
+        self.teams[policy] = team
+        self._agents[policy] = await self._make_agent(team)
+        return team
 
     async def make_batch(self, policy: Policy, kind: Kind, *, items: int) -> Load:
         """Put a batch into the yard and dispatch it, whatever PostgreSQL does meanwhile."""
@@ -138,11 +175,13 @@ class Yard:
 
     async def read_ledger(self) -> dict[str, object]:
         """Ask the outside world what it did."""
+        vendor = self.conditions.vendor
+        path = "/ledger" if vendor is None else vendor.books_path
         async with httpx.AsyncClient(timeout=60) as client:
             ledger: dict[str, object] = orjson.loads(
-                (await client.get(f"{self.outside_url}/ledger")).content
+                (await client.get(f"{self.outside_url}{path}")).content
             )
-            return ledger
+            return ledger if vendor is None else vendor.read_books(ledger)
 
     async def close(self) -> None:
         """Kill everything; nothing needs a good end."""
@@ -195,11 +234,17 @@ class Yard:
                     len(load.items),
                 ),
             )
-            rows = [
-                NewItem(id=item_id, position=n, payload={"n": n})
-                for n, item_id in enumerate(load.items)
-            ]
+            rows = [self._row(n, item_id) for n, item_id in enumerate(load.items)]
             await copy_items(conn, batch_id=load.id, team_id=load.team.id, rows=rows, now=now)
+
+    def _row(self, n: int, item_id: UUID) -> NewItem:
+        vendor = self.conditions.vendor
+        if vendor is None:
+            return NewItem(id=item_id, position=n, payload={"n": n})
+        number = len(self.loads) * self.conditions.items + n
+        return NewItem(
+            id=item_id, position=n, payload=vendor.payload(n), number=vendor.number(number)
+        )
 
 
 async def build(conditions: Conditions, folder: Path) -> Yard:
@@ -218,19 +263,14 @@ async def build(conditions: Conditions, folder: Path) -> Yard:
     settings = {
         "BATCHYARD_DATABASE_URL": url,
         "BATCHYARD_PUBLIC_URL": server_url,
+        "BATCHYARD_SECRET_KEY": KEY,
         "BATCHYARD_UNKNOWN_GRACE_SECONDS": str(GRACE_SECONDS),
         "BATCHYARD_WORKER_SLOTS": "100",
         "BATCHYARD_STOP_SECONDS": "3",
         # A provider that mostly fails would be left alone for a while; here it must not be.
         "BATCHYARD_BRAKE_SHARE": "1",
     }
-    outside = processes.counting_server(
-        port=outside_port,
-        seed=conditions.seed,
-        timeout_seconds=conditions.timeout_seconds,
-        settle_seconds=SETTLE_SECONDS,
-        folder=folder,
-    )
+    outside = _describe_outside(conditions, port=outside_port, folder=folder)
     yard = Yard(
         conditions=conditions,
         folder=folder,
@@ -248,15 +288,28 @@ async def build(conditions: Conditions, folder: Path) -> Yard:
     )
     try:
         outside.start()
-        await answers(yard.outside_url, first=outside)
+        await answers(yard.outside_url, first=outside, seconds=60 * conditions.patience)
         await yard.open()
         for program in yard.programs:
             program.start()
-        await answers(server_url, first=yard.server)
+        await answers(server_url, first=yard.server, seconds=60 * conditions.patience)
     except BaseException:
         await yard.close()
         raise
     return yard
+
+
+def _describe_outside(conditions: Conditions, *, port: int, folder: Path) -> Program:
+    if (vendor := conditions.vendor) is not None:
+        options = vendor.options(patience=conditions.patience)
+        return processes.fake(vendor.name, port=port, options=options, folder=folder)
+    return processes.counting_server(
+        port=port,
+        seed=conditions.seed,
+        timeout_seconds=conditions.timeout_seconds,
+        settle_seconds=SETTLE_SECONDS,
+        folder=folder,
+    )
 
 
 async def answers(url: str, *, first: Program | None = None, seconds: float = 60) -> None:

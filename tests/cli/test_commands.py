@@ -140,3 +140,33 @@ def test_token_of_an_unknown_bolna_version_ends_in_one_line(database_url: str) -
     )
 
     assert_one_line(result, "2026-08")
+
+
+def read(url: str, query: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_team_has_the_language_it_was_given(database_url: str) -> None:
+    url = {"BATCHYARD_DATABASE_URL": database_url}
+    assert call("team", "create", "Dansk", "--locale", "da", **url).stdout == "dansk\n"
+    assert call("team", "create", "Plain", **url).returncode == 0
+
+    assert read(database_url, "SELECT locale FROM teams WHERE slug = 'dansk'") == "da"
+    assert read(database_url, "SELECT locale FROM teams WHERE slug = 'plain'") == "en"
+    assert_one_line(call("team", "create", "Odd", "--locale", "no such", **url), "no such")
+
+
+def test_token_is_pinned_to_the_bolna_version_it_was_given(database_url: str) -> None:
+    url = {"BATCHYARD_DATABASE_URL": database_url}
+    create = ("token", "create", "--team", "default", "--name")
+
+    pinned = call(*create, "pinned", "--bolna-version", "2026-08", **url)
+    free = call(*create, "free", **url)
+
+    assert (pinned.returncode, free.returncode) == (0, 0), pinned.stderr + free.stderr
+    version = "SELECT bolna_version FROM tokens WHERE name = "
+    assert read(database_url, f"{version} 'pinned'") == "2026-08"
+    assert read(database_url, f"{version} 'free'") is None

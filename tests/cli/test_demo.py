@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.folders import make_folder
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -27,13 +27,13 @@ RUN_SECONDS = 100
 """A demo that takes longer hangs."""
 END_SECONDS = 5
 """Within this time Ctrl-C ends the demo."""
+POSTGRES_SECONDS = 15
+"""So much later its PostgreSQL ends too, by its watcher."""
 
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    # Not tmp_path: as root, the server's own user must get through to it.
-    folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
-    folder.chmod(0o755)
+    folder = make_folder()
     yield folder / "data"
     wait_until(lambda: is_removed(folder))
 
@@ -62,18 +62,26 @@ def environment(database_url: str | None) -> Mapping[str, str]:
     }
     ours = {
         "PYTHONUNBUFFERED": "1",
+        "BATCHYARD_SANDBOX_SPEED": "300",
         "BATCHYARD_PG_VERSION": os.environ.get("BATCHYARD_TEST_PG", ""),
     }
     return {**inherited, **ours, "BATCHYARD_DATABASE_URL": database_url or ""}
 
 
-def is_removed(folder: Path) -> bool:
-    """Remove a folder and whoever still works in it; an interrupted start cleans up meanwhile."""
+def working_in(folder: Path) -> set[psutil.Process]:
+    found = set()
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words = [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]
         if any(str(folder) in word for word in words):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+            found.add(process)
+    return found
+
+
+def is_removed(folder: Path) -> bool:
+    """Remove a folder and whoever still works in it; an interrupted start cleans up meanwhile."""
+    for process in working_in(folder):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
 
@@ -166,6 +174,30 @@ def test_demo_ends_soon_after_an_interrupt_at_any_moment(data_dir: Path, moment:
     assert seconds < END_SECONDS
     assert process.returncode in (0, 130)
     assert "Traceback" not in rest
+
+
+def test_demo_leaves_no_process_behind(data_dir: Path) -> None:
+    with demo(data_dir) as process:
+        read_until(process, "Calls, through")
+        ours = psutil.Process(process.pid)
+        begun = set(ours.children(recursive=True))
+        of_postgres = working_in(data_dir) - {ours}
+        seconds = interrupt(process)
+        assert of_postgres
+
+    assert seconds < END_SECONDS
+    assert process.returncode == 0
+    assert not any(map(runs, begun - of_postgres))
+    wait_until(
+        lambda: not any(map(runs, begun | of_postgres | working_in(data_dir))),
+        timeout_seconds=POSTGRES_SECONDS,
+    )
+
+
+def runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def test_demo_starts_again_after_all_were_killed(data_dir: Path, database_url: str) -> None:

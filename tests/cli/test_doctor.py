@@ -1,13 +1,20 @@
 import json
+import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from batchyard.clock import machine_now
+from batchyard.config import Config
+from batchyard.encryption import Vault
 from batchyard.models import BatchState, Kind
+from batchyard.operations import checks, machine_checks
 from batchyard.operations.providers import set_route
 from batchyard.store.db import Database
 from tests.cli.commands import call, running
@@ -50,7 +57,16 @@ async def test_healthy_installation_is_all_ok(db: Database, database_url: str, p
     assert result.returncode == 0, result.stdout
     lines = result.stdout.splitlines()
     assert all(line.startswith("ok ") for line in lines)
-    for word in ("PostgreSQL", "schema", "clock", "workers", "secrets", "data folder", "port"):
+    for word in (
+        "PostgreSQL",
+        "schema",
+        "clock",
+        "workers",
+        "secrets",
+        "data folder",
+        "documents",
+        "port",
+    ):
         assert any(line[5:].startswith(word) for line in lines)
     assert "1 alive" in result.stdout
     assert findings(database_url, port) == {}
@@ -81,6 +97,38 @@ async def test_every_finding_has_its_cure(db: Database, database_url: str, port:
     assert "callbacks" not in public
 
 
+async def test_clock_that_differs_from_the_databases_is_a_finding(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "machine_now", lambda: machine_now() - timedelta(seconds=6))
+
+    looked_at = await checks.check_database(Config(), db, Vault(KEY))
+
+    [clock] = [check for check in looked_at if check.name == "clock"]
+    assert not clock.is_ok
+    assert re.match(r"differs from PostgreSQL's by [56]\.\d+ s\. ", clock.text)
+    assert "(NTP)" in clock.text
+    monkeypatch.setattr(checks, "machine_now", lambda: machine_now() - timedelta(seconds=4))
+    looked_at = await checks.check_database(Config(), db, Vault(KEY))
+    assert [check.is_ok for check in looked_at if check.name == "clock"] == [True]
+
+
+@pytest.mark.parametrize("free,is_ok", [(2 * 1024**3 - 1, False), (2 * 1024**3, True)])
+def test_disk_that_is_nearly_full_is_a_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, is_ok: bool
+) -> None:
+    room = SimpleNamespace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    (tmp_path / "labels").mkdir()
+    config = Config(data_dir=tmp_path, document_store=f"file://{tmp_path}/labels")
+
+    for check in (machine_checks.check_folder(config), machine_checks.check_documents(config)):
+        assert check.is_ok is is_ok
+        assert str(tmp_path) in check.text
+        assert "2.0 GB free" in check.text
+        assert ("Make room on the disk" in check.text) is not is_ok
+
+
 async def test_secret_that_no_key_opens_is_a_finding(
     db: Database, database_url: str, port: str
 ) -> None:
@@ -98,7 +146,18 @@ async def test_batches_that_wait_since_a_restore_are_a_finding(
     batch_id = await make_ready(db, team=await default_team(db), state=BatchState.PAUSED)
     await write(db, "UPDATE batches SET wait_reason = 'restored' WHERE id = %s", batch_id)
 
-    assert "batchyard resume --team SLUG" in findings(database_url, port)["backup"]
+    assert "batchyard resume --all-restored" in findings(database_url, port)["backup"]
+
+
+def test_documents_that_cannot_be_kept_are_a_finding(
+    database_url: str, port: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    store = f"file://{tmp_path}/file/below"
+
+    found = findings(database_url, port, BATCHYARD_DOCUMENT_STORE=store)
+
+    assert "BATCHYARD_DOCUMENT_STORE" in found["documents"]
 
 
 def test_database_that_is_lost_is_a_finding(port: str) -> None:

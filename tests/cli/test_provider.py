@@ -64,6 +64,7 @@ def test_provider_is_stored_with_everything_that_was_said(database_url: str) -> 
         "allow_private": True,
         "concurrency": 7,
         "rates": [{"count": 100, "seconds": 60}],
+        "paused": None,
     }
 
 

@@ -1,12 +1,12 @@
 import subprocess
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 
 from batchyard.models import BatchState, Kind, Policy
 from batchyard.operations.providers import set_route
+from batchyard.operations.restore import resume_restored
 from batchyard.store.db import Database
 from tests.cli.commands import call, running
 from tests.cli.stored import (
@@ -14,7 +14,6 @@ from tests.cli.stored import (
     add_http,
     default_team,
     make_ready,
-    make_unknown,
     read,
     statuses,
     write,
@@ -26,10 +25,6 @@ from tests.waiting import wait_until
 
 def restored(url: str, *options: str) -> subprocess.CompletedProcess[str]:
     return call("restored", *options, BATCHYARD_DATABASE_URL=url, BATCHYARD_SECRET_KEY=KEY)
-
-
-def resume(url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return call("resume", "--team", "default", *options, BATCHYARD_DATABASE_URL=url)
 
 
 async def beat(db: Database, *, ago: timedelta) -> None:
@@ -66,7 +61,7 @@ async def test_restore_pauses_batches_and_leaves_what_can_be_asked(
     assert "became unknown: 0" in result.stdout
     assert "shop: is asked about each key" in result.stdout
     assert "carrier: can neither be asked nor be sent a key again" in result.stdout
-    assert "batchyard resume --team SLUG --all-restored" in result.stderr
+    assert "batchyard resume --all-restored" in result.stderr
     assert "batchyard resolve" not in result.stderr
 
 
@@ -86,8 +81,8 @@ async def test_restore_makes_unknown_what_a_silent_provider_may_have_got(
     assert "batchyard resolve" in result.stderr
     assert await statuses(db, batch_id) == {"unknown": 3}
     assert await statuses(db, of_sandbox) == {"waiting": 1}
-    listed = call("unknown", "--team", "default", BATCHYARD_DATABASE_URL=database_url)
-    assert listed.stdout.count("restored: The database was restored") == 3
+    query = "SELECT count(*) FROM item_data WHERE error_code = 'restored'"
+    assert await read(db, query) == 3
     assert "became unknown: 0" in restored(database_url).stdout
 
 
@@ -154,7 +149,7 @@ def test_restore_refuses_while_a_worker_runs(database_url: str, tmp_path: Path) 
     assert forced.returncode == 0, forced.stderr
 
 
-async def test_resume_lets_go_on_what_the_restore_paused(db: Database, database_url: str) -> None:
+async def test_what_the_restore_paused_goes_on(db: Database, database_url: str) -> None:
     team = await default_team(db)
     was_running = await make_ready(db, team=team)
     single = await make_ready(db, team=team, kind=Kind.CALL, is_single=True)
@@ -162,32 +157,10 @@ async def test_resume_lets_go_on_what_the_restore_paused(db: Database, database_
     other = await make_ready(db, team=await make_team(db))
     assert restored(database_url).returncode == 0
 
-    result = resume(database_url, "--all-restored")
+    assert set(await resume_restored(db, team=team)) == {was_running, single}
 
-    assert result.returncode == 0, result.stderr
-    assert set(result.stdout.split()) == {str(was_running), str(single)}
     query = "SELECT state FROM batches WHERE id = %s"
     assert await read(db, query, was_running) == "running"
     assert await read(db, query, was_paused) == "paused"
     assert await read(db, query, other) == "paused"
     assert await read(db, "SELECT wake_at <= now() FROM wakes WHERE team_id = %s", team.id)
-
-
-async def test_resume_of_named_batches_is_all_or_nothing(db: Database, database_url: str) -> None:
-    team = await default_team(db)
-    paused = await make_ready(db, team=team, state=BatchState.PAUSED)
-    runs, _ = await make_unknown(db, team=team)
-    other = await make_ready(db, team=await make_team(db), state=BatchState.PAUSED)
-    query = "SELECT state FROM batches WHERE id = %s"
-
-    assert_one_line(resume(database_url, str(paused), str(runs)), str(runs), "not paused")
-    assert_one_line(resume(database_url, str(paused), str(other)), str(other))
-    assert_one_line(resume(database_url, str(paused), str(uuid4())), "has no batch")
-    assert_one_line(resume(database_url), "--all-restored")
-    assert await read(db, query, paused) == "paused"
-
-    result = resume(database_url, str(paused))
-
-    assert (result.returncode, result.stdout.strip()) == (0, str(paused))
-    assert await read(db, query, paused) == "running"
-    assert await read(db, query, other) == "paused"

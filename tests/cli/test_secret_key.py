@@ -1,7 +1,7 @@
+import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,14 +16,13 @@ from tests.cli.commands import call
 from tests.cli.stored import closed_url
 from tests.cli.test_provider import SECRET
 from tests.cli.test_services import ours
+from tests.folders import make_folder
 from tests.waiting import wait_until
 
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    # Not tmp_path: as root, the server's own user must get through to it.
-    folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
-    folder.chmod(0o755)
+    folder = make_folder()
     yield folder / "data"
     for process in ours(folder):
         with suppress(psutil.NoSuchProcess):
@@ -76,3 +75,12 @@ def test_private_database_gets_a_key_that_every_process_uses(data_dir: Path) -> 
     key = (data_dir / FILE_NAME).read_text().strip()
     assert key not in added.stderr + added.stdout + listed.stdout
     assert key not in (data_dir / "postgresql.log").read_text()
+
+    other = call(
+        *("provider", "add", "other", *options[:4], "--no-allow-private"),
+        *("--data-dir", str(data_dir)),
+    )
+    assert "may not be reached" in other.stderr
+    listed = call("provider", "list", "--json", "--data-dir", str(data_dir))
+    private = {one["name"]: one["allow_private"] for one in json.loads(listed.stdout)}
+    assert (private["carrier"], private["other"]) == (True, False)

@@ -2,8 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -14,7 +12,9 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.cli.commands import running
+from tests.cli.commands import Process
+from tests.cli.commands import running_afresh as running
+from tests.folders import make_folder
 from tests.waiting import wait_until
 
 STOP_SECONDS = 5
@@ -26,9 +26,7 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    # Not tmp_path: as root, the server's own user must get through to it.
-    folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
-    folder.chmod(0o755)
+    folder = make_folder()
     yield folder / "data"
     for process in ours(folder):
         with suppress(psutil.NoSuchProcess):
@@ -53,7 +51,7 @@ def events(log: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines]
 
 
-def address(log: Path, process: subprocess.Popen[bytes]) -> str:
+def address(log: Path, process: Process) -> str:
     def told() -> list[dict[str, object]]:
         assert process.poll() is None, log.read_text()
         return [event for event in events(log) if event["event"] == "server.started"]
@@ -66,7 +64,7 @@ def get_list(url: str) -> httpx.Response:
     return httpx.get(url + LIST, headers={"Authorization": f"Bearer {TOKEN}"})
 
 
-def end(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+def end(process: Process, number: signal.Signals) -> int:
     began_at = time.monotonic()
     process.send_signal(number)
     code = process.wait(STOP_SECONDS)
@@ -150,7 +148,7 @@ def test_second_signal_ends_at_once(database_url: str, tmp_path: Path) -> None:
         assert process.wait(STOP_SECONDS) == 1
 
 
-def endless(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+def endless(process: Process) -> Iterator[bytes]:
     yield b"{"
     process.send_signal(signal.SIGINT)
     while process.poll() is None:
@@ -158,7 +156,7 @@ def endless(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         os.kill(process.pid, signal.SIGINT)
 
 
-def loads_libraries(process: subprocess.Popen[bytes]) -> bool:
+def loads_libraries(process: Process) -> bool:
     maps = Path(f"/proc/{process.pid}/maps")
     return not maps.exists() or "pydantic_core" in maps.read_text()
 
@@ -166,10 +164,12 @@ def loads_libraries(process: subprocess.Popen[bytes]) -> bool:
 def test_interrupt_while_loading_or_starting_shows_no_traceback(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    stages: Sequence[Callable[[subprocess.Popen[bytes]], bool]] = (
+    stages: Sequence[Callable[[Process], bool]] = (
         loads_libraries,
         lambda _: data_dir.exists(),
-        lambda _: (data_dir / "postgresql" / "postmaster.pid").exists(),
+        lambda process: (
+            loads_libraries(process) and (data_dir / "postgresql" / "postmaster.pid").exists()
+        ),
     )
     for number, is_reached in enumerate(stages):
         log = tmp_path / f"log{number}"

@@ -2,8 +2,7 @@ import pytest
 
 from batchyard.cli import values
 from batchyard.errors import InvalidRequest
-from batchyard.models import Policy
-from batchyard.operations.providers import Rate
+from batchyard.models import Policy, Rate
 
 
 @pytest.mark.parametrize(

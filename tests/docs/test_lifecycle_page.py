@@ -3,7 +3,13 @@
 import pytest
 
 from batchyard.api.bolna.translate import BATCH_WORDS, Version
-from batchyard.lifecycle import BATCH_TRANSITIONS, ITEM_TRANSITIONS, STATUSES_BY_PHASE
+from batchyard.lifecycle import (
+    BATCH_TRANSITIONS,
+    ITEM_TRANSITIONS,
+    LONGEST_REFUSED_DELAY,
+    REFUSED_DELAY,
+    STATUSES_BY_PHASE,
+)
 from batchyard.models import BatchState, Phase
 from tests.docs.pages import page, table
 
@@ -33,6 +39,14 @@ def test_item_table_is_the_transitions() -> None:
 
     assert following == {str(p): {str(a) for a in after} for p, after in ITEM_TRANSITIONS.items()}
     assert words == {str(p): set(statuses) for p, statuses in STATUSES_BY_PHASE.items()}
+
+
+@pytest.mark.parametrize("name", [LIFECYCLE, "docs/providers/http.md"])
+def test_wait_after_a_refusal_is_the_one_of_the_code(name: str) -> None:
+    said = " ".join(page(name).split())
+
+    assert f"after {REFUSED_DELAY.seconds} second, then twice as long each time" in said
+    assert f"at most {LONGEST_REFUSED_DELAY.seconds // 60} minutes" in said
 
 
 def test_every_phase_is_explained() -> None:

@@ -58,16 +58,17 @@ async def make_calls(
     batch_id = await yard.make_batch(
         items=0, kind=Kind.CALL, retry_policy=retry_policy, state="paused"
     )
+    # Both take seconds the first time, on a busy machine more than a transaction has.
+    zone_sets, read = list_zone_sets(), [read_number(text) for text in numbers]
     async with yard.db.transaction() as conn:
-        ids = await windows.ensure_zone_sets(conn, list_zone_sets())
+        ids = await windows.ensure_zone_sets(conn, zone_sets)
         await conn.execute(
             "UPDATE agents SET config = %s WHERE id = (SELECT agent_id FROM batches WHERE id = %s)",
             (Jsonb({"calling_guardrails": guardrails} if guardrails else {}), batch_id),
         )
         rows = []
-        for position, text in enumerate(numbers):
-            number = read_number(text)
-            assert not isinstance(number, str), text
+        for position, number in enumerate(read):
+            assert not isinstance(number, str), numbers[position]
             zone_set = ids.get(number.zones)
             rows.append(
                 NewItem(

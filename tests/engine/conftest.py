@@ -14,12 +14,20 @@ from batchyard.config import Config
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.engine.worker import run_worker
 from batchyard.models import Answer, Ended, Finding, Kind, NotReceived, Policy, Request, RetryPolicy
-from batchyard.providers.base import Promise, Provider, Report, Surroundings
+from batchyard.providers.base import (
+    Keep,
+    Promise,
+    Provider,
+    Report,
+    Surroundings,
+    keep_nothing,
+)
 from batchyard.retry import to_json
 from batchyard.store import queue
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem, copy_items
+from tests.engine.moves import read_moves, record_moves, unknown_moves
 
 
 class ScriptedProvider(Provider):
@@ -71,10 +79,15 @@ class OneLine:
     """A switchboard with one provider."""
 
     def __init__(self, provider: Provider) -> None:
-        self._line = Connected(provider_id=1, provider=provider, concurrency=provider.concurrency)
+        self._line = Connected(
+            provider_id=1,
+            provider=provider,
+            concurrency=provider.concurrency,
+            rate=provider.rate,
+        )
 
-    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected:
-        del team_id, kind, agent_id
+    async def choose(self, provider_id: int | None) -> Connected:
+        del provider_id
         return self._line
 
     def connected(self, provider_id: int) -> Connected | None:
@@ -99,9 +112,12 @@ class Yard:
         )
         self.report: Report = lambda _key, _answer: None
 
-    async def connect(self, config: Config, db: Database, *, report: Report) -> Switchboard:
+    async def connect(
+        self, config: Config, db: Database, *, report: Report, keep: Keep = keep_nothing
+    ) -> Switchboard:
         del config, db
         self.provider.report = self.report = report
+        self.provider.keep = keep
         return OneLine(self.provider)
 
     async def make_batch(
@@ -229,3 +245,11 @@ async def make_team(db: Database) -> int:
 async def yard(db: Database) -> Yard:
     """Lend a team with a scripted provider."""
     return Yard(db, await make_team(db))
+
+
+@pytest.fixture
+async def known_moves(yard: Yard) -> AsyncIterator[None]:
+    """Let items of the test go only the ways that the lifecycle's table has."""
+    await record_moves(yard.db)
+    yield
+    assert unknown_moves(await read_moves(yard.db)) == set()

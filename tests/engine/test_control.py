@@ -6,12 +6,16 @@ from uuid import UUID
 
 import pytest
 
+from batchyard.clock import monotonic
+from batchyard.engine.runner import EXPRESS_SHARE
 from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.models import Answer, Ended, Finding, Kind, Lost, NotReceived, Policy, Request, Team
 from batchyard.operations import changes, control, outcomes, restore
 from batchyard.operations.outcomes import Verdict
 from batchyard.store import teams
 from tests.engine.conftest import Yard
+
+pytestmark = pytest.mark.usefixtures("known_moves")
 
 
 async def find_team(yard: Yard) -> Team:
@@ -62,6 +66,37 @@ async def test_paused_batch_goes_on_where_it_was(yard: Yard) -> None:
         await control.resume_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
         assert await yard.until_ended(batch_id) == "completed"
     assert set(yard.provider.effects.values()) == {1}
+
+
+@pytest.mark.parametrize("policy", [Policy.REPEATABLE, Policy.NEITHER])
+async def test_nothing_is_sent_a_second_after_a_pause_was_answered(
+    yard: Yard, policy: Policy
+) -> None:
+    began_at: list[float] = []
+
+    async def note(_: Request) -> Answer:
+        began_at.append(monotonic())
+        await asyncio.sleep(0.05)
+        return Ended(status="booked")
+
+    slots = 60
+    yard.config = yard.config.model_copy(update={"worker_slots": slots})
+    yard.provider.promises(policy=policy)
+    yard.provider.script = note
+    batch_id = await yard.make_batch(items=20_000)
+    team = await find_team(yard)
+    async with yard.working(), yard.working():
+        await yard.until("SELECT count(*) > 500 FROM items WHERE phase = 'done'")
+        await control.pause_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+        answered_at = monotonic()
+        assert yard.provider.most_busy >= slots - slots // EXPRESS_SHARE
+        await yard.until("SELECT count(*) = 0 FROM items WHERE phase NOT IN ('ready', 'done')")
+        # Another wake of the team finds nothing that may be sent.
+        single = await yard.make_batch(items=1, is_single=True)
+        await yard.until_ended(single)
+    # The last one is the single's.
+    assert sorted(began_at)[-2] <= answered_at + 1
+    assert (await yard.counts(batch_id))["waiting"] > 10_000
 
 
 async def test_control_in_a_wrong_state_changes_nothing(yard: Yard) -> None:

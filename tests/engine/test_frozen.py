@@ -1,10 +1,14 @@
-"""A process that was stopped holds up nobody for long: not as leader, not inside a transaction."""
+"""A process that was stopped, or taken for dead, holds up nobody for long and loses nothing."""
+
+import asyncio
+from datetime import timedelta
 
 import psycopg
 import pytest
 
-from batchyard.engine import housekeeping
-from batchyard.store import leadership
+from batchyard.engine import beat, housekeeping
+from batchyard.models import Answer, Ended, Request
+from batchyard.store import leadership, workers
 from batchyard.store.db import TRANSIENT
 from tests.engine.conftest import Yard
 
@@ -46,3 +50,45 @@ async def stop_inside_a_transaction(yard: Yard) -> None:
             "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'limits'::regclass)"
         )
         await conn.execute("SELECT 1")
+
+
+async def test_new_leader_listens_before_it_takes_anybody_for_dead(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "LISTEN_SECONDS", 1.0)
+    long_ago = yard.db.clock() - timedelta(minutes=1)
+    async with yard.db.transaction() as conn:
+        silent = await workers.register(conn, host="elsewhere", pid=1, now=long_ago)
+        heard = await workers.register(conn, host="elsewhere", pid=2, now=long_ago)
+    async with yard.working():
+        await yard.until("SELECT count(*) = 3 FROM workers")
+        async with yard.db.transaction() as conn:
+            await conn.execute(workers.BEAT, {"worker_id": heard, "now": yard.db.clock()})
+        await yard.until("SELECT ended_at IS NOT NULL FROM workers WHERE id = %s", [silent])
+        assert await yard.value("SELECT ended_at FROM workers WHERE id = %s", [heard]) is None
+
+
+async def test_worker_given_up_still_writes_what_comes_back(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beat, "BEAT_SECONDS", 0.1)
+    answers = asyncio.Event()
+
+    async def late(_: Request) -> Answer:
+        await answers.wait()
+        return Ended(status="booked")
+
+    yard.provider.script = late
+    yard.config = yard.config.model_copy(update={"stop_seconds": 0})
+    batch_id = await yard.make_batch(items=5)
+    async with yard.working(), yard.working():
+        await yard.until("SELECT count(*) = 5 FROM items WHERE phase = 'calling'")
+        async with yard.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE workers SET ended_at = now() WHERE id IN (SELECT worker_id FROM items)"
+            )
+        await yard.until("SELECT count(*) = 5 FROM items WHERE worker_id IS NULL")
+        answers.set()
+        assert await yard.until_ended(batch_id) == "completed"
+    assert await yard.counts(batch_id) == {"booked": 5}
+    assert set(yard.provider.effects.values()) == {1}

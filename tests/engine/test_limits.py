@@ -1,46 +1,62 @@
 """No cap and no rate is exceeded, with several workers, counted from outside."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 
 from batchyard.clock import monotonic
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.models import Answer, Ended, Request
+from batchyard.models import Answer, Ended, Kind, Rate, Request
 from batchyard.operations import limits
-from batchyard.operations.providers import Rate
+from tests.engine.calls import set_clock
 from tests.engine.conftest import Yard
 
+SCOPES = ("team", "provider", "agent", "batch")
 
-async def briefly(_: Request) -> Answer:
+
+async def briefly(request: Request) -> Answer:
     await asyncio.sleep(0.01)
-    return Ended(status="booked")
+    return Ended(status="booked" if request.kind is Kind.SHIPMENT else "completed")
 
 
-@pytest.mark.parametrize("scope", ["team", "provider", "batch"])
+async def scope_of(yard: Yard, scope: str, batch_id: UUID) -> str:
+    """Name the limit of this scope that a batch of calls is under."""
+    name = {
+        "team": await yard.value("SELECT slug FROM teams WHERE id = %s", [yard.team_id]),
+        "provider": "sandbox",
+        "agent": await yard.value("SELECT agent_id FROM batches WHERE id = %s", [batch_id]),
+        "batch": batch_id,
+    }[scope]
+    return f"{scope}:{name}"
+
+
+@pytest.mark.parametrize("scope", SCOPES)
 async def test_cap_holds_in_every_scope(yard: Yard, scope: str) -> None:
     yard.provider.script = briefly
-    batch_id = await yard.make_batch(items=150)
-    slug = await yard.value("SELECT slug FROM teams WHERE id = %s", [yard.team_id])
-    name = {"team": slug, "provider": "sandbox", "batch": batch_id}[scope]
-    await limits.set_limit(yard.db, scope=f"{scope}:{name}", concurrency=6, rates=[])
+    batch_id = await yard.make_batch(items=150, kind=Kind.CALL)
+    name = await scope_of(yard, scope, batch_id)
+    await limits.set_limit(yard.db, scope=name, concurrency=6, rates=[])
     async with yard.working(), yard.working():
         assert await yard.until_ended(batch_id) == "completed"
     assert yard.provider.most_busy <= 6
 
 
-async def test_rate_holds_over_every_stretch_of_time(yard: Yard) -> None:
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_rate_holds_over_every_stretch_of_time(yard: Yard, scope: str) -> None:
     sent_at: list[float] = []
 
     async def note(_: Request) -> Answer:
         sent_at.append(monotonic())
-        return Ended(status="booked")
+        return Ended(status="completed")
 
     yard.provider.script = note
-    batch_id = await yard.make_batch(items=60)
+    batch_id = await yard.make_batch(items=60, kind=Kind.CALL)
+    name = await scope_of(yard, scope, batch_id)
     rates = [Rate(count=20, seconds=1)]
-    await limits.set_limit(yard.db, scope=f"batch:{batch_id}", concurrency=None, rates=rates)
+    await limits.set_limit(yard.db, scope=name, concurrency=None, rates=rates)
     async with yard.working(), yard.working():
         assert await yard.until_ended(batch_id, seconds=40) == "completed"
     sent_at.sort()
@@ -48,6 +64,44 @@ async def test_rate_holds_over_every_stretch_of_time(yard: Yard) -> None:
         assert sum(first <= later < first + 1.0 for later in sent_at[i:]) <= 20
     gaps = [later - earlier for earlier, later in pairwise(sent_at)]
     assert sum(gaps) < 12
+
+
+@pytest.mark.parametrize("burst,at_once", [(None, 1), (5, 5)])
+async def test_burst_is_what_may_start_at_one_moment_after_a_quiet_time(
+    yard: Yard, burst: int | None, at_once: int
+) -> None:
+    clock = set_clock(yard, datetime(2026, 6, 1, 12, tzinfo=UTC))
+    batch_id = await yard.make_batch(items=20)
+    await limits.set_limit(
+        yard.db,
+        scope=f"batch:{batch_id}",
+        concurrency=None,
+        rates=[Rate(count=1, seconds=3600)],
+        burst=burst,
+    )
+    clock.set(clock() + timedelta(days=1))
+    async with yard.working():
+        await yard.until("SELECT wait_reason = 'batch_rate' FROM batches")
+        await yard.until("SELECT count(*) = 0 FROM items WHERE phase NOT IN ('ready', 'done')")
+    assert len(yard.provider.sent) == at_once
+
+
+async def test_rate_token_never_holds_a_slot(yard: Yard) -> None:
+    slots = 3
+    yard.provider.script = briefly
+    yard.config = yard.config.model_copy(update={"worker_slots": slots, "team_concurrency": slots})
+    slow = await yard.make_batch(items=20)
+    await limits.set_limit(
+        yard.db, scope=f"batch:{slow}", concurrency=None, rates=[Rate(count=1, seconds=3600)]
+    )
+    async with yard.working():
+        await yard.until("SELECT wait_reason = 'batch_rate' FROM batches")
+        await yard.until("SELECT count(*) = 0 FROM items WHERE phase NOT IN ('ready', 'done')")
+        yard.provider.most_busy = 0
+        quick = await yard.make_batch(items=60)
+        assert await yard.until_ended(quick) == "completed"
+    assert yard.provider.most_busy == slots
+    assert sum(request.batch_id == slow for request in yard.provider.sent) == 1
 
 
 async def test_strictest_of_several_limits_wins(yard: Yard) -> None:
@@ -87,3 +141,24 @@ async def test_wrong_limit_is_refused(
 ) -> None:
     with pytest.raises(fault):
         await limits.set_limit(yard.db, scope=scope, concurrency=concurrency, rates=[])
+
+
+@pytest.mark.parametrize("rate", [Rate(count=0, seconds=60), Rate(count=-1, seconds=60)])
+async def test_rate_below_one_is_refused_and_changes_nothing(yard: Yard, rate: Rate) -> None:
+    await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=3, rates=[])
+    with pytest.raises(InvalidRequest):
+        await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=4, rates=[rate])
+    assert await yard.value("SELECT concurrency FROM limits WHERE key = 'provider:1'") == 3
+    assert await yard.value("SELECT count(*) FROM rates") == 0
+
+
+async def test_weight_is_set_with_the_limits_of_a_team_alone(yard: Yard) -> None:
+    weight = "SELECT weight FROM teams WHERE id = %s"
+    scope = f"team:{await yard.value('SELECT slug FROM teams WHERE id = %s', [yard.team_id])}"
+    await limits.set_limit(yard.db, scope=scope, concurrency=None, rates=[], weight=3)
+    assert await yard.value(weight, [yard.team_id]) == 3
+    await limits.set_limit(yard.db, scope=scope, concurrency=9, rates=[])
+    for wrong, given in ((scope, 0), (scope, -1), ("provider:sandbox", 2)):
+        with pytest.raises(InvalidRequest):
+            await limits.set_limit(yard.db, scope=wrong, concurrency=1, rates=[], weight=given)
+    assert await yard.value(weight, [yard.team_id]) == 3

@@ -14,9 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from batchyard import lifecycle
 from batchyard.engine.admission import Admitter
 from batchyard.engine.outcome import Sent, hand_back, news_of
-from batchyard.models import Ended, Kind, Policy, RetryPolicy
+from batchyard.models import Ended, Kind, Policy, Rate, RetryPolicy, key_of
 from batchyard.operations import limits
-from batchyard.operations.providers import Rate
 from batchyard.store import items, teams, workers
 from batchyard.store.db import Database
 from batchyard.store.items import ClaimedItem, Settlement
@@ -103,12 +102,19 @@ class Limits(RuleBasedStateMachine):
                 answer,
                 kind=Kind.SHIPMENT,
                 attempt=item.attempt,
+                key=key_of(item.id, item.attempt),
                 retry_policy=RetryPolicy(),
                 provider_policy=Policy.NEITHER,
                 undecided_until=self.now,
                 now=self.now,
             )
-            key = Sent(id=item.id, attempt=item.attempt, provider="p", sent_at=self.now)
+            key = Sent(
+                id=item.id,
+                attempt=item.attempt,
+                key=key_of(item.id, item.attempt),
+                provider="p",
+                sent_at=self.now,
+            )
             news.append(news_of(key, answer, change, lease=None, now=self.now).settlement)
         self._settle([*news], intents=[(which, item) for item in ended])
 

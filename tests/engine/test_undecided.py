@@ -2,9 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
-
-from batchyard import lifecycle
 from batchyard.config import Config
 from batchyard.models import Answer, Ended, Kind, Lost, Policy, Request, RetryPolicy
 from tests.engine.conftest import Yard
@@ -22,11 +19,9 @@ def make_askable(yard: Yard) -> None:
     yard.provider.answers_when_asked = lambda _: Lost(code="http_503", message="Try later")
 
 
-async def test_item_that_stays_undecided_becomes_unknown(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lifecycle, "ASK_PATIENCE", timedelta(seconds=3))
+async def test_item_that_stays_undecided_becomes_unknown(yard: Yard) -> None:
     make_askable(yard)
+    yard.provider.promises(ask_patience=timedelta(seconds=3))
     batch_id = await yard.make_batch(items=2)
     async with yard.working():
         await yard.until("SELECT count(*) = 2 FROM items WHERE phase = 'unknown'")

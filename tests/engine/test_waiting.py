@@ -3,11 +3,12 @@
 import asyncio
 from datetime import timedelta
 
+from batchyard.engine.admission import Admitter
 from batchyard.models import Answer, Ended, Kind, Refused, Request, RetryPolicy
 from batchyard.operations import control, waiting
 from batchyard.operations.waiting import REASONS, Waiting
-from batchyard.store import limits, providers
-from tests.engine.conftest import Yard
+from batchyard.store import limits, providers, workers
+from tests.engine.conftest import OneLine, Yard
 from tests.engine.test_control import find_team
 
 
@@ -68,7 +69,7 @@ async def test_batch_cap_is_named_and_lifted_while_it_runs(yard: Yard) -> None:
         await limits.set_cap(conn, key=key, concurrency=4)
     async with yard.working():
         await Asking(yard).until(batch_id, "batch_cap")
-        assert len(yard.provider.sent) == 4
+        await yard.until("SELECT count(*) = 4 FROM items WHERE phase = 'calling'")
         async with yard.db.transaction() as conn:
             await limits.set_cap(conn, key=key, concurrency=6)
         await yard.until("SELECT count(*) = 6 FROM items WHERE phase = 'calling'")
@@ -140,3 +141,28 @@ async def test_brake_pauses_a_failing_batch_until_it_is_resumed(yard: Yard) -> N
         before = len(yard.provider.sent)
         await yard.until("SELECT count(*) > %s FROM items WHERE phase = 'done'", [before + 5])
         await control.stop_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+
+
+async def test_longer_retry_after_is_told_and_a_moment_more_is_not_written(yard: Yard) -> None:
+    await yard.make_batch(items=3)
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    team, now = await find_team(yard), yard.db.clock()
+    for seconds, told in ((60.0, 60), (60.5, 60), (120.0, 120)):
+        async with yard.db.transaction() as conn:
+            until = now + timedelta(seconds=seconds)
+            await providers.slow_down(conn, provider_id=1, until=until)
+            await admitter.admit(conn, team, slots=5, singles_only=False, now=now)
+        kept = await yard.value("SELECT wait_until FROM batches WHERE wait_reason = 'retry_after'")
+        assert kept == now + timedelta(seconds=told)
+
+
+async def test_time_that_has_passed_is_not_told(yard: Yard) -> None:
+    batch_id = await yard.make_batch(items=3)
+    now = yard.db.clock()
+    async with yard.db.transaction() as conn:
+        await workers.register(conn, host="here", pid=1, now=now)
+        await conn.execute(
+            "UPDATE batches SET wait_reason = 'batch_rate', wait_until = %s",
+            (now - timedelta(seconds=1),),
+        )
+    assert await Asking(yard).why(batch_id) == Waiting(reason="batch_rate")

@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from batchyard.clock import monotonic
 from batchyard.models import (
     Accepted,
@@ -19,6 +21,8 @@ from batchyard.models import (
     RetryPolicy,
 )
 from tests.engine.conftest import Yard
+
+pytestmark = pytest.mark.usefixtures("known_moves")
 
 
 async def test_worker_ends_each_item_once(yard: Yard) -> None:

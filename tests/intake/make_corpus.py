@@ -194,9 +194,11 @@ def tables() -> list[Case]:
                 f"{GOOD},= not a formula",
                 f"{GOOD},-17",
                 f"{GOOD},@handle",
+                f"{GOOD},= 1+1",
+                f"{GOOD},=  SUM(A1)",
             ),
             accepted=3,
-            refused={2: "formula_cell", 3: "formula_cell", 4: "formula_cell"},
+            refused=dict.fromkeys((2, 3, 4, 8, 9), "formula_cell"),
         ),
         Case(
             name="row-too-long.csv.gz",
@@ -270,6 +272,15 @@ def objects() -> list[Case]:
         '{"contact_number": "+4520123456",}',
     ]
     return [
+        Case(
+            name="too-many-values.ndjson",
+            content=csv(
+                json.dumps({"contact_number": GOOD} | {f"c{n}": n for n in range(2000)}),
+                json.dumps({"contact_number": OTHER} | {f"c{n}": n for n in range(1999)}),
+            ),
+            accepted=1,
+            refused={1: "values_too_many"},
+        ),
         Case(
             name="lines.ndjson",
             content=csv(*lines),

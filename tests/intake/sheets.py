@@ -1,6 +1,6 @@
 """Spreadsheets for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import xlsxwriter
@@ -27,5 +27,16 @@ def write_sheet(
         book.add_worksheet(sheet).write(0, 0, "other")
     for row, cells in enumerate(rows, start=first_row):
         data.write_row(row, first_column, cells)
+    book.close()
+    return path.read_bytes()
+
+
+def write_book(path: Path, sheets: Mapping[str, Sequence[Sequence[object]]]) -> bytes:
+    """Write a spreadsheet of several sheets, in this order, and return its bytes."""
+    book = xlsxwriter.Workbook(str(path))
+    for name, rows in sheets.items():
+        sheet = book.add_worksheet(name)
+        for row, cells in enumerate(rows):
+            sheet.write_row(row, 0, cells)
     book.close()
     return path.read_bytes()

@@ -25,8 +25,8 @@ def check(*rows: Row, refuses_unassigned: bool = False) -> CheckedBlock:
 def test_good_row_becomes_a_call() -> None:
     block = check((2, ['Bø\t"x"\\n', "+45 20123456"], None))
     fields = block.items.data.split(b"\t")
-    assert fields[2:6] == [b"2", b"+4520123456", b"\\N", b"\\N"]
-    assert fields[6].decode() == r'{"name":"Bø\\t\\"x\\"\\\\n"}'
+    assert fields[2:7] == [b"2", b"0", b"+4520123456", b"\\N", b"\\N"]
+    assert fields[7].decode() == r'{"name":"Bø\\t\\"x\\"\\\\n"}'
     assert (block.rows, block.items.count, block.rejected, block.warnings) == (1, 1, (), ())
 
 

@@ -28,14 +28,27 @@ def _is_number(text: str) -> bool:
     return all(character in "+-0123456789 ().,/" for character in text)
 
 
-@pytest.mark.parametrize("cell", ["+4520123456", "+45 20 12 34 56", "-17,50", "+1 (206) 555-0144"])
+@pytest.mark.parametrize(
+    "cell",
+    ["+4520123456", "+45 20 12 34 56", "-17,50", "+1 (206) 555-0144", "+1 206 555-0144"],
+)
 def test_numbers_stay_as_they_are(cell: str) -> None:
     assert protect(cell) == cell
 
 
 @pytest.mark.parametrize(
     "cell",
-    ["=1+1", "+SUM(A1)", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "'=1+1", "\t=1", '=HYPERLINK("x")'],
+    [
+        "=1+1",
+        "+SUM(A1)",
+        "-2+3+cmd|' /C calc'!A0",
+        "@SUM(A1)",
+        "'=1+1",
+        "\t=1",
+        '=HYPERLINK("x")',
+        "+45-20-12",
+        "-17/5",
+    ],
 )
 def test_formulas_become_text(cell: str) -> None:
     assert protect(cell) == f"'{cell}"

@@ -12,7 +12,7 @@ from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 from batchyard.intake import phones, plans
 from batchyard.intake.phones import PhoneNumber, read_number
 
-EACH = 150
+EACH = 40
 
 
 def numbers_of(country_code: int) -> list[str]:

@@ -48,7 +48,7 @@ def check_object(found: dict[str, object]) -> CheckedBlock:
 
 
 def payload_of(block: CheckedBlock) -> dict[str, object]:
-    text = block.items.data.split(b"\t")[6].replace(b"\\\\", b"\\")
+    text = block.items.data.split(b"\t")[7].replace(b"\\\\", b"\\")
     found: dict[str, object] = orjson.loads(text)
     return found
 
@@ -63,7 +63,7 @@ def test_flat_row_becomes_a_shipment() -> None:
     assert pick(payload, "parties.receiver.address.country") == "DK"
     assert pick(payload, "parcels.0.gross_weight") == "1.5"
     assert len(payload["parcels"]) == 1  # type: ignore[arg-type]  # a list
-    assert block.items.data.split(b"\t")[5] == b"R-1"
+    assert block.items.data.split(b"\t")[6] == b"R-1"
 
 
 def test_second_parcel_comes_from_its_columns() -> None:

@@ -33,14 +33,25 @@ def names(data: bytes) -> tuple[str | None, ...]:
 @given(
     table=st.lists(st.tuples(CELLS, CELLS), max_size=6),
     delimiter=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([("'", csv.QUOTE_ALL), ('"', csv.QUOTE_ALL), ('"', csv.QUOTE_MINIMAL)]),
     encoding=st.sampled_from(["utf-8-sig", "utf-16"]),
     size=st.integers(1, 50),
 )
 def test_any_table_comes_back_whatever_the_dialect(
-    table: list[tuple[str, str]], delimiter: str, encoding: str, size: int
+    table: list[tuple[str, str]],
+    delimiter: str,
+    quoting: tuple[str, int],
+    encoding: str,
+    size: int,
 ) -> None:
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=delimiter).writerows([("contact_number", "note"), *table])
+    writer = csv.writer(
+        text,
+        delimiter=delimiter,
+        quotechar=quoting[0],
+        quoting=quoting[1],  # type: ignore[arg-type]  # one of its constants
+    )
+    writer.writerows([("contact_number", "note"), *table])
     _, rows = read(text.getvalue().encode(encoding), size=size)
     kept = [cells for _, cells, _ in rows]
     assert kept == [[*row] for row in table if "".join(row).strip()]

@@ -54,6 +54,7 @@ def test_every_set_of_zones_is_known_to_this_machine() -> None:
 
 
 def forget() -> None:
+    zones._machine_zones.cache_clear()
     zones._known.cache_clear()
     zones._zones_by_prefix.cache_clear()
 

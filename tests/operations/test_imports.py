@@ -12,6 +12,7 @@ from batchyard.operations import staging
 from batchyard.operations.imports import CallSettings, FileImport, import_calls, remove_idle
 from batchyard.operations.teams import create_team
 from batchyard.store.db import Database
+from tests.clocks import SetClock
 
 TABLES = (
     "items",
@@ -178,3 +179,19 @@ async def test_file_without_rows_never_touches_the_database(
     with pytest.raises(InvalidRequest):
         await stage(db, team=team, content=content)
     assert await count(db, "batches") == 0
+
+
+@pytest.mark.parametrize("minutes,is_told", [(14, True), (16, False)])
+async def test_very_same_file_is_told_for_a_quarter_of_an_hour(
+    db: Database, team: Team, minutes: int, is_told: bool
+) -> None:
+    clock = SetClock(db.clock())
+    db.clock = clock
+    first = await stage(db, team=team, content=csv_of(good_rows(2)))
+    await first.open(settings())
+    clock.shift += timedelta(minutes=minutes)
+    second = await stage(db, team=team, content=csv_of(good_rows(2)))
+    await second.open(settings())
+    assert second.duplicate_of == (first.batch_id if is_told else None)
+    warned = await rows_of(db, "SELECT batch_id FROM row_warnings WHERE code = 'same_file'")
+    assert warned == ([(second.batch_id,)] if is_told else [])

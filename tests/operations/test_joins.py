@@ -11,10 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from batchyard.errors import Conflict, InvalidRequest, NotFound
-from batchyard.intake.options import Duplicates, RowPolicy
+from batchyard.intake.choices import Duplicates, RowPolicy
+from batchyard.intake.columns import Columns
 from batchyard.models import Kind, Team
 from batchyard.operations import joins
 from batchyard.operations.batches import cancel_batch, dispatch_batch
+from batchyard.operations.contacts import add_do_not_contact
 from batchyard.operations.joins import add_rows, resume_joins
 from batchyard.operations.mends import open_mend_file
 from batchyard.operations.reading import RowsRefused
@@ -283,4 +285,31 @@ async def test_rows_that_join_a_running_batch_can_be_sent_at_once(db: Database, 
     assert await rows_of(
         db, "SELECT count(*) FROM items WHERE phase = 'ready' AND due_at <= now()"
     ) == [(3,)]
+    await check_books(db)
+
+
+async def test_columns_mean_in_a_mend_file_what_they_meant_before(db: Database, team: Team) -> None:
+    columns = Columns(given=(("Kontakt", "contact_number"), ("Fornavn", "first_name")))
+    content = b"Kontakt,Fornavn\n12,Bo\n+4520123451,Al\n"
+    options = replace(CALLS, columns=columns)
+    batch_id = (await upload(db, content, team=team, options=options)).batch_id
+    rows = await mend_rows(db, team, batch_id)
+    rows[0]["Kontakt"] = "+4520123452"
+    assert (await add(db, csv_of(rows), team=team, batch_id=batch_id)).accepted == 1
+    assert await rows_of(db, "SELECT payload FROM item_data WHERE position = 2") == [
+        ({"first_name": "Bo"},)
+    ]
+
+
+async def test_correction_to_a_number_not_to_be_contacted_is_refused(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    await dispatch_batch(db, team=team, kind=Kind.CALL, batch_id=batch_id)
+    await end_items(db, batch_id, "failed", "c")
+    await add_do_not_contact(db, team=team, number="+4520123499")
+    (failed,) = [row for row in await mend_rows(db, team, batch_id) if row["item_id"]]
+    changed = [failed | {"contact_number": "+4520123499"}]
+    report = await add(db, csv_of(changed), team=team, batch_id=batch_id)
+    assert dict(report.codes) == {"do_not_contact": 1}
     await check_books(db)

@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from batchyard.errors import Conflict, InvalidRequest
-from batchyard.operations.teams import create_team, ensure_team, find_team
+from batchyard.operations.teams import (
+    change_team,
+    create_team,
+    ensure_team,
+    find_team,
+    list_teams,
+)
 from batchyard.store.db import Database
 
 
@@ -66,7 +72,7 @@ async def test_a_slug_belongs_to_one_team(db: Database) -> None:
 )
 async def test_a_wrong_value_is_named(db: Database, given: dict[str, str], fault: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        await create_team(db, **{"name": "Nord", **given})
+        await create_team(db, **{"name": "Nord", **given})  # type: ignore[arg-type]  # texts only
 
     assert list(caught.value.faults) == [fault]
 
@@ -75,3 +81,19 @@ async def test_ensuring_a_team_many_times_makes_one(db: Database) -> None:
     teams = await asyncio.gather(*(ensure_team(db, slug="default", name="D") for _ in range(5)))
 
     assert len({team.id for team in teams}) == 1
+
+
+async def test_what_is_named_of_a_team_is_changed(db: Database) -> None:
+    team = await create_team(db, name="Nord", slug="nord", locale="da")
+
+    changed = await change_team(db, team=team, timezone="Europe/Copenhagen")
+
+    # Another change meanwhile, by somebody who saw the team as it was.
+    again = await change_team(db, team=team, name=" Syd ")
+    assert (changed.name, changed.timezone) == ("Nord", "Europe/Copenhagen")
+    assert (again.name, again.locale, again.timezone) == ("Syd", "da", "Europe/Copenhagen")
+    assert await find_team(db, slug_or_uuid="nord") == again
+    with pytest.raises(InvalidRequest) as caught:
+        await change_team(db, team=team, name="", timezone="Mars/Olympus")
+    assert set(caught.value.faults) == {"name", "timezone"}
+    assert await list_teams(db) == [again]

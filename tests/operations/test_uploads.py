@@ -13,8 +13,9 @@ import pytest
 
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.intake import spool
+from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Columns
-from batchyard.intake.options import Duplicates, IntakeOptions, RowPolicy
+from batchyard.intake.options import IntakeOptions
 from batchyard.intake.pool import open_pool
 from batchyard.models import Kind, Team
 from batchyard.operations import contacts, reading
@@ -96,9 +97,10 @@ async def test_calls_come_in_every_format(
     await check_books(db)
 
 
+@pytest.mark.parametrize("is_gzipped", [False, True])
 @pytest.mark.parametrize("format_", ["csv", "xlsx", "json", "ndjson"])
 async def test_shipments_come_in_every_format(
-    db: Database, team: Team, tmp_path: Path, format_: str
+    db: Database, team: Team, tmp_path: Path, format_: str, is_gzipped: bool
 ) -> None:
     table = [SHIPMENT_HEADER, *(shipment_row(n) for n in range(3)), shipment_row(4, country="X")]
     flat = await upload(db, "\n".join(table).encode(), team=team, options=SHIPMENTS)
@@ -111,6 +113,7 @@ async def test_shipments_come_in_every_format(
         "json": orjson.dumps([*payloads, bad]),
         "ndjson": b"\n".join(map(orjson.dumps, [*payloads, bad])),
     }[format_]
+    content = gzip.compress(content) if is_gzipped else content
     importing = await upload(db, content, team=team, options=SHIPMENTS, reference="Friday")
     assert (importing.report().accepted, importing.report().refused) == (3, 1)
     assert await rows_of(

@@ -3,7 +3,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from batchyard.errors import ConfigError
 from batchyard.store import embedded, programs
 from batchyard.store.cluster import Cluster
+from tests.folders import make_folder
 from tests.waiting import wait_until
 
 VERSION = int(os.environ.get("BATCHYARD_TEST_PG") or 18)
@@ -33,9 +33,7 @@ server.release()
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    # Not tmp_path: as root, the server's own user must get through to it.
-    folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
-    folder.chmod(0o755)
+    folder = make_folder()
     yield folder / "data"
     kill_all(folder / "data")
     shutil.rmtree(folder)

@@ -12,7 +12,7 @@ from batchyard.operations.batches import create_batch
 from batchyard.operations.teams import create_team
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
-from batchyard.store.item_intake import NewItem, copy_items, render_items
+from batchyard.store.item_intake import NewItem, copy_items, render_items, select_items
 
 AWKWARD = ["", "\\N", "a\tb\nc\rd\\e", '"quoted"', "\\.", "ø€😀", "x" * 5000]
 
@@ -60,6 +60,24 @@ async def test_no_items_are_no_copy(db: Database) -> None:
     assert added == 0
 
 
+def test_items_that_stay_take_turns_without_gaps() -> None:
+    rows = [NewItem(id=new_id(), position=n, turn=n, payload={}) for n in range(5)]
+    rows.append(NewItem(id=new_id(), position=5, payload={}))
+    block = render_items(rows, batch_id=uuid4(), team_id=1, now=datetime(2026, 1, 1, tzinfo=UTC))
+    chosen = select_items(block, [False, True, True, False, True, True])
+    fields = [line.split(b"\t") for line in chosen.data.splitlines()]
+    assert [(line[2], line[3]) for line in fields] == [
+        (b"1", b"0"),
+        (b"2", b"1"),
+        (b"4", b"2"),
+        (b"5", b"\\N"),
+    ]
+    ids = [str(rows[index].id).encode() for index in (1, 2, 4, 5)]
+    assert [line[0] for line in fields] == ids
+    assert [line.split(b"\t")[0] for line in chosen.items.splitlines()] == ids
+    assert chosen.count == 4
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), max_size=5))
 def test_each_item_is_one_line_of_each_copy(texts: list[str]) -> None:
     rows = [
@@ -68,4 +86,4 @@ def test_each_item_is_one_line_of_each_copy(texts: list[str]) -> None:
     ]
     block = render_items(rows, batch_id=uuid4(), team_id=1, now=datetime(2026, 1, 1, tzinfo=UTC))
     assert block.items.count(b"\n") == block.data.count(b"\n") == block.count == len(texts)
-    assert all(line.count(b"\t") == 7 for line in block.data.split(b"\n")[:-1])
+    assert all(line.count(b"\t") == 8 for line in block.data.split(b"\n")[:-1])

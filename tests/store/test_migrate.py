@@ -69,8 +69,8 @@ def test_migrate_several_at_once_all_succeed(empty_database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(migrate, [empty_database_url] * 4))
 
-    newest = newest_schema().version
-    assert ask(empty_database_url, "SELECT count(*) FROM _yoyo_migration") == newest
+    known = len(list(migrating.MIGRATIONS.glob("*.sql")))
+    assert ask(empty_database_url, "SELECT count(*) FROM _yoyo_migration") == known
 
 
 def test_migrate_waits_for_another_and_survives_its_death(empty_database_url: str) -> None:

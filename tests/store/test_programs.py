@@ -1,7 +1,6 @@
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,14 +8,14 @@ import pytest
 
 from batchyard.errors import ConfigError
 from batchyard.store import programs
+from tests.folders import make_folder
 
 VERSION = int(os.environ.get("BATCHYARD_TEST_PG") or 18)
 
 
 @pytest.fixture
 def spare_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="batchyard-tests-", dir="/var/tmp"))
-    folder.chmod(0o755)
+    folder = make_folder()
     yield folder
     shutil.rmtree(folder)
 

@@ -74,3 +74,13 @@ async def test_fault_of_the_database_is_told_as_one_to_be_repeated(db: Database)
         with pytest.raises(TRANSIENT) as told:
             await defer_impatiently()
     assert isinstance(told.value, psycopg.errors.LockNotAvailable)
+
+
+async def test_only_teams_that_are_not_served_here_wait(db: Database) -> None:
+    first, second = await make_teams(db, 2)
+    async with db.transaction() as conn:
+        for team_id in (first, second):
+            await queue.wake(conn, team_id=team_id, now=db.clock())
+    async with db.transaction() as conn:
+        assert await queue.do_others_wait(conn, team_ids={first})
+        assert not await queue.do_others_wait(conn, team_ids={first, second})

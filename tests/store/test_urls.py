@@ -2,7 +2,7 @@ import psycopg
 import pytest
 
 from batchyard.errors import ConfigError
-from batchyard.store.urls import check_url, unreachable
+from batchyard.store.urls import check_url, unreachable, will_answer_soon
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,16 @@ def test_unreachable_names_the_reason_of_many_lines() -> None:
 
     assert "port 5432 failed: Connection refused. Check BATCHYARD_DATABASE_URL" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "said, is_soon",
+    [
+        ("FATAL:  the database system is starting up", True),
+        ("FATAL:  the database system is in recovery mode", True),
+        ("failed: Connection refused", False),
+        ('FATAL:  password authentication failed for user "x"', False),
+    ],
+)
+def test_server_that_only_starts_is_waited_for(said: str, *, is_soon: bool) -> None:
+    assert will_answer_soon(psycopg.OperationalError(said)) is is_soon

@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from batchyard.cli import demo_report, options, services, session
+from batchyard.cli import demo_report, options, services, session, web
 from batchyard.cli.demo_lists import Calls, ExampleList, Shipments, examples_folder
 from batchyard.config import Config
 from batchyard.errors import BatchyardError, ConfigError
@@ -25,15 +25,15 @@ HOST = "127.0.0.1"
 TOKEN_FILE = "demo-token"  # noqa: S105  # a name, no secret
 REQUEST_SECONDS = 30
 
+SANDBOX_SPEED = 50
+"""Unless the environment says otherwise."""
+
 SETTINGS: dict[str, object] = {
     "host": HOST,
-    "sandbox_speed": 50,
     "bolna_schedule_step_minutes": 0,
     "bolna_schedule_lead_seconds": 0,
     # On a busy machine the sandbox's hurried answers come late; that is no reason to pause.
     "brake_share": 1,
-    # Ctrl-C ends the demo within 5 seconds; what is out then is found at the next start.
-    "stop_seconds": 2,
     # Log lines would run through the progress bars.
     "log_level": "warning",
 }
@@ -52,9 +52,11 @@ def demo(
     Starts everything in one process: PostgreSQL, the server, a worker with the sandbox at fifty
     times its speed. Data and token are kept; each start loads both lists anew.
     """
-    settings = session.configure(**SETTINGS, port=port, data_dir=data_dir)
+    settings = services.at_a_terminal(session.configure(**SETTINGS, port=port, data_dir=data_dir))
+    if "sandbox_speed" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"sandbox_speed": SANDBOX_SPEED})
     console = demo_report.make_console()
-    with services.listening(settings) as (settings, serve):
+    with web.listening(settings) as (settings, serve):
         if settings.database_url is None:
             console.print(f"Starting PostgreSQL in {settings.data_dir}", soft_wrap=True)
         else:
@@ -132,8 +134,10 @@ async def _tell(console: Console, lists: list[ExampleList]) -> None:
 async def _lend_token(settings: Config, db: Database) -> str:
     """Return the demo's token, the same at each start, and make sure that it is known."""
     token = _keep_token(settings.data_dir / TOKEN_FILE)
-    team = await ensure_team(db, slug=session.DEFAULT_TEAM, name="Default")
-    await ensure_token(db, team=team, token=token, name="demo")
+    team = await ensure_team(
+        db, slug=session.DEFAULT_TEAM, name="Default", actor=session.find_actor()
+    )
+    await ensure_token(db, team=team, token=token, name="demo", actor=session.find_actor())
     return token
 
 

@@ -98,8 +98,7 @@ def print_refused(console: Console, *, title: str, ledger: Ledger) -> None:
     for heading in ("contact_number", "code", "reason"):
         table.add_column(heading)
     for row in ledger.refused:
-        line = "" if row.line is None else str(row.line)
-        table.add_row(line, Text(row.value), Text(row.code), Text(row.reason))
+        table.add_row(str(row.line), Text(row.value), Text(row.code), Text(row.reason))
     console.print(table)
 
 

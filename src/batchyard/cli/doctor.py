@@ -5,14 +5,17 @@ from dataclasses import asdict
 
 import typer
 
-from batchyard.cli import options, session, tables
+from batchyard.cli import exit_codes, options, session, tables
 from batchyard.config import Config
 from batchyard.errors import BatchyardError
 from batchyard.operations.checks import Check, check_database
-from batchyard.operations.machine_checks import check_folder, check_port, check_public_address
+from batchyard.operations.machine_checks import (
+    check_documents,
+    check_folder,
+    check_port,
+    check_public_address,
+)
 from batchyard.store.db import Database
-
-EXIT_FINDINGS = 1
 
 
 def doctor(
@@ -22,7 +25,7 @@ def doctor(
     as_json: options.Json = False,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Look at everything that must be right; each line is ok, or says what to do.
+    """Look at all that must be right; each line is ok, or a cure.
 
     Exit code 0 when all is well, 1 when something needs a cure. Run it with the settings of the
     server. No provider is sent anything.
@@ -37,7 +40,7 @@ def doctor(
             mark = "ok " if check.is_ok else "FIX"
             typer.echo(f"{mark}  {check.name:<{width}}  {check.text.rstrip('.')}.")
     if not all(check.is_ok for check in checks):
-        raise typer.Exit(EXIT_FINDINGS)
+        raise typer.Exit(exit_codes.NOT_SO)
 
 
 def _examine(settings: Config) -> list[Check]:
@@ -57,7 +60,12 @@ async def _ask_all(settings: Config, url: str) -> list[Check]:
             checks.append(await check_public_address(settings, db))
     finally:
         await db.close()
-    return [*checks, check_folder(settings), await check_port(settings)]
+    return [
+        *checks,
+        check_folder(settings),
+        check_documents(settings),
+        await check_port(settings),
+    ]
 
 
 def _lost(error: BatchyardError) -> Check:

@@ -8,7 +8,7 @@ import typer
 
 from batchyard.cli import options, session, tables, values
 from batchyard.config import Config
-from batchyard.operations import limits
+from batchyard.operations import administration, limits
 from batchyard.operations.limits import SetLimit
 from batchyard.store.limits import Ceiling
 
@@ -75,8 +75,9 @@ async def _set(
     weight: int | None,
 ) -> SetLimit:
     async with session.database(settings, url) as db:
-        return await limits.set_limit(
+        return await administration.set_limit(
             db,
+            actor=session.find_actor(),
             scope=scope,
             concurrency=concurrency,
             rates=[values.read_rate(text) for text in rates],

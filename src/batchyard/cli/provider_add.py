@@ -1,34 +1,37 @@
 """`batchyard provider add`: everything that can be said about a provider."""
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
-from getpass import getpass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from batchyard.cli import options, session, values
+from batchyard.cli.kind_options import read_options
+from batchyard.cli.provider_secrets import read_secret
 from batchyard.config import Config
-from batchyard.errors import InvalidRequest
-from batchyard.models import Policy
-from batchyard.operations.providers import Rate, add_provider
-
-LONGEST_SECRET_BYTES = 64 * 1024
+from batchyard.models import Policy, Rate
+from batchyard.operations.administration import add_provider
+from batchyard.providers.registry import find_kind
 
 
 def add(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Its name here.", show_default=False)],
     *,
     kind: Annotated[
-        str, typer.Option(help="How it is spoken to: http, or a kind of a package.", metavar="KIND")
+        str,
+        typer.Option(
+            help="How it is spoken to; `batchyard provider kinds` lists them.", metavar="KIND"
+        ),
     ],
     url: Annotated[str | None, typer.Option(help="Where items are posted.", metavar="URL")] = None,
     secret_file: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="File with the secret that signs requests, - for standard input.", metavar="FILE"
+            help="File with its secret, - for standard input; NAME=FILE where the kind names "
+            "several.",
+            metavar="FILE",
         ),
     ] = None,
     policy: Annotated[
@@ -102,7 +105,12 @@ def add(
     ] = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Store a provider. Route items to it with `batchyard route set`."""
+    """Store a provider. Route items to it with `batchyard route set`.
+
+    Every setting of its kind is an option too (`batchyard provider kinds KIND`), such as
+    --account-sid TEXT.
+    """
+    found = find_kind(kind)
     given: dict[str, object] = {
         "url": url,
         "policy": policy,
@@ -113,8 +121,9 @@ def add(
         "ask_settles_after_seconds": ask_settles_after,
     }
     kept = {key: value for key, value in given.items() if value is not None}
+    kept |= read_options(kind, found.settings_model, context.args)
     kept |= dict(values.read_setting(text) for text in further or [])
-    secret = None if secret_file is None else _read_secret(secret_file)
+    secret = read_secret(found.secrets_model, secret_file or ())
     settings = session.configure(data_dir=data_dir)
     is_private = settings.database_url is None
     with session.postgres(settings) as address:
@@ -153,6 +162,7 @@ async def _add(
         return await add_provider(
             db,
             session.open_vault(settings),
+            actor=session.find_actor(),
             name=name,
             kind=kind,
             settings=kept,
@@ -161,18 +171,3 @@ async def _add(
             concurrency=concurrency,
             rate=rate,
         )
-
-
-def _read_secret(file: str) -> str:
-    """Read the secret: never from the command line, which every user of a machine can see."""
-    try:
-        if file == "-":
-            content = getpass("Secret: ") if sys.stdin.isatty() else sys.stdin.read()
-        else:
-            with Path(file).open("rb") as opened:
-                content = opened.read(LONGEST_SECRET_BYTES).decode()
-    except (OSError, UnicodeError) as error:
-        raise InvalidRequest(f"The secret cannot be read from {file}: {error}.") from error
-    if not content.strip():
-        raise InvalidRequest("The secret is empty.")
-    return content.strip()

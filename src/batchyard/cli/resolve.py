@@ -1,20 +1,25 @@
 """`batchyard resolve`: a person decides what became of items nobody could find out about."""
 
-import asyncio
-import os
-import pwd
-import sys
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from batchyard.cli import options, session, values
-from batchyard.config import Config
+from batchyard.cli import choosing, remote, values
+from batchyard.cli.choosing import Yes
+from batchyard.client import Client
 from batchyard.errors import InvalidRequest
-from batchyard.operations.outcomes import Verdict, count_unknown, resolve_unknown
+from batchyard.models import Phase
 
-EXIT_DECLINED = 1
+
+class Verdict(StrEnum):
+    """What a person says became of them."""
+
+    DONE = "done"
+    FAILED = "failed"
+    RETRY = "retry"
+
 
 EFFECTS = {
     Verdict.DONE: "will count as done",
@@ -25,7 +30,6 @@ EFFECTS = {
 
 def resolve(
     *,
-    team: options.TeamSlug,
     verdict: Annotated[
         Verdict,
         typer.Option(
@@ -40,8 +44,7 @@ def resolve(
         list[UUID] | None, typer.Option(help="This one; may be repeated.", metavar="ID")
     ] = None,
     is_all: Annotated[bool, typer.Option("--all", help="All of the team.")] = False,
-    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    data_dir: options.DataDir = None,
+    is_sure: Yes = False,
 ) -> None:
     """Decide unknown outcomes; `batchyard unknown` lists them.
 
@@ -51,63 +54,28 @@ def resolve(
         raise InvalidRequest("Say which: --batch ID, --item ID, or --all of the team.")
     if is_all and (batch is not None or item):
         raise InvalidRequest("Say either --all, or which: --batch ID, --item ID.")
-    settings = session.configure(data_dir=data_dir)
-    with session.postgres(settings) as url:
-        decided = asyncio.run(
-            _resolve(
-                settings,
-                url,
-                team=team,
-                verdict=verdict,
-                batch=batch,
-                items=item or None,
-                is_sure=is_sure,
-            )
+    if not is_sure:
+        n = remote.ask(lambda client: _count(client, batch, item))
+        if n:
+            choosing.confirm(f"{_items(n)} {EFFECTS[verdict]}.", is_sure=False)
+    decided = remote.ask(
+        lambda client: client.resolve(
+            verdict.value, batch_id=batch, item_ids=item or None, everything=is_all
         )
-    if decided is None:
-        typer.echo("Nothing was changed.")
-        raise typer.Exit(EXIT_DECLINED)
+    )
     typer.echo(f"Decided as {verdict}: {_items(decided)}.")
     left = len(set(item or ())) - decided
     if item and left > 0:
         typer.echo(f"{left} of those named have no unknown outcome here.", err=True)
 
 
-async def _resolve(
-    settings: Config,
-    url: str,
-    *,
-    team: str,
-    verdict: Verdict,
-    batch: UUID | None,
-    items: list[UUID] | None,
-    is_sure: bool,
-) -> int | None:
-    """Return how many were decided, or None when the person declined."""
-    async with session.database(settings, url) as db:
-        found = await session.find_team(db, team)
-        n = await count_unknown(db, team=found, batch_id=batch, item_ids=items)
-        if n and not is_sure and not _ask(f"{_items(n)} of {team} {EFFECTS[verdict]}."):
-            return None
-        return await resolve_unknown(
-            db, team=found, verdict=verdict, actor=_actor(), batch_id=batch, item_ids=items
-        )
-
-
-def _ask(sentence: str) -> bool:
-    if not sys.stdin.isatty():
-        raise InvalidRequest(f"{sentence} Add --yes to do that without being asked.")
-    return typer.confirm(f"{sentence} Go on?")
+async def _count(client: Client, batch: UUID | None, items: list[UUID] | None) -> int:
+    """Return how many unknown outcomes it would be."""
+    if not items:
+        return (await client.unknown_items(batch_id=batch, limit=1)).total
+    found = [await client.item(item_id) for item_id in set(items)]
+    return sum(one.phase == Phase.UNKNOWN and batch in {None, one.batch_id} for one in found)
 
 
 def _items(n: int) -> str:
-    return "1 item" if n == 1 else f"{n} items"
-
-
-def _actor() -> str:
-    """Name who decides: the user of the machine."""
-    uid = os.getuid()
-    try:
-        return f"cli:{pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"cli:{uid}"
+    return choosing.count(n, "item")

@@ -65,6 +65,7 @@ async def _restore(
             db,
             silent_providers=[one.provider_id for one in outlooks if one.is_silent],
             default_provider=sandbox.provider_id,
+            actor=session.find_actor(),
         )
         return done, outlooks
 
@@ -80,10 +81,11 @@ def _tell(done: Restored, outlooks: Sequence[Outlook]) -> None:
         typer.echo(f"  {one.name}: {one.reason}.")
     typer.echo("\nNext:", err=True)
     if done.unknown:
-        typer.echo("  batchyard unknown --team SLUG               what waits for you", err=True)
-        typer.echo("  batchyard resolve --team SLUG --as ...      decide it", err=True)
-    typer.echo("  batchyard worker                            or up: start working again", err=True)
-    typer.echo("  batchyard resume --team SLUG --all-restored let the batches go on", err=True)
+        typer.echo("  batchyard serve                 a server without a worker", err=True)
+        typer.echo("  batchyard unknown               what waits for you", err=True)
+        typer.echo("  batchyard resolve --as ...      decide it", err=True)
+    typer.echo("  batchyard worker                or up: start working again", err=True)
+    typer.echo("  batchyard resume --all-restored let the batches go on", err=True)
     for one in outlooks:
         if one.repeat_until is not None:
             typer.echo(

@@ -9,7 +9,7 @@ import typer
 from batchyard.cli import options, session, tables, values
 from batchyard.config import Config
 from batchyard.models import Kind
-from batchyard.operations import providers
+from batchyard.operations import administration, providers
 from batchyard.store.providers import RouteRow
 
 route = typer.Typer(no_args_is_help=True, help="Lead items to providers.")
@@ -50,7 +50,14 @@ async def _set(
 ) -> None:
     async with session.database(settings, url) as db:
         found = await session.find_team(db, team)
-        await providers.set_route(db, team=found, kind=kind, agent_id=agent, provider=provider)
+        await administration.set_route(
+            db,
+            team=found,
+            actor=session.find_actor(),
+            kind=kind,
+            agent_id=agent,
+            provider=provider,
+        )
 
 
 @route.command("list")

@@ -11,6 +11,8 @@ from batchyard.cli import options, session, tables, values
 from batchyard.config import Config
 from batchyard.contact_rules import TeamRules
 from batchyard.operations import contacts
+from batchyard.operations.audit import note
+from batchyard.store.db import Connection
 from batchyard.windows import EVERY_DAY
 
 
@@ -115,10 +117,27 @@ async def _run(
         found = await session.find_team(db, team)
         if not changes:
             return await contacts.read_rules(db, team=found)
+
+        async def seal(conn: Connection, old: TeamRules, new: TeamRules) -> None:
+            before, after = (
+                {name: value for name, value in _as_json(held).items() if name in changes}
+                for held in (old, new)
+            )
+            await note(
+                conn,
+                team=found,
+                actor=session.find_actor(),
+                action="rules.change",
+                before=before,
+                after=after,
+                now=db.clock(),
+            )
+
         return await contacts.set_rules(
             db,
             team=found,
             change=lambda held: replace(held, **changes),  # type: ignore[arg-type]  # all read above
+            seal=seal,
         )
 
 

@@ -1,6 +1,6 @@
 """`batchyard serve`: the server without a worker."""
 
-from batchyard.cli import options, services, session
+from batchyard.cli import options, services, session, web
 
 
 def serve(
@@ -11,5 +11,5 @@ def serve(
 ) -> None:
     """Run the web server only; workers run beside it."""
     settings = session.configure(host=host, port=port, data_dir=data_dir)
-    with services.listening(settings) as (settings, web):
-        services.run(settings, [web])
+    with web.listening(settings) as (settings, site):
+        services.run(settings, [site])

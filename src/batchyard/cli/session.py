@@ -1,5 +1,8 @@
 """What every command does first: settings, logs, PostgreSQL, an open database."""
 
+import os
+import pwd
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -11,6 +14,7 @@ from batchyard.errors import NotFound
 from batchyard.models import Team
 from batchyard.operations import teams
 from batchyard.operations.access import ensure_token
+from batchyard.operations.audit import Actor
 from batchyard.store import embedded
 from batchyard.store.db import Database
 from batchyard.store.migrate import check_schema, migrate
@@ -53,10 +57,10 @@ async def database(settings: Config, url: str) -> AsyncIterator[Database]:
         await db.open()
         async with db.pool.connection() as connection:
             await check_schema(connection)
-        team = await teams.ensure_team(db, slug=DEFAULT_TEAM, name="Default")
+        team = await teams.ensure_team(db, slug=DEFAULT_TEAM, name="Default", actor=find_actor())
         if settings.bootstrap_token is not None:
             token = settings.bootstrap_token.get_secret_value()
-            await ensure_token(db, team=team, token=token, name="bootstrap")
+            await ensure_token(db, team=team, token=token, name="bootstrap", actor=find_actor())
         yield db
     finally:
         await db.close()
@@ -85,3 +89,13 @@ async def find_team(db: Database, slug: str) -> Team:
     if found is None:
         raise NotFound(f"There is no team {slug!r}. Make it: batchyard team create NAME.")
     return found
+
+
+def find_actor() -> Actor:
+    """Return who decides and where: the user of this machine."""
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    return Actor(name=f"cli:{name}", source=socket.gethostname())

@@ -1,29 +1,47 @@
 """`batchyard token`: what clients identify themselves with."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, TypeVar
 
 import typer
 
-from batchyard.cli import options, session
-from batchyard.config import Config
-from batchyard.errors import NotFound
-from batchyard.operations.access import create_token
-from batchyard.operations.teams import find_team
+from batchyard.cli import options, session, tables, values
+from batchyard.errors import InvalidRequest
+from batchyard.models import Team
+from batchyard.operations import access, accounts
+from batchyard.operations.access import ADMIN_SCOPE, SCOPES
+from batchyard.store.db import Database
+from batchyard.store.tokens import TokenRow
 
 token = typer.Typer(no_args_is_help=True, help="Make tokens, with which clients speak for a team.")
 
-
-@token.callback()
-def _commands() -> None:
-    """Keep `token` a group while it has one command."""
+T = TypeVar("T")
 
 
 @token.command()
 def create(
     *,
-    team: Annotated[str, typer.Option(help="Slug of the team.", metavar="SLUG")],
+    team: options.TeamSlug,
     name: Annotated[str, typer.Option(help="What the token is for.", metavar="TEXT")] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"What it may do; may be repeated: {', '.join(SCOPES)}. "
+            f"[dim]\\[default: {ADMIN_SCOPE}][/dim]",
+            metavar="SCOPE",
+            show_default=False,
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            help="Until when it works: a time such as 2030-01-29T08:30:00Z, or 12h, 90d from now.",
+            metavar="TIME",
+        ),
+    ] = None,
     bolna_version: Annotated[
         str | None,
         typer.Option(
@@ -33,16 +51,102 @@ def create(
     data_dir: options.DataDir = None,
 ) -> None:
     """Make a token and print it, once: only its hash is kept."""
-    settings = session.configure(data_dir=data_dir)
-    with session.postgres(settings) as url:
-        text = asyncio.run(_create(settings, url, team=team, name=name, version=bolna_version))
-    typer.echo(text)
+    scopes = tuple(scope or (ADMIN_SCOPE,))
+
+    async def do(db: Database, found: Team) -> str:
+        expires_at = None if expires is None else _read_end(expires, now=db.clock())
+        return await accounts.create_token(
+            db,
+            team=found,
+            actor=session.find_actor(),
+            name=name,
+            bolna_version=bolna_version,
+            scopes=scopes,
+            expires_at=expires_at,
+        )
+
+    typer.echo(_run(data_dir, team, do))
     typer.echo("Keep it: it cannot be shown again.", err=True)
 
 
-async def _create(settings: Config, url: str, *, team: str, name: str, version: str | None) -> str:
-    async with session.database(settings, url) as db:
-        found = await find_team(db, slug_or_uuid=team)
-        if found is None:
-            raise NotFound(f"There is no team {team!r}. Make it: batchyard team create NAME.")
-        return await create_token(db, team=found, name=name, bolna_version=version)
+@token.command("list")
+def list_(
+    *, team: options.TeamSlug, as_json: options.Json = False, data_dir: options.DataDir = None
+) -> None:
+    """List the tokens of a team, the newest first, revoked ones too."""
+
+    async def do(db: Database, found: Team) -> tuple[Sequence[TokenRow], datetime]:
+        return await access.list_tokens(db, team=found), db.clock()
+
+    rows, now = _run(data_dir, team, do)
+    if as_json:
+        tables.print_json([asdict(row) for row in rows])
+        return
+    headings = ("id", "name", "may", "made", "last used", "state")
+    tables.print_table(headings, [_cells(row, now=now) for row in rows])
+
+
+def _cells(row: TokenRow, *, now: datetime) -> tuple[object, ...]:
+    return (
+        row.id,
+        row.name,
+        " ".join(row.scopes),
+        tables.show_minute(row.created_at),
+        tables.show_minute(row.last_used_at) or "never",
+        _state(row, now=now),
+    )
+
+
+def _state(row: TokenRow, *, now: datetime) -> str:
+    if row.revoked_at is not None:
+        return f"revoked {tables.show_minute(row.revoked_at)}"
+    if row.expires_at is None:
+        return "in use"
+    word = "expired" if row.expires_at <= now else "in use until"
+    return f"{word} {tables.show_minute(row.expires_at)}"
+
+
+@token.command()
+def revoke(
+    number: Annotated[
+        int,
+        typer.Argument(
+            min=1,
+            max=2**63 - 1,
+            help="As `batchyard token list` shows it.",
+            metavar="ID",
+            show_default=False,
+        ),
+    ],
+    *,
+    team: options.TeamSlug,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Revoke a token; it stops working with its next request."""
+
+    async def do(db: Database, found: Team) -> None:
+        await accounts.revoke_token(db, team=found, actor=session.find_actor(), token_id=number)
+
+    _run(data_dir, team, do)
+    typer.echo(f"The token {number} is revoked.")
+
+
+def _read_end(text: str, *, now: datetime) -> datetime:
+    """Read a time or how long it is until then; raise `InvalidRequest`."""
+    if values.DURATION.fullmatch(text):
+        return now + timedelta(seconds=values.read_duration(text))
+    end = values.read_time(text)
+    if end <= now:
+        raise InvalidRequest(f"{text} has passed; the token would never work.")
+    return end
+
+
+def _run(data_dir: options.DataDir, team: str, do: Callable[[Database, Team], Awaitable[T]]) -> T:
+    settings = session.configure(data_dir=data_dir)
+
+    async def run(url: str) -> T:
+        async with session.database(settings, url) as db:
+            return await do(db, await session.find_team(db, team))
+
+    with session.postgres(settings) as url:
+        return asyncio.run(run(url))

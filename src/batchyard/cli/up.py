@@ -4,10 +4,7 @@ from typing import Annotated
 
 import typer
 
-from batchyard.cli import options, services, session
-
-STOP_SECONDS = 4.0
-"""At a terminal people wait for Ctrl-C, so less than a worker's ten unless the setting says so."""
+from batchyard.cli import options, services, session, web
 
 
 def up(
@@ -24,8 +21,6 @@ def up(
     Starts a private PostgreSQL unless BATCHYARD_DATABASE_URL names one. Ctrl-C stops it all.
     More workers may join at any time: `batchyard worker`.
     """
-    settings = session.configure(host=host, port=port, data_dir=data_dir)
-    if "stop_seconds" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"stop_seconds": STOP_SECONDS})
-    with services.listening(settings) as (settings, serve):
+    settings = services.at_a_terminal(session.configure(host=host, port=port, data_dir=data_dir))
+    with web.listening(settings) as (settings, serve):
         services.run(settings, [serve, *[services.work] * workers])

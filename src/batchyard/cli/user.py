@@ -11,7 +11,7 @@ from batchyard.cli import options, session
 from batchyard.cli.tables import print_json, print_table
 from batchyard.errors import NotFound
 from batchyard.models import Team
-from batchyard.operations import users
+from batchyard.operations import accounts, users
 from batchyard.operations.access import ADMIN_SCOPE
 from batchyard.store.db import Database
 from batchyard.store.users import User
@@ -42,9 +42,10 @@ def add(
         password = typer.prompt("Password", hide_input=True, err=True)
 
     async def do(db: Database, found: Team) -> None:
-        await users.create_user(
+        await accounts.create_user(
             db,
             team=found,
+            actor=session.find_actor(),
             email=email,
             name=name or email.partition("@")[0],
             password=password,
@@ -83,7 +84,8 @@ def remove(email: Email, *, team: options.TeamSlug, data_dir: options.DataDir = 
         known = await users.find_user(db, email=email)
         if known is None or known.team_id != found.id:
             raise NotFound(f"The team has no user {email}.")
-        await users.remove_user(db, team=found, user_id=known.id)
+        actor = session.find_actor()
+        await accounts.remove_user(db, team=found, actor=actor, user_id=known.id)
 
     _run(data_dir, team, do)
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from batchyard.errors import InvalidRequest
-from batchyard.operations.providers import Rate
+from batchyard.models import Rate
 from batchyard.windows import EVERY_DAY
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -133,3 +133,16 @@ def word_of(words: type[Word], *, what: str) -> Callable[[str], Word]:
             raise InvalidRequest(f"There is no {what} {text!r}. Known: {known}.") from error
 
     return read
+
+
+def show_span(seconds: float) -> str:
+    """Write how long something takes, in its two largest units: `2 h 5 min`."""
+    rest = max(0, round(seconds))
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        n, rest = divmod(rest, size)
+        if n:
+            parts.append(f"{n} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"

@@ -1,30 +1,33 @@
 """Admission: which due items may start now, under every limit at once."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard import retry
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.contact_rules import Block, TeamRules
+from batchyard.engine.assignment import Assignment
 from batchyard.engine.hours import SLAB, Hours, HoursBook
-from batchyard.engine.runner import Assignment
 from batchyard.engine.screening import contact_of, judge_numbers, screen
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.errors import InvalidRequest
 from batchyard.limits import Allowance, strictest
 from batchyard.metrics import ADMISSION_WAITS
-from batchyard.models import Kind, Team
-from batchyard.store import attempts, contacts, items, limits, providers, runs
+from batchyard.models import JsonObject, Kind, Rate, Team
+from batchyard.store import attempts, contacts, items, limits, providers, runs, senders
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
 from batchyard.store.providers import Closed
 from batchyard.store.runs import Order, Run
 
 BATCHES_PER_ADMISSION = 10
+
+NOTICED_AFTER = timedelta(seconds=1)
+"""By so much the end of a wait has to move to be kept: that of a quick rate moves all the time."""
 
 BATCHES_LOOKED_AT = 500
 """How far admission looks when everything before is held back."""
@@ -120,9 +123,7 @@ class Admitter:
         waits: dict[UUID, Wait] = {}
         routed: list[tuple[Run, Connected]] = []
         for run in candidates:
-            line = self._switchboard.choose(
-                team_id=team.id, kind=Kind(run.kind), agent_id=run.agent_id
-            )
+            line = await self._switchboard.choose(run.provider_id)
             if line is None:
                 waits[run.id] = Wait(reason="provider_unusable")
             else:
@@ -132,6 +133,7 @@ class Admitter:
             conn, {line.provider_id for _, line in routed}, now=now
         )
         rules = await self._read_rules(conn, team, candidates)
+        sender = await self._read_sender(conn, team, candidates)
         started: list[tuple[Assignment, Sequence[ClaimedItem]]] = []
         blocked: list[tuple[ClaimedItem, Block]] = []
         ajar: list[tuple[Run, Hours]] = []
@@ -148,7 +150,9 @@ class Admitter:
             except InvalidRequest:
                 waits[run.id] = Wait(reason="window_invalid")
                 continue
-            assignment = await self._assign(conn, team, run, line, rules=rules, hours=hours)
+            assignment = await self._assign(
+                conn, team, run, line, rules=rules, hours=hours, sender=sender
+            )
             claimed = await self._claim(conn, run, assignment, limit=room, now=now)
             if hours is not None and len(claimed) < room:
                 ajar.append((run, hours))
@@ -161,10 +165,7 @@ class Admitter:
                 allowances |= {a.key: a.take(len(allowed)) for a in concerned}
         if started:
             await limits.write_tokens(conn, list(allowances.values()))
-        news = {run.id: waits[run.id] for run in candidates if _is_news(run, waits.get(run.id))}
-        if news:
-            _count(news.values())
-            await runs.note_waits(conn, {key: (w.reason, w.until) for key, w in news.items()})
+        await self._note_waits(conn, candidates, waits)
         untils = [wait.until for wait in waits.values() if wait.until is not None]
         return Admission(
             started=started,
@@ -173,6 +174,18 @@ class Admitter:
             blocked=blocked,
             ajar=ajar,
         )
+
+    async def _note_waits(
+        self, conn: Connection, candidates: Sequence[Run], waits: Mapping[UUID, Wait]
+    ) -> None:
+        """Keep why nothing of a batch was let in, where that is worth a write."""
+        held = [(run, waits[run.id]) for run in candidates if run.id in waits]
+        for run, wait in held:
+            if wait.reason != run.wait_reason:
+                ADMISSION_WAITS.labels(reason=wait.reason).inc()
+        news = {run.id: (wait.reason, wait.until) for run, wait in held if _is_news(run, wait)}
+        if news:
+            await runs.note_waits(conn, news)
 
     async def put_off(self, conn: Connection, run: Run, hours: Hours, *, now: datetime) -> bool:
         """Move a slab of due items outside their window; False when nothing was left to move."""
@@ -207,11 +220,17 @@ class Admitter:
         if not routed:
             return {}
         defaults = {limits.team_key(team.id): self._config.team_concurrency}
+        rates: dict[str, Rate] = {}
         for _, line in routed:
+            key = limits.provider_key(line.provider_id)
             if line.concurrency is not None:
-                defaults[limits.provider_key(line.provider_id)] = line.concurrency
+                defaults[key] = line.concurrency
+            if line.rate is not None:
+                rates[key] = line.rate
         keys = {key for run, line in routed for key in self._keys(team, run, line)}
-        caps = await limits.lock(conn, keys, defaults=defaults)
+        caps = await limits.lock(conn, keys, defaults=defaults, needed=rates)
+        if rates:
+            await limits.add_default_rates(conn, rates, now=now)
         return await limits.read_allowances(conn, caps, team_id=team.id, now=now)
 
     async def _read_rules(
@@ -225,6 +244,13 @@ class Admitter:
             await attempts.lock(conn, [team.id])
         return rules
 
+    async def _read_sender(
+        self, conn: Connection, team: Team, candidates: Sequence[Run]
+    ) -> JsonObject | None:
+        if not any(run.kind == Kind.SHIPMENT for run in candidates):
+            return None
+        return await senders.read(conn, team_id=team.id)
+
     async def _assign(
         self,
         conn: Connection,
@@ -234,6 +260,7 @@ class Admitter:
         *,
         rules: TeamRules,
         hours: Hours | None,
+        sender: JsonObject | None,
     ) -> Assignment:
         counts = rules.limits_attempts and run.kind == Kind.CALL
         return Assignment(
@@ -247,7 +274,9 @@ class Admitter:
             backup_at=run.backup_at,
             issued_at=monotonic(),
             hours=hours,
+            traceparent=run.traceparent,
             counted_zones=await self._book.zone_sets(conn) if counts else None,
+            sender=sender if run.kind == Kind.SHIPMENT else None,
         )
 
     async def _claim(
@@ -322,11 +351,10 @@ def _room(
     return 0, Wait(reason=f"{scope}_rate", until=holder.opens_at)
 
 
-def _count(waits: Iterable[Wait]) -> None:
-    for wait in waits:
-        ADMISSION_WAITS.labels(reason=wait.reason).inc()
-
-
-def _is_news(run: Run, wait: Wait | None) -> bool:
-    """Tell whether the reason is worth a write; times that only pass are not."""
-    return wait is not None and wait.reason != run.wait_reason
+def _is_news(run: Run, wait: Wait) -> bool:
+    """Tell whether a wait is worth a write: another reason, or a time that people would notice."""
+    if wait.reason != run.wait_reason:
+        return True
+    if wait.until is None or run.wait_until is None:
+        return wait.until != run.wait_until
+    return abs(wait.until - run.wait_until) >= NOTICED_AFTER

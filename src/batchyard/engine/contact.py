@@ -1,11 +1,11 @@
 """Talks to providers, and makes of every fault the one honest answer: lost."""
 
-import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
 import structlog
 
+from batchyard.engine.patience import Patience
 from batchyard.models import Answer, Finding, Lost, Request
 from batchyard.providers.base import Provider
 
@@ -14,19 +14,21 @@ T = TypeVar("T")
 log = structlog.get_logger("batchyard.contact")
 
 
-async def send_once(provider: Provider, request: Request) -> Answer:
+async def send_once(provider: Provider, request: Request, patience: Patience) -> Answer:
     """Send a request; whatever the provider raises, nobody knows whether it arrived."""
-    return await _contact(provider, request, provider.send(request))
+    return await _contact(provider, request, provider.send(request), patience)
 
 
-async def ask_once(provider: Provider, request: Request) -> Finding:
+async def ask_once(provider: Provider, request: Request, patience: Patience) -> Finding:
     """Ask what became of a request; a fault leaves it undecided."""
-    return await _contact(provider, request, provider.ask(request))
+    return await _contact(provider, request, provider.ask(request), patience)
 
 
-async def _contact(provider: Provider, request: Request, talk: Awaitable[T]) -> T | Lost:
+async def _contact(
+    provider: Provider, request: Request, talk: Awaitable[T], patience: Patience
+) -> T | Lost:
     try:
-        async with asyncio.timeout(provider.promise.timeout.total_seconds()):
+        with patience.within(provider.promise.timeout.total_seconds()):
             return await talk
     except TimeoutError:
         return Lost(code="timeout", message="The provider did not answer in time.")

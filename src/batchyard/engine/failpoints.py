@@ -10,6 +10,8 @@ class Step(StrEnum):
 
     AFTER_CLAIM = "after_claim"
     AFTER_INTENT = "after_intent"
+    BEFORE_KEEP = "before_keep"
+    AFTER_KEEP = "after_keep"
     AFTER_SEND = "after_send"
     AFTER_OUTCOME = "after_outcome"
     IN_CALLBACK = "in_callback"

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 import structlog
 
 from batchyard.clock import monotonic
 from batchyard.config import Config
+from batchyard.encryption import Vault
 from batchyard.engine.inquiry import Inquiry
 from batchyard.operations import (
     contacts,
@@ -19,15 +20,28 @@ from batchyard.operations import (
     imports,
     privacy,
     retention,
+    services,
     webhooks,
 )
-from batchyard.store import events, leadership, queue, runs, tallies, workers
-from batchyard.store.db import TRANSIENT, Database
+from batchyard.store import (
+    events,
+    leadership,
+    number_claims,
+    providers,
+    queue,
+    runs,
+    tallies,
+    workers,
+)
+from batchyard.store.db import TRANSIENT, Connection, Database
 from batchyard.store.files import FileStore
 
 TICK_SECONDS = 0.25
 DEAD_AFTER = timedelta(seconds=10)
 """A worker silent for so long is dead."""
+
+LISTEN_SECONDS = 3.0
+"""So long a new leader only listens: while PostgreSQL was away nobody could be heard."""
 
 TURNS_STALL_AFTER = timedelta(seconds=30)
 WORKERS_KEPT = timedelta(days=1)
@@ -54,7 +68,11 @@ class Housekeeping:
         self._asking: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._files = FileStore(config)
+        key = config.secret_key
+        self._vault = Vault(None if key is None else key.get_secret_value())
+        self._leads_since = float("-inf")
         self.duties = (
             Duty(name="defer_turns", every_seconds=TICK_SECONDS, do=self.defer_turns),
             Duty(name="free_dead_workers", every_seconds=1, do=self.free_dead_workers),
@@ -67,6 +85,7 @@ class Housekeeping:
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
             Duty(name="purge_deleted", every_seconds=1, do=self.purge_deleted),
             Duty(name="forget_attempts", every_seconds=600, do=self.forget_attempts),
+            Duty(name="refresh_services", every_seconds=60, do=self.refresh_services),
             Duty(name="forget_old", every_seconds=60, do=self.forget_old),
             Duty(name="erase_pending", every_seconds=5, do=self.erase_pending),
             Duty(name="expire", every_seconds=600, do=self.expire),
@@ -91,6 +110,7 @@ class Housekeeping:
                 continue
             await asyncio.sleep(1)
         log.info("housekeeping.leads")
+        self._leads_since = monotonic()
         done_at = dict.fromkeys((duty.name for duty in self.duties), float("-inf"))
         try:
             while True:
@@ -101,7 +121,7 @@ class Housekeeping:
                         await self._do(duty)
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            for beside in (self._asking, self._purging, self._expiring):
+            for beside in (self._asking, self._purging, self._expiring, self._refreshing):
                 if beside is not None:
                     beside.cancel()
 
@@ -119,10 +139,11 @@ class Housekeeping:
     async def free_dead_workers(self) -> None:
         """Give up silent workers and free what ended ones still hold."""
         now = self._db.clock()
-        async with self._db.transaction() as conn:
-            dead = await workers.end_silent(conn, before=now - DEAD_AFTER, now=now)
-        if dead:
-            log.warning("worker.died", workers=dead)
+        if monotonic() - self._leads_since >= LISTEN_SECONDS:
+            async with self._db.transaction() as conn:
+                dead = await workers.end_silent(conn, before=now - DEAD_AFTER, now=now)
+            if dead:
+                log.warning("worker.died", workers=dead)
         async with self._db.transaction() as conn:
             for team_id in await workers.take_back(conn, now=now):
                 await queue.wake(conn, team_id=team_id, now=now)
@@ -152,36 +173,51 @@ class Housekeeping:
 
     async def brake(self) -> None:
         """Pause batches and providers that mostly fail, before they do more harm."""
-        now = self._db.clock()
-        settings = self._config
-        since = now - timedelta(seconds=settings.brake_seconds)
-        if settings.brake_share >= 1:
+        if self._config.brake_share >= 1:
             return
+        now = self._db.clock()
+        since = now - timedelta(seconds=self._config.brake_seconds)
         async with self._db.transaction() as conn:
-            for braked in await tallies.brake_batches(
-                conn,
-                since=since,
-                attempts=settings.brake_attempts,
-                share=settings.brake_share,
-                now=now,
-            ):
-                await events.write(
-                    conn,
-                    team_id=braked.team_id,
-                    batch_id=braked.batch_id,
-                    type_="batch.braked",
-                    data={"attempts": braked.attempts, "failed": braked.failed},
-                    now=now,
-                )
-            names = await tallies.brake_providers(
-                conn,
-                since=since,
-                attempts=settings.brake_attempts,
-                share=settings.brake_share,
-                now=now,
-            )
+            await self._brake_batches(conn, since=since, now=now)
+            names = await self._brake_providers(conn, since=since, now=now)
         for name in names:
             log.warning("provider.braked", provider=name)
+
+    async def _brake_batches(self, conn: Connection, *, since: datetime, now: datetime) -> None:
+        for braked in await tallies.brake_batches(
+            conn,
+            since=since,
+            attempts=self._config.brake_attempts,
+            share=self._config.brake_share,
+            now=now,
+        ):
+            await events.write(
+                conn,
+                team_id=braked.team_id,
+                batch_id=braked.batch_id,
+                type_="batch.braked",
+                data={"attempts": braked.attempts, "failed": braked.failed},
+                now=now,
+            )
+
+    async def _brake_providers(
+        self, conn: Connection, *, since: datetime, now: datetime
+    ) -> list[str]:
+        """Return the names of those paused; all teams whose items go there are told."""
+        stopped = await tallies.brake_providers(
+            conn,
+            since=since,
+            attempts=self._config.brake_attempts,
+            share=self._config.brake_share,
+            now=now,
+        )
+        for one in stopped:
+            told = {"provider": one.name, "attempts": one.attempts, "failed": one.failed}
+            for team_id in await providers.list_routed_teams(conn, provider_id=one.provider_id):
+                await events.write(
+                    conn, team_id=team_id, type_="provider.braked", data=told, now=now
+                )
+        return [one.name for one in stopped]
 
     async def sweep(self) -> None:
         """Mend what a crash between two commits left: sleeping teams, turns without a worker."""
@@ -192,6 +228,7 @@ class Housekeeping:
                 await queue.wake(conn, team_id=team_id, now=now)
         async with self._db.transaction() as conn:
             await queue.sweep_sleepers(conn, now=now)
+            await number_claims.release_stale(conn)
             await workers.forget(conn, before=now - WORKERS_KEPT)
             await tallies.forget(conn, now=now)
         await self._db.measure_clock()
@@ -210,6 +247,11 @@ class Housekeeping:
     async def forget_attempts(self) -> None:
         """Forget attempts that no team's limit counts any more."""
         await contacts.forget_attempts(self._db)
+
+    async def refresh_services(self) -> None:
+        """Ask providers from time to time what they book, beside the other duties."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh_all(), name="services")
 
     async def forget_old(self) -> None:
         """Forget keys after a day, the log of webhooks after a month."""
@@ -230,6 +272,12 @@ class Housekeeping:
             await retention.expire(self._db, self._files)
         except TRANSIENT as error:
             log.warning("housekeeping.duty_postponed", duty="expire", error=str(error))
+
+    async def _refresh_all(self) -> None:
+        try:
+            await services.refresh_stale(self._db, self._vault)
+        except TRANSIENT as error:
+            log.warning("housekeeping.duty_postponed", duty="refresh_services", error=str(error))
 
     async def _purge_all(self) -> None:
         grace = timedelta(seconds=self._config.unknown_grace_seconds)

@@ -3,24 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
+from batchyard import tasks
 from batchyard.config import Config
 from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.inquiry import request_of
 from batchyard.engine.journal import Journal
 from batchyard.engine.reports import Reports
 from batchyard.engine.switchboard import Switchboard, SwitchboardOpener, open_exchange
-from batchyard.errors import LimitReached, NotFound
-from batchyard.models import Phase
+from batchyard.errors import Conflict, Forbidden, LimitReached, NotFound
+from batchyard.models import Accepted, Kind, Phase, Request, Team, key_of
+from batchyard.operations import items
+from batchyard.providers import call_endings
 from batchyard.providers.base import Callback
 from batchyard.signing import read_callback
 from batchyard.store import inquiries, installation
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
+from batchyard.store.inquiries import OpenQuestion
+
+END_CHECK = timedelta(seconds=10)
+"""When a call that was broken off is looked up, if nobody told of its end."""
 
 log = structlog.get_logger("batchyard.inbox")
 
@@ -52,9 +60,19 @@ class Inbox:
         line = self.switchboard.connected(question.provider_id)
         if line is None:
             raise LimitReached("The provider is not available now.", retry_after_seconds=10)
-        answer = await line.provider.read_callback(request_of(question), callback)
+        try:
+            answer = await line.provider.read_callback(_request(question, attempt), callback)
+        except Forbidden as error:
+            log.warning(
+                "callback.forbidden",
+                provider=line.provider.name,
+                item=str(item_id),
+                attempt=attempt,
+                reason=error.message,
+            )
+            raise
         self.failpoint.reach(Step.IN_CALLBACK)
-        is_news = await self.reports.deliver(f"{item_id}.{attempt}", answer)
+        is_news = await self.reports.deliver(key_of(item_id, attempt), answer)
         if not is_news:
             log.info(
                 "callback.ignored",
@@ -63,6 +81,46 @@ class Inbox:
                 is_ended=question.phase == Phase.DONE,
             )
         return is_news
+
+    async def end(self, item_id: UUID, *, team: Team) -> None:
+        """Break off what a live item of a team asks for: a call rings or speaks no more.
+
+        Raises `NotFound`, `Conflict` when it is not live or its provider cannot do that,
+        `ProviderError` when nobody knows, `LimitReached` while the provider cannot be opened.
+        """
+        await items.check_live(self.db, team=team, item_id=item_id)
+        async with self.db.pool.connection() as conn:
+            question = await inquiries.read(conn, item_id=item_id)
+        if question is None:
+            raise NotFound("There is no such item.")
+        line = self.switchboard.connected(question.provider_id)
+        if line is None:
+            raise LimitReached("The provider is not available now.", retry_after_seconds=10)
+        if question.kind != Kind.CALL or not line.provider.ends_calls:
+            raise Conflict(f"{line.provider.name} cannot break off a {question.kind}.")
+        now = self.db.clock()
+        request = request_of(question)
+        # Noted first, so that whoever tells of the end knows that it was wanted.
+        noted = call_endings.keep(request, {}, end_asked_at=now.isoformat())
+        mark = Accepted(status=question.status, check_at=now + END_CHECK, result=noted)
+        await self.reports.deliver(request.key, mark)
+        answer = await line.provider.end(replace(request, known_result=noted))
+        await self.reports.deliver(request.key, answer)
+        log.info("item.ended_by_hand", item=str(item_id), team=team.slug)
+
+
+def _request(question: OpenQuestion, attempt: int) -> Request:
+    """Build the request that a callback is about; what is known belongs to the latest one."""
+    request = request_of(question)
+    if attempt == question.attempt:
+        return request
+    return replace(
+        request,
+        key=key_of(question.id, attempt),
+        attempt=attempt,
+        reference=None,
+        known_result=None,
+    )
 
 
 @asynccontextmanager
@@ -77,7 +135,7 @@ async def open_inbox(
     switchboard = await connect(config, db, report=reports.put)
     async with db.transaction() as conn:
         key = await installation.ensure_callback_key(conn)
-    tasks = [
+    running = [
         asyncio.create_task(work, name=name)
         for name, work in (
             ("journal", journal.run()),
@@ -94,7 +152,5 @@ async def open_inbox(
             failpoint=failpoint,
         )
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(*running)
         await switchboard.close()

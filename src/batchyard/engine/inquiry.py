@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from batchyard import lifecycle, retry
+from batchyard.asking import Asking
 from batchyard.clock import monotonic
 from batchyard.contact_rules import TeamRules
 from batchyard.engine.contact import ask_once, send_once
 from batchyard.engine.hours import HoursBook
-from batchyard.engine.journal import Journal
+from batchyard.engine.journal import Journal, Stop
 from batchyard.engine.outcome import Sent, news_of
+from batchyard.engine.patience import Patience
 from batchyard.engine.screening import judge_numbers
 from batchyard.engine.switchboard import Switchboard
 from batchyard.errors import InvalidRequest
@@ -26,9 +28,11 @@ from batchyard.models import (
     Policy,
     Refused,
     Request,
+    key_of,
 )
+from batchyard.operations.senders import with_sender
 from batchyard.providers.base import Provider
-from batchyard.store import contacts, inquiries, runs
+from batchyard.store import contacts, inquiries, number_claims, runs
 from batchyard.store.db import Database
 from batchyard.store.inquiries import OpenQuestion
 
@@ -49,6 +53,7 @@ class Inquiry:
         self._journal = journal
         self._switchboard = switchboard
         self._book = HoursBook()
+        self._patience = Patience()
 
     async def ask_overdue(self) -> int:
         """Ask for one block of overdue items; return how many there were."""
@@ -73,27 +78,39 @@ class Inquiry:
         provider = line.provider
         repeatable_at = await self._repeatable_at(question, provider)
         finding = await self._find_out(question, provider, repeatable_at=repeatable_at)
-        now = self._db.clock()
+        now, key = self._db.clock(), key_of(question.id, question.attempt)
         change = lifecycle.change_for_finding(
             finding,
             kind=Kind(question.kind),
             phase=Phase(question.phase),
             status=question.status,
             attempt=question.attempt,
+            key=key,
             retry_policy=retry.from_json(question.retry_policy),
             undecided_since=question.updated_at,
             can_be_asked_again=provider.promise.is_askable or repeatable_at is not None,
+            asking=_asking(question, provider),
             now=now,
         )
         sent = Sent(
             id=question.id,
             attempt=question.attempt,
+            key=key,
             provider=provider.name,
             sent_at=question.intent_at,
         )
         # A true end is written whoever brings it; everything else only by the holder.
         lease = None if isinstance(finding, Ended) else question.lease
-        self._journal.write(news_of(sent, finding, change, lease=lease, now=now))
+        news = news_of(sent, finding, change, lease=lease, now=now)
+        if isinstance(finding, Refused) and finding.stops_provider:
+            stop = Stop(
+                provider_id=question.provider_id,
+                provider=provider.name,
+                reason=finding.message,
+                sent_at=now,
+            )
+            news = replace(news, stop=stop)
+        self._journal.write(news)
 
     async def _find_out(
         self, question: OpenQuestion, provider: Provider, *, repeatable_at: datetime | None
@@ -102,13 +119,21 @@ class Inquiry:
         if repeatable_at is not None:
             wait_seconds = (repeatable_at - self._db.clock()).total_seconds()
             if wait_seconds <= 0:
-                return await send_once(provider, replace(request, delivery=question.sends + 1))
+                return await send_once(
+                    provider, replace(request, delivery=question.sends + 1), self._patience
+                )
             if not provider.promise.is_askable:
                 return Refused(code="window", message="Not now.", retry_after_seconds=wait_seconds)
         if not provider.promise.is_askable and question.result is None:
             return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
-        finding = await ask_once(provider, request)
-        if isinstance(finding, NotReceived) and not self._is_believed(question, provider):
+        if provider.promise.is_exclusive_per_number and question.number is not None:
+            async with self._db.pool.connection() as conn:
+                taken = await number_claims.read_taken(
+                    conn, number=question.number, item_id=question.id
+                )
+            request = replace(request, taken=taken)
+        finding = await ask_once(provider, request, self._patience)
+        if isinstance(finding, NotReceived) and not self._is_believed(finding, question, provider):
             return Lost(code="not_settled", message="Too early to believe 'not received'.")
         return finding
 
@@ -147,18 +172,41 @@ class Inquiry:
         age = self._db.clock() - question.intent_at
         return promise.key_ttl is None or age + promise.timeout < promise.key_ttl
 
-    def _is_believed(self, question: OpenQuestion, provider: Provider) -> bool:
+    def _is_believed(
+        self, finding: NotReceived, question: OpenQuestion, provider: Provider
+    ) -> bool:
+        """Tell whether "not received" may count; where it takes several looks, as one of them."""
         promise = provider.promise
-        settled_at = (
-            question.intent_at + lifecycle.SEND_WITHIN + promise.timeout + promise.ask_settles_after
-        )
-        return not promise.is_one_sided and self._db.clock() >= settled_at
+        if promise.is_one_sided and not (finding.is_certain and _is_booked_here(question)):
+            return False
+        if promise.looks:
+            return True
+        return self._db.clock() >= _arrives_until(question, provider) + promise.ask_settles_after
+
+
+def _is_booked_here(question: OpenQuestion) -> bool:
+    """Tell whether our books know all that was done for a key: not where a backup cut them off."""
+    return question.restored_at is None or question.intent_at > question.restored_at
+
+
+def _asking(question: OpenQuestion, provider: Provider) -> Asking:
+    return Asking(
+        intent_at=question.intent_at,
+        arrives_until=_arrives_until(question, provider),
+        patience=provider.promise.ask_patience,
+        looks=provider.promise.looks,
+        empty_looks=question.empty_looks,
+    )
+
+
+def _arrives_until(question: OpenQuestion, provider: Provider) -> datetime:
+    return question.intent_at + lifecycle.SEND_WITHIN + provider.promise.timeout
 
 
 def request_of(question: OpenQuestion) -> Request:
     """Build the request that was sent, or would be sent again, for a question."""
     return Request(
-        key=f"{question.id}.{question.attempt}",
+        key=key_of(question.id, question.attempt),
         item_id=question.id,
         batch_id=question.batch_id,
         team=question.team,
@@ -166,9 +214,10 @@ def request_of(question: OpenQuestion) -> Request:
         attempt=question.attempt,
         delivery=question.sends,
         sent_at=question.intent_at,
-        payload=question.payload,
+        payload=with_sender(question.payload, question.sender),
         number=question.number,
         from_number=question.from_number,
         reference=question.provider_reference,
         known_result=question.result,
+        since=question.backup_at,
     )

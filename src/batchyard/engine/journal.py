@@ -1,7 +1,7 @@
 """Writes intents and outcomes of many items together: what gathers in a few milliseconds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,16 +13,28 @@ import psycopg
 import structlog
 
 from batchyard.contact_rules import Block
+from batchyard.engine.counting import count_failures, count_outcomes, pair_up
 from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.filing import Filing
 from batchyard.engine.screening import screen
+from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.metrics import JOURNAL_FLUSH_SIZE
 from batchyard.models import Document, Phase
-from batchyard.store import attempts, contacts, documents, items, providers, queue, runs, tallies
-from batchyard.store.db import TRANSIENT, Database
+from batchyard.store import (
+    attempts,
+    contacts,
+    documents,
+    items,
+    number_claims,
+    providers,
+    queue,
+    runs,
+    tallies,
+)
+from batchyard.store.db import TRANSIENT, Connection, Database
 from batchyard.store.files import FileStore
 from batchyard.store.items import Intent, Settled, Settlement
-from batchyard.store.tallies import Tally
+from batchyard.store.number_claims import NumberHeld
 
 GATHER_SECONDS = 0.002
 """How long a flush waits for company."""
@@ -37,10 +49,25 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 T = TypeVar("T")
 
+Obstacle = Block | NumberHeld
+"""Why an item must not be sent, or not yet."""
+
 log = structlog.get_logger("batchyard.journal")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stop:
+    """A provider is to be left alone, by everyone."""
+
+    provider_id: int
+    provider: str
+    reason: str
+    sent_at: datetime
+    """When it was sent what it refused; a person may have resumed it since."""
+
+
+# Not frozen, because one is made for each item and freezing costs four times as much.
+@dataclass(kw_only=True, slots=True)
 class News:
     """What became of one item, on its way to the books."""
 
@@ -52,8 +79,15 @@ class News:
     """Whether the recipient asked not to be contacted again."""
     slow: tuple[int, datetime] | None = None
     """A provider that asked everyone to wait, and until when."""
+    stop: "Stop | None" = None
+    """A provider that does nothing more until a person has mended something."""
     written: "asyncio.Future[bool] | None" = None
     """Told, once committed, whether the news fitted the item."""
+
+    @property
+    def item_id(self) -> UUID:
+        """The item it is about."""
+        return self.settlement["id"]
 
 
 class Journal:
@@ -77,7 +111,7 @@ class Journal:
         self.on_settled: Callable[[], None] = lambda: None
         """Called after each commit of outcomes; a worker's turns look again."""
         self._intents: dict[UUID, Intent] = {}
-        self._intents_round: asyncio.Future[dict[UUID, Block | None]] | None = None
+        self._intents_round: asyncio.Future[dict[UUID, Obstacle | None]] | None = None
         self._news: dict[UUID, News] = {}
         self._later: list[News] = []
         self._writing: frozenset[UUID] = frozenset()
@@ -88,7 +122,7 @@ class Journal:
         self._has_room = asyncio.Event()
         self._has_room.set()
 
-    async def intend(self, intent: Intent) -> bool | Block:
+    async def intend(self, intent: Intent) -> bool | Obstacle:
         """Commit an intent together with others; True when the claim still held.
 
         Where the item must not be sent nothing is written and the reason is returned.
@@ -117,7 +151,7 @@ class Journal:
         self._take(replace(news, documents=await self._filing.file(news.documents)))
 
     def _take(self, news: News) -> None:
-        item_id = news.settlement.id
+        item_id = news.item_id
         if item_id in self._news:
             self._later.append(news)
         else:
@@ -165,7 +199,7 @@ class Journal:
             if waiting is not None and not waiting.done():
                 waiting.set_result(held)
 
-    async def _write_intents(self, intents: Sequence[Intent]) -> dict[UUID, Block | None]:
+    async def _write_intents(self, intents: Sequence[Intent]) -> dict[UUID, Obstacle | None]:
         """Write what may be sent; return it, and with their reasons what must not be."""
         if self._worker_id is None:
             return {}
@@ -173,11 +207,26 @@ class Journal:
         async with self._db.transaction() as conn:
             now = self._db.clock()
             blocked = await screen(conn, reached, now=now) if reached else {}
-            allowed = [intent for intent in intents if intent.id not in blocked]
+            waiting = await self._claim_numbers(conn, intents, blocked, now=now)
+            obstacles: dict[UUID, Obstacle] = {**blocked, **waiting}
+            allowed = [intent for intent in intents if intent.id not in obstacles]
             held = await items.intend(conn, allowed, worker_id=self._worker_id, now=now)
+            if lost := [i.id for i in allowed if i.claim is not None and i.id not in held]:
+                await number_claims.release(conn, lost)
             counted = [c for c in reached if c.day_at is not None and c.item_id in held]
             await attempts.add(conn, counted, now=now)
-        return dict.fromkeys(held) | blocked
+        return {**dict.fromkeys(held), **obstacles}
+
+    async def _claim_numbers(
+        self,
+        conn: Connection,
+        intents: Sequence[Intent],
+        blocked: Mapping[UUID, Block],
+        *,
+        now: datetime,
+    ) -> dict[UUID, NumberHeld]:
+        claims = [i.claim for i in intents if i.claim is not None and i.id not in blocked]
+        return await number_claims.claim(conn, claims, now=now) if claims else {}
 
     async def _run_news(self) -> None:
         while True:
@@ -185,7 +234,7 @@ class Journal:
             if len(self._news) < FULL_AT:
                 await asyncio.sleep(GATHER_SECONDS)
             block = self._take_block()
-            self._writing = frozenset(news.settlement.id for news in block)
+            self._writing = frozenset(news.item_id for news in block)
             JOURNAL_FLUSH_SIZE.labels(kind="outcomes").observe(len(block))
             settled = await self._persistently(partial(self._write_news, block))
             self._writing = frozenset()
@@ -194,7 +243,7 @@ class Journal:
             self.on_settled()
             for news in block:
                 if news.written is not None and not news.written.done():
-                    news.written.set_result(news.settlement.id in fitted)
+                    news.written.set_result(news.item_id in fitted)
             await self._follow_up(block, settled)
             if not self._news:
                 self._has_news.clear()
@@ -204,13 +253,13 @@ class Journal:
     def _take_block(self) -> list[News]:
         block = list(self._news.values())[:FULL_AT]
         for news in block:
-            del self._news[news.settlement.id]
+            del self._news[news.item_id]
         waiting, self._later = self._later, []
         for news in waiting:
-            if news.settlement.id in self._news:
+            if news.item_id in self._news:
                 self._later.append(news)
             else:
-                self._news[news.settlement.id] = news
+                self._news[news.item_id] = news
         if len(self._news) + len(self._later) < CROWDED_AT:
             self._has_room.set()
         return block
@@ -223,18 +272,18 @@ class Journal:
                 middle = len(block) // 2
                 first = await self._write_news(block[:middle])
                 return first + await self._write_news(block[middle:])
-            log.exception("outcome.unstorable", item=str(block[0].settlement.id))
+            log.exception("outcome.unstorable", item=str(block[0].item_id))
             return await self._write_transaction([_without_content(block[0])])
 
     async def _write_transaction(self, block: Sequence[News]) -> list[Settled]:
-        files = [(news.settlement.id, file) for news in block for file in news.documents]
+        files = [(news.item_id, file) for news in block for file in news.documents]
         async with self._db.transaction() as conn:
             now = self._db.clock()
             if files:
                 await documents.add_to_open_items(conn, files, now=now)
             settled = await items.settle(conn, [news.settlement for news in block], now=now)
             # Also where the news came too late for its item: a wish is a wish.
-            if opt_outs := [news.settlement.id for news in block if news.is_opt_out]:
+            if opt_outs := [news.item_id for news in block if news.is_opt_out]:
                 await contacts.add_opt_outs(conn, item_ids=opt_outs, now=now)
             if again := {row.batch_id for row in settled if row.phase == Phase.READY}:
                 await runs.reopen(conn, batch_ids=again, now=now)
@@ -250,25 +299,50 @@ class Journal:
             return
         now = self._db.clock()
         wakes: dict[int, datetime] = {}
+        on_its_way = {news.item_id for news in block if "worker_id" in news.settlement}
         for row in settled:
+            if row.id in on_its_way:
+                continue
             at = row.due_at if row.phase == Phase.READY else now
             wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
         ended = {row.batch_id for row in settled if row.phase == Phase.DONE}
+        judged = {
+            news.item_id: (news.settlement, news.is_failure)
+            for news in block
+            if news.is_failure is not None
+        }
+        endings = pair_up(judged, settled)
         try:
             if ended:
                 async with self._db.transaction() as conn:
                     await runs.finish(
                         conn, batch_ids=ended, unknown_before=now - self._grace, now=now
                     )
+            for stop in {n.stop.provider_id: n.stop for n in block if n.stop is not None}.values():
+                await self._stop(stop, now=now)
             for provider_id, until in {news.slow for news in block if news.slow is not None}:
                 async with self._db.transaction() as conn:
                     await providers.slow_down(conn, provider_id=provider_id, until=until)
             async with self._db.transaction() as conn:
-                if counted := _tally(block, settled):
+                if counted := count_outcomes(endings):
                     await tallies.add(conn, counted, now=now)
+                if failures := count_failures(endings):
+                    await tallies.add_failures(conn, failures, now=now)
                 await queue.wake_after_settling(conn, sorted(wakes.items()))
         except TRANSIENT as error:
             log.warning("journal.follow_up_postponed", error=str(error))
+
+    async def _stop(self, stop: Stop, *, now: datetime) -> None:
+        async with self._db.transaction() as conn:
+            is_new = await providers.stop(
+                conn,
+                provider_id=stop.provider_id,
+                reason=stop.reason,
+                sent_at=stop.sent_at,
+                now=now,
+            )
+        if is_new:
+            log.warning("provider.stopped", provider=stop.provider, reason=stop.reason)
 
     async def _persistently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a whole flush while the database is away or chose it to break a deadlock."""
@@ -283,36 +357,15 @@ class Journal:
                 await asyncio.sleep(pause)
 
 
-def _tally(block: Sequence[News], settled: Sequence[Settled]) -> dict[str, Tally]:
-    """Count how the attempts of these rows went, by batch and by provider."""
-    is_failure = {news.settlement.id: news.is_failure for news in block}
-    counted: dict[str, Tally] = {}
-    for row in settled:
-        failed = is_failure.get(row.id)
-        if failed is None:
-            continue
-        scopes = [tallies.batch_scope(row.batch_id)]
-        if row.provider_id is not None:
-            scopes.append(tallies.provider_scope(row.provider_id))
-        for scope in scopes:
-            counted[scope] = counted.get(scope, Tally()).plus(is_failure=failed)
-    return counted
-
-
 def _without_content(news: News) -> News:
     """Keep the fact, drop what PostgreSQL cannot store; nobody may take it for a success."""
-    return replace(
-        news,
-        documents=(),
-        settlement=replace(
-            news.settlement,
-            phase=Phase.UNKNOWN,
-            status="unknown",
-            next_attempt=news.settlement.attempt,
-            entry=None,
-            result=None,
-            reference=None,
-            error_code="result_unstorable",
-            error_message="The provider's answer cannot be stored.",
-        ),
-    )
+    settlement = news.settlement.copy()
+    settlement.pop("entry", None)
+    settlement.pop("result", None)
+    settlement.pop("reference", None)
+    settlement["phase"] = Phase.UNKNOWN
+    settlement["status"] = UNKNOWN_STATUS
+    settlement["next_attempt"] = settlement["attempt"]
+    settlement["error_code"] = "result_unstorable"
+    settlement["error_message"] = "The provider's answer cannot be stored."
+    return replace(news, documents=(), settlement=settlement)

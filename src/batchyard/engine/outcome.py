@@ -7,24 +7,22 @@ from uuid import UUID
 
 from batchyard.contact_rules import SENTENCES, Block
 from batchyard.engine.journal import News
-from batchyard.lifecycle import CANCELED_STATUS, FAILURE_STATUSES, Change
+from batchyard.lifecycle import CANCELED_STATUS, FAILURE_STATUSES, SENT_PHASES, Change
 from batchyard.models import Accepted, Ended, Lost, NotReceived, Phase, Progress, Refused
 from batchyard.store.items import Settlement
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Made for each answer; frozen it takes twice as long.
+@dataclass(kw_only=True, slots=True)
 class Sent:
     """A key somebody has an answer for."""
 
     id: UUID
     attempt: int
+    key: str
+    """The idempotency key of the intended effect."""
     provider: str | None
     sent_at: datetime | None
-
-    @property
-    def key(self) -> str:
-        """The idempotency key of the intended effect."""
-        return f"{self.id}.{self.attempt}"
 
 
 def news_of(
@@ -40,31 +38,36 @@ def news_of(
     `lease` is given where only the holder of the claim may write: for everything that is not the
     key's own true answer.
     """
-    is_answer = isinstance(answer, Ended)
+    settlement = Settlement(
+        id=sent.id,
+        attempt=sent.attempt,
+        phase=change.phase,
+        status=change.status,
+        next_attempt=change.attempt,
+    )
+    if change.from_phases is not SENT_PHASES:
+        settlement["from_phases"] = change.from_phases
     code, message = _error(answer)
+    said = {
+        "lease": lease,
+        "due_at": change.due_at,
+        "deadline_at": change.deadline_at,
+        "live_rank": change.live_rank,
+        "is_undecided": change.is_undecided or None,
+        "empty_looks": change.empty_looks,
+        "entry": _entry(sent, answer, now=now) if isinstance(answer, Ended) else None,
+        "provider": sent.provider,
+        "reference": getattr(answer, "reference", None),
+        "result": answer.result if isinstance(answer, Ended | Accepted) else None,
+        "error_code": code,
+        "error_message": message,
+    }
+    settlement.update({name: value for name, value in said.items() if value is not None})  # type: ignore[typeddict-item]  # names as above
     return News(
         documents=answer.documents if isinstance(answer, Ended) else (),
         is_failure=_is_failure(answer, change),
         is_opt_out=_is_opt_out(answer),
-        settlement=Settlement(
-            id=sent.id,
-            attempt=sent.attempt,
-            lease=lease,
-            phase=change.phase,
-            status=change.status,
-            next_attempt=change.attempt,
-            due_at=change.due_at,
-            deadline_at=change.deadline_at,
-            from_phases=change.from_phases,
-            live_rank=change.live_rank,
-            is_undecided=change.is_undecided,
-            entry=_entry(sent, answer, now=now) if is_answer else None,
-            provider=sent.provider,
-            reference=getattr(answer, "reference", None),
-            result=answer.result if isinstance(answer, Ended | Accepted) else None,
-            error_code=code,
-            error_message=message,
-        ),
+        settlement=settlement,
     )
 
 
@@ -79,7 +82,6 @@ def hand_back(*, item_id: UUID, attempt: int, lease: int, status: str, due_at: d
             status=status,
             next_attempt=attempt,
             due_at=due_at,
-            deadline_at=None,
             from_phases=(Phase.CLAIMED, Phase.CALLING),
         )
     )
@@ -95,8 +97,6 @@ def cancel(*, item_id: UUID, attempt: int, lease: int, block: Block) -> News:
             phase=Phase.DONE,
             status=CANCELED_STATUS,
             next_attempt=attempt,
-            due_at=None,
-            deadline_at=None,
             from_phases=(Phase.CLAIMED, Phase.CALLING),
             error_code=block,
             error_message=SENTENCES[block],

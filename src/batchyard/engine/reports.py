@@ -9,7 +9,7 @@ import structlog
 from batchyard import lifecycle, retry
 from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, news_of
-from batchyard.models import Accepted, Answer, Ended, Kind, Policy, Progress
+from batchyard.models import Accepted, Answer, Ended, Kind, Policy, Progress, key_of
 from batchyard.store import inquiries
 from batchyard.store.db import TRANSIENT, Database
 
@@ -67,15 +67,23 @@ class Reports:
                 if written is not None:
                     written.set_result(False)
                 continue
+            key = key_of(item_id, attempt)
             change = lifecycle.change_for_answer(
                 answer,
                 kind=Kind(context.kind),
                 attempt=attempt,
+                key=key,
                 retry_policy=retry.from_json(context.retry_policy),
                 provider_policy=Policy.ASKABLE,
                 undecided_until=now,
                 now=now,
             )
-            sent = Sent(id=item_id, attempt=attempt, provider=None, sent_at=context.intent_at)
+            sent = Sent(
+                id=item_id,
+                attempt=attempt,
+                key=key,
+                provider=None,
+                sent_at=context.intent_at,
+            )
             news = news_of(sent, answer, change, lease=None, now=now)
             self._journal.write(replace(news, written=written))

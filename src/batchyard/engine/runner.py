@@ -5,39 +5,38 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
-from batchyard import lifecycle
+from batchyard import lifecycle, tracing
 from batchyard.clock import monotonic
 from batchyard.contact_rules import Block
+from batchyard.engine.assignment import Assignment, intent_of
 from batchyard.engine.contact import ask_once, send_once
 from batchyard.engine.failpoints import Failpoint, Step
-from batchyard.engine.hours import Hours
-from batchyard.engine.journal import Journal
+from batchyard.engine.journal import Journal, Stop
+from batchyard.engine.lanes import Lanes
 from batchyard.engine.outcome import Sent, cancel, hand_back, news_of
-from batchyard.engine.screening import contact_of
-from batchyard.engine.switchboard import Connected
-from batchyard.metrics import PROVIDER_ANSWERS, PROVIDER_SECONDS
+from batchyard.engine.patience import Patience
+from batchyard.metrics import provider_answers, provider_seconds
 from batchyard.models import (
     Answer,
-    Kind,
     Lost,
     NotReceived,
     Policy,
     Refused,
     Request,
-    RetryPolicy,
     Team,
+    key_of,
 )
-from batchyard.providers.base import Provider
-from batchyard.store import runs
+from batchyard.operations.senders import with_sender
+from batchyard.store import number_claims, runs
 from batchyard.store.db import TRANSIENT, Database
-from batchyard.store.items import ClaimedItem, Intent
-from batchyard.store.windows import ZoneSets
+from batchyard.store.items import ClaimedItem
+from batchyard.store.number_claims import NumberHeld
 
 HALT_CHECK_SECONDS = 0.25
 """How old the knowledge of a batch's state may be when one of its items is sent."""
@@ -45,57 +44,16 @@ HALT_CHECK_SECONDS = 0.25
 EXPRESS_SHARE = 20
 """One slot in so many is kept for single calls and bookings."""
 
+NEVER_PROVEN = "never_proven"
+"""Of a key that may have been used before a restore, at a provider that can only prove a yes."""
+
 LONGEST_SLOWDOWN = timedelta(hours=1)
 """However long a provider asks us to wait, nobody waits longer."""
 
+STOPPED_HERE = timedelta(seconds=5)
+"""So long this worker leaves a stopped provider alone by itself; then the database says so."""
+
 log = structlog.get_logger("batchyard.runner")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Assignment:
-    """What the items of one admission from one batch have in common."""
-
-    batch_id: UUID
-    team_id: int
-    team: str
-    kind: Kind
-    retry_policy: RetryPolicy
-    line: Connected
-    restored_at: datetime | None = None
-    backup_at: datetime | None = None
-    """Set after a restore: ask about a key before it is sent."""
-    issued_at: float
-    """`monotonic()` before the claim; dates the intent where the claim carries it."""
-    hours: Hours | None = None
-    """The calling window; None where there is none."""
-    counted_zones: ZoneSets | None = None
-    """Where the team limits attempts: the zones, for the recipient's day."""
-
-    @property
-    def provider(self) -> Provider:
-        """Who does the items."""
-        return self.line.provider
-
-    @property
-    def is_repeatable(self) -> bool:
-        """Whether claiming an item may carry its intent: nothing is lost by a key never sent."""
-        return self.provider.promise.policy is Policy.REPEATABLE
-
-    def may_be_forgotten(self, now: datetime) -> bool:
-        """Tell whether, after a restore, a key may be in use that its provider would not know."""
-        promise = self.provider.promise
-        return (
-            self.backup_at is not None
-            and promise.policy is Policy.REPEATABLE
-            and not promise.is_askable
-            and promise.key_ttl is not None
-            and now - self.backup_at + promise.timeout >= promise.key_ttl
-        )
-
-    @property
-    def deadline(self) -> timedelta:
-        """How long after an intent its request can no longer arrive unanswered."""
-        return lifecycle.SEND_WITHIN + self.provider.promise.timeout
 
 
 class Runner:
@@ -106,7 +64,7 @@ class Runner:
         self._db = db
         self._journal = journal
         self._slots = slots
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lanes = Lanes(self._serve_one, ended=self.look_again)
         self._held: dict[UUID, int] = {}
         self._by_batch: Counter[UUID] = Counter()
         self._halted: set[UUID] = set()
@@ -115,6 +73,7 @@ class Runner:
         self._weights: dict[str, int] = {}
         self._express = slots // EXPRESS_SHARE
         self._changed = asyncio.Event()
+        self._patience = Patience()
         self.is_fenced = False
         """Set when this worker was given up or must end: nothing is sent any more."""
 
@@ -130,23 +89,31 @@ class Runner:
     def room(self, team: Team) -> int:
         """How many more requests of this team may go out now; a lone team may use every slot.
 
-        A few slots stay free of batches, so that a single call need not wait for a batch's.
+        A few slots stay free of batches, so that a single call need not wait for a batch's. What a
+        share has beyond whole slots is had only while the other teams have their whole ones.
         """
-        free = self._slots - self._express - len(self._tasks)
+        slots = self._slots - self._express
+        free = slots - self._lanes.count
         if len(self._weights) > 1:
-            share = self._slots * team.weight / sum(self._weights.values())
-            free = min(free, math.ceil(share) - self._by_team[team.slug])
+            per_weight = slots / sum(self._weights.values())
+            share, out = per_weight * team.weight, self._by_team[team.slug]
+            owed = sum(
+                max(0, int(per_weight * weight) - self._by_team[slug])
+                for slug, weight in self._weights.items()
+                if slug != team.slug
+            )
+            free = min(free, max(int(share) - out, min(math.ceil(share) - out, free - owed)))
         return max(0, free)
 
     @property
     def is_busy(self) -> bool:
         """Whether anything is out, or its outcome not yet written."""
-        return bool(self._tasks) or self._journal.has_news
+        return self._lanes.count > 0 or self._journal.has_news
 
     @property
     def express_room(self) -> int:
         """How many single calls or bookings may go out now."""
-        return max(0, self._slots - len(self._tasks))
+        return max(0, self._slots - self._lanes.count)
 
     async def changed(self, *, within_seconds: float | None = None) -> None:
         """Wait until a request ended, a turn was asked to look again, or the time is over."""
@@ -166,22 +133,19 @@ class Runner:
             self._by_batch[assignment.batch_id] += 1
             self._by_team[assignment.team] += 1
             self._held[item.id] = item.lease
-            task = asyncio.create_task(self._serve(assignment, item))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._lanes.put((assignment, item))
 
     def holds(self, item_id: UUID, *, lease: int) -> bool:
         """Tell whether an item is being served here under this lease."""
         return self._held.get(item_id) == lease
 
-    async def drain(self, *, seconds: float) -> None:
-        """Wait for what is out; then break off, which leaves the rest to be asked for."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        left = list(self._tasks)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+    async def finished(self) -> None:
+        """Wait until nothing is out."""
+        await self._lanes.finished()
+
+    async def break_off(self) -> None:
+        """Wait no longer for what is out, which leaves it to be asked for."""
+        await self._lanes.break_off()
 
     async def watch_batches(self) -> None:
         """Learn of pauses and stops; run until cancelled."""
@@ -197,38 +161,40 @@ class Runner:
             except TRANSIENT as error:
                 log.warning("runner.batches_unread", error=str(error))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._changed.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("runner.item_broke", exc_info=error)
-
-    async def _serve(self, assignment: Assignment, item: ClaimedItem) -> None:
+    async def _serve_one(self, work: tuple[Assignment, ClaimedItem]) -> None:
+        assignment, item = work
         try:
-            await self._journal.room()
-            issued_at, intent_at = assignment.issued_at, item.intent_at
-            if intent_at is None and self._may_send(assignment, item, monotonic()):
-                issued_at, intent_at = monotonic(), self._db.clock()
-                intended = await self._journal.intend(_intent(assignment, item, intent_at))
-                if isinstance(intended, Block):
-                    self.cancel(item, intended)
-                if intended is not True:
-                    return
-            if intent_at is None or not self._may_send(assignment, item, issued_at):
-                self._hand_back(assignment, item)
-                return
-            self._failpoint.reach(Step.AFTER_INTENT)
-            answer = await self._reach_out(assignment, item, intent_at, issued_at)
-            self._failpoint.reach(Step.AFTER_SEND)
-            if answer is None:
-                self._hand_back(assignment, item)
-            else:
-                self._record(assignment, item, answer, intent_at)
+            await self._serve(assignment, item)
         finally:
+            self._held.pop(item.id, None)
             self._by_team[assignment.team] -= 1
             self._by_batch[assignment.batch_id] -= 1
             if self._by_batch[assignment.batch_id] <= 0:
                 del self._by_batch[assignment.batch_id]
+
+    async def _serve(self, assignment: Assignment, item: ClaimedItem) -> None:
+        await self._journal.room()
+        issued_at, intent_at = assignment.issued_at, item.intent_at
+        if intent_at is None and self._may_send(assignment, item, monotonic()):
+            issued_at, intent_at = monotonic(), self._db.clock()
+            intended = await self._journal.intend(intent_of(assignment, item, intent_at))
+            if isinstance(intended, Block):
+                self.cancel(item, intended)
+            if isinstance(intended, NumberHeld):
+                self._wait_for_number(item, intended)
+            if intended is not True:
+                return
+        if intent_at is None or not self._may_send(assignment, item, issued_at):
+            self._hand_back(assignment, item)
+            return
+        self._failpoint.reach(Step.AFTER_INTENT)
+        key = key_of(item.id, item.attempt)
+        answer = await self._reach_out(assignment, item, key, intent_at, issued_at)
+        self._failpoint.reach(Step.AFTER_SEND)
+        if answer is None:
+            self._hand_back(assignment, item)
+        else:
+            self._record(assignment, item, key, answer, intent_at)
 
     def cancel(self, item: ClaimedItem, block: Block) -> None:
         """End an item that was not sent, and must not be."""
@@ -269,69 +235,115 @@ class Runner:
             )
         )
 
+    def _wait_for_number(self, item: ClaimedItem, held: NumberHeld) -> None:
+        due_at = lifecycle.due_after_same_number(held_since=held.since, now=self._db.clock())
+        self._journal.write(
+            hand_back(
+                item_id=item.id,
+                attempt=item.attempt,
+                lease=item.lease,
+                status=item.status,
+                due_at=due_at,
+            )
+        )
+
     async def _reach_out(
-        self, assignment: Assignment, item: ClaimedItem, intent_at: datetime, issued_at: float
+        self,
+        assignment: Assignment,
+        item: ClaimedItem,
+        key: str,
+        intent_at: datetime,
+        issued_at: float,
     ) -> Answer | None:
         """Send the request, or after a restore ask first; None when it was not sent at all."""
         request = Request(
-            key=f"{item.id}.{item.attempt}",
+            key=key,
             item_id=item.id,
             batch_id=assignment.batch_id,
             team=assignment.team,
             kind=assignment.kind,
             attempt=item.attempt,
-            delivery=item.sends if item.intent_at is not None else item.sends + 1,
+            delivery=item.delivery,
             sent_at=intent_at,
-            payload=item.payload,
+            payload=with_sender(item.payload, assignment.sender),
             number=item.number,
             from_number=item.from_number,
             reference=item.provider_reference,
         )
-        if assignment.may_be_forgotten(self._db.clock()):
+        if assignment.backup_at is not None and assignment.may_be_forgotten(self._db.clock()):
             return Lost(
                 code="key_forgotten",
                 message="It may have been sent before the restore, and the provider no longer "
                 "knows such old keys.",
             )
-        if assignment.restored_at is not None and assignment.provider.promise.is_askable:
-            finding = await ask_once(assignment.provider, request)
+        if assignment.asks_first(item.ordered_at):
+            finding = await ask_once(
+                assignment.provider,
+                await self._with_earlier(assignment, request),
+                self._patience,
+            )
             if not isinstance(finding, NotReceived):
                 return finding
-            settled_at = (
-                assignment.restored_at
-                + assignment.deadline
-                + assignment.provider.promise.ask_settles_after
-            )
-            if assignment.provider.promise.is_one_sided or self._db.clock() < settled_at:
+            if assignment.provider.promise.is_one_sided:
+                return Lost(
+                    code=NEVER_PROVEN,
+                    message="It may have been sent before the restore; that it is not found there "
+                    "proves nothing.",
+                )
+            if self._db.clock() < assignment.settled_at:
                 return Lost(code="not_settled", message="Too early to believe 'not received'.")
             if not self._may_send(assignment, item, issued_at):
                 return None
-        provider = assignment.provider.name
-        with PROVIDER_SECONDS.labels(provider=provider).time():
-            answer = await send_once(assignment.provider, request)
-        PROVIDER_ANSWERS.labels(provider=provider, answer=type(answer).__name__.lower()).inc()
+        provider, began = assignment.provider.name, monotonic()
+        if tracing.is_on():
+            answer = await _send_traced(assignment, request, self._patience)
+        else:
+            answer = await send_once(assignment.provider, request, self._patience)
+        provider_seconds(provider).observe(monotonic() - began)
+        provider_answers(provider, type(answer).__name__.lower()).inc()
         return answer
 
+    async def _with_earlier(self, assignment: Assignment, request: Request) -> Request:
+        """Say since when the key may have been used, and what belongs to other keys."""
+        request = replace(request, since=assignment.backup_at)
+        if not assignment.provider.promise.is_exclusive_per_number or request.number is None:
+            return request
+        async with self._db.pool.connection() as conn:
+            taken = await number_claims.read_taken(
+                conn, number=request.number, item_id=request.item_id
+            )
+        return replace(request, taken=taken)
+
     def _record(
-        self, assignment: Assignment, item: ClaimedItem, answer: Answer, intent_at: datetime
+        self,
+        assignment: Assignment,
+        item: ClaimedItem,
+        key: str,
+        answer: Answer,
+        intent_at: datetime,
     ) -> None:
         now = self._db.clock()
         policy = assignment.provider.promise.policy
-        if isinstance(answer, Lost) and assignment.may_be_forgotten(now):
+        if isinstance(answer, Lost) and (
+            answer.code == NEVER_PROVEN or assignment.may_be_forgotten(now)
+        ):
             policy = Policy.NEITHER
         change = lifecycle.change_for_answer(
             answer,
             kind=assignment.kind,
             attempt=item.attempt,
+            key=key,
             retry_policy=assignment.retry_policy,
             provider_policy=policy,
             undecided_until=max(now, intent_at + assignment.deadline),
+            sends=item.delivery,
             now=now,
         )
         proves_little = isinstance(answer, Refused | Lost)
         sent = Sent(
             id=item.id,
             attempt=item.attempt,
+            key=key,
             provider=assignment.provider.name,
             sent_at=intent_at,
         )
@@ -341,9 +353,29 @@ class Runner:
             # At once here; the row that admissions of all workers obey follows with the outcome.
             self._slow_until[assignment.line.provider_id] = until
             news = replace(news, slow=(assignment.line.provider_id, until))
+        if isinstance(answer, Refused) and answer.stops_provider:
+            line = assignment.line
+            self._slow_until[line.provider_id] = now + STOPPED_HERE
+            stop = Stop(
+                provider_id=line.provider_id,
+                provider=line.provider.name,
+                reason=answer.message,
+                sent_at=intent_at,
+            )
+            news = replace(news, stop=stop)
         self._journal.write(news)
 
 
-def _intent(assignment: Assignment, item: ClaimedItem, now: datetime) -> Intent:
-    contact = contact_of(item, team_id=assignment.team_id, zones=assignment.counted_zones, now=now)
-    return Intent(id=item.id, lease=item.lease, deadline=assignment.deadline, contact=contact)
+async def _send_traced(assignment: Assignment, request: Request, patience: Patience) -> Answer:
+    with tracing.provider_call(
+        assignment.provider.name,
+        traceparent=assignment.traceparent,
+        batch_id=request.batch_id,
+        item_id=request.item_id,
+        attempt=request.attempt,
+    ) as span:
+        answer = await send_once(assignment.provider, request, patience)
+        span.set_attribute("batchyard.answer", type(answer).__name__.lower())
+        if isinstance(answer, Lost | Refused):
+            span.set_attribute("error.type", answer.code)
+    return answer

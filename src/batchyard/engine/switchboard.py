@@ -1,11 +1,10 @@
-"""Which provider does which item: the providers and routes as the database has them."""
+"""The providers as the database has them, each opened and ready for items."""
 
 import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
-from uuid import UUID
 
 import structlog
 
@@ -14,8 +13,8 @@ from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.encryption import Vault
 from batchyard.errors import BatchyardError
-from batchyard.models import Kind, Request
-from batchyard.providers.base import Provider, Report, Surroundings
+from batchyard.models import Rate, Request
+from batchyard.providers.base import Keep, Provider, Report, Surroundings, keep_nothing
 from batchyard.providers.registry import find_kind
 from batchyard.signing import sign_callback
 from batchyard.store import installation, providers
@@ -24,7 +23,7 @@ from batchyard.store.providers import ProviderRow
 
 SANDBOX = "sandbox"
 REFRESH_SECONDS = 1.0
-"""How late a process learns of a new provider or route."""
+"""How late a process learns of the new settings of a provider."""
 
 log = structlog.get_logger("batchyard.switchboard")
 
@@ -37,13 +36,15 @@ class Connected:
     provider: Provider
     concurrency: int | None = None
     """Items in flight at once unless a limit says otherwise; None is without limit."""
+    rate: Rate | None = None
+    """How fast items start unless a limit says otherwise; None is without limit."""
 
 
 class Switchboard(Protocol):
     """Connects items to providers."""
 
-    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected | None:
-        """Return where new items of this team, kind and agent go; None: nowhere for now."""
+    async def choose(self, provider_id: int | None) -> Connected | None:
+        """Return where new items go whose route leads to this provider; None: there is none."""
         ...
 
     def connected(self, provider_id: int) -> Connected | None:
@@ -60,10 +61,10 @@ class Switchboard(Protocol):
 
 
 class Exchange:
-    """The switchboard over the tables `providers` and `routes`. Open it with `open_exchange`."""
+    """The switchboard over the table `providers`. Open it with `open_exchange`."""
 
     def __init__(
-        self, config: Config, db: Database, *, callback_key: bytes, report: Report
+        self, config: Config, db: Database, *, callback_key: bytes, report: Report, keep: Keep
     ) -> None:
         self._config = config
         self._db = db
@@ -72,38 +73,36 @@ class Exchange:
         )
         self._callback_key = callback_key
         self._report = report
+        self._keep = keep
         self._rows: dict[int, ProviderRow] = {}
         self._open: dict[int, Connected] = {}
-        self._routes: dict[tuple[int, str, UUID | None], int] = {}
         self._sandbox_id = 0
         self._retired: list[tuple[float, Provider]] = []
 
-    def choose(self, *, team_id: int, kind: Kind, agent_id: UUID | None) -> Connected | None:
-        """Follow the narrowest route: agent, then kind, else the sandbox.
+    async def choose(self, provider_id: int | None) -> Connected | None:
+        """Return the provider a route leads to, just added or not; without a route the sandbox.
 
         A route to a provider that cannot be opened leads nowhere: its items wait, for elsewhere
         they would be done by somebody the operator did not choose.
         """
-        for agent in (agent_id, None):
-            provider_id = self._routes.get((team_id, kind, agent))
-            if provider_id is not None:
-                return self._open.get(provider_id)
-        return self._open[self._sandbox_id]
+        if provider_id is None:
+            return self._open[self._sandbox_id]
+        if provider_id not in self._rows:
+            await self.refresh()
+        return self._open.get(provider_id)
 
     def connected(self, provider_id: int) -> Connected | None:
         """Return a provider by id."""
         return self._open.get(provider_id)
 
     async def refresh(self) -> None:
-        """Read providers and routes; reopen those that changed."""
+        """Read the providers; reopen those that changed."""
         async with self._db.pool.connection() as conn:
             rows = await providers.list_all(conn)
-            routes = await providers.list_routes(conn)
         for row in rows:
             self._open_row(row)
         await self._close_retired(monotonic())
         self._sandbox_id = next(row.id for row in rows if row.kind == SANDBOX)
-        self._routes = {(r.team_id, r.kind, r.agent_id): r.provider_id for r in routes}
 
     async def watch(self) -> None:
         """Refresh from time to time, until cancelled."""
@@ -122,9 +121,10 @@ class Exchange:
 
     async def _close_retired(self, by: float) -> None:
         """Close replaced providers once nothing can still be under way through them."""
-        for retired in [one for one in self._retired if one[0] <= by]:
-            self._retired.remove(retired)
-            await retired[1].close()
+        due = [one for one in self._retired if one[0] <= by]
+        self._retired = [one for one in self._retired if one[0] > by]
+        for _, provider in due:
+            await provider.close()
 
     def _open_row(self, row: ProviderRow) -> None:
         known, line = self._rows.get(row.id), self._open.get(row.id)
@@ -140,7 +140,10 @@ class Exchange:
             grace = (lifecycle.SEND_WITHIN + line.provider.promise.timeout).total_seconds()
             self._retired.append((monotonic() + grace, line.provider))
         self._open[row.id] = Connected(
-            provider_id=row.id, provider=provider, concurrency=provider.concurrency
+            provider_id=row.id,
+            provider=provider,
+            concurrency=provider.concurrency,
+            rate=provider.rate,
         )
 
     def _surroundings(self, row: ProviderRow) -> Surroundings:
@@ -153,6 +156,7 @@ class Exchange:
             secret=None if row.secret is None else self._vault.open(row.secret),
             allow_private=row.allow_private,
             callback_address=self._callback_address,
+            keep=self._keep,
         )
 
     def _callback_address(self, request: Request) -> str:
@@ -163,16 +167,20 @@ class Exchange:
 class SwitchboardOpener(Protocol):
     """Builds the switchboard of a process."""
 
-    async def __call__(self, config: Config, db: Database, *, report: Report) -> Switchboard:
+    async def __call__(
+        self, config: Config, db: Database, *, report: Report, keep: Keep = keep_nothing
+    ) -> Switchboard:
         """Open every provider."""
         ...
 
 
-async def open_exchange(config: Config, db: Database, *, report: Report) -> Switchboard:
+async def open_exchange(
+    config: Config, db: Database, *, report: Report, keep: Keep = keep_nothing
+) -> Switchboard:
     """Open the switchboard over this database."""
     async with db.transaction() as conn:
         key = await installation.ensure_callback_key(conn)
-    exchange = Exchange(config, db, callback_key=key, report=report)
+    exchange = Exchange(config, db, callback_key=key, report=report, keep=keep)
     await exchange.refresh()
     return exchange
 

@@ -44,10 +44,17 @@ class Turns:
         self._woken: set[int] = set()
         """Teams with a turn that were woken again: something new, maybe a single call, is due."""
         self._is_closed = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     def close(self) -> None:
         """Admit nothing more; running turns end at their next step."""
         self._is_closed = True
+        self._runner.look_again()
+
+    async def ended(self) -> None:
+        """Wait until no turn runs."""
+        await self._is_idle.wait()
 
     async def serve(self, team_id: int) -> None:
         """Serve a team until it has nothing due, its time is up, or the worker stops.
@@ -64,6 +71,7 @@ class Turns:
             self._runner.look_again()
             return
         self._serving.add(team_id)
+        self._is_idle.clear()
         try:
             async with self._db.transaction() as conn:
                 team = await teams.find_by_id(conn, team_id=team_id)
@@ -72,6 +80,8 @@ class Turns:
                     await self._serve(team)
         finally:
             self._serving.discard(team_id)
+            if not self._serving:
+                self._is_idle.set()
 
     async def _serve(self, team: Team) -> None:
         started = monotonic()
@@ -92,7 +102,7 @@ class Turns:
                 if await self._rest(team, version, admission):
                     return
                 version = await self._read_version(team)
-            if await self._is_time_up(team, monotonic() - started):
+            if await self._is_time_up(monotonic() - started):
                 async with self._db.transaction() as conn:
                     await queue.wake(conn, team_id=team.id, now=self._db.clock())
                 return
@@ -131,13 +141,14 @@ class Turns:
             is_changed = is_changed or has_moved
         return is_changed
 
-    async def _is_time_up(self, team: Team, seconds: float) -> bool:
+    async def _is_time_up(self, seconds: float) -> bool:
         if seconds < CROWDED_TURN_SECONDS:
             return False
         if seconds >= TURN_SECONDS:
             return True
         async with self._db.pool.connection() as conn:
-            return await queue.do_others_wait(conn, team_id=team.id)
+            # A turn of a team that is served here would end at once.
+            return await queue.do_others_wait(conn, team_ids=self._serving)
 
     async def _admit(self, team: Team, *, slots: int, singles_only: bool) -> Admission:
         async with self._db.transaction() as conn:

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import platform
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import timedelta
 
 import procrastinate
 import structlog
 
+from batchyard import tasks
 from batchyard.config import Config
 from batchyard.engine.admission import Admitter
 from batchyard.engine.beat import Beat
@@ -16,6 +18,7 @@ from batchyard.engine.failpoints import Failpoint
 from batchyard.engine.housekeeping import Housekeeping
 from batchyard.engine.inquiry import Inquiry
 from batchyard.engine.journal import Journal
+from batchyard.engine.keeping import open_keep
 from batchyard.engine.reports import Reports
 from batchyard.engine.runner import Runner
 from batchyard.engine.strays import Strays
@@ -25,7 +28,13 @@ from batchyard.store import queue, workers
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.files import FileStore
 
-TURNS_AT_ONCE = 4
+TURNS_AT_ONCE = 8
+"""Teams served at once share by weight, others wait for a turn. Each may hold a connection while it
+admits, and a process has twice as many."""
+TURNS_END_SECONDS = 0.5
+"""How long turns may take to their next step, which may be an answer of the database."""
+WRITING_SECONDS = 2.0
+"""How long a process that stops waits for its last outcomes to be written."""
 RESTART_SECONDS = 0.5
 
 log = structlog.get_logger("batchyard.worker")
@@ -65,7 +74,6 @@ async def _work(
         worker_id = await workers.register(
             conn, host=platform.node(), pid=os.getpid(), now=db.clock()
         )
-    log.info("worker.started", worker=worker_id)
     failpoint = Failpoint(config.failpoint)
     journal = Journal(
         db,
@@ -75,7 +83,12 @@ async def _work(
         files=FileStore(config),
     )
     reports = Reports(db, journal)
-    switchboard = await connect(config, db, report=reports.put)
+    switchboard = await connect(
+        config,
+        db,
+        report=reports.put,
+        keep=open_keep(journal, worker_id=worker_id, failpoint=failpoint),
+    )
     runner = Runner(db, journal, slots=config.worker_slots, failpoint=failpoint)
     journal.on_settled = runner.look_again
     turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
@@ -101,6 +114,7 @@ async def _work(
         asyncio.create_task(switchboard.watch(), name="switchboard"),
         asyncio.create_task(_serve_turns(db, turns), name="turns"),
     ]
+    log.info("worker.started", worker=worker_id)
     stopped = asyncio.create_task(stop.wait())
     fenced = asyncio.create_task(ended.wait())
     try:
@@ -111,12 +125,16 @@ async def _work(
             task.result()
     finally:
         turns.close()
-        await _end(stopped, fenced, *movers)
-        await runner.drain(seconds=config.stop_seconds)
+        # The queue's worker first sees the ends of its turns: what it is told after its own end,
+        # it cannot write down.
         with suppress(TimeoutError):
-            await asyncio.wait_for(journal.idle(), timeout=2)
+            await asyncio.wait_for(turns.ended(), TURNS_END_SECONDS)
+        await tasks.end(stopped, fenced, *movers)
+        await _until(runner.finished(), stop=stop, seconds=config.stop_seconds)
+        await runner.break_off()
+        await _until(journal.idle(), stop=stop, seconds=WRITING_SECONDS)
         await switchboard.close()
-        await _end(*writers)
+        await tasks.end(*writers)
         await asyncio.to_thread(beat.stop)
         with suppress(*TRANSIENT):
             async with db.transaction() as conn:
@@ -134,14 +152,23 @@ async def _serve_turns(db: Database, turns: Turns) -> None:
     app.task(name=queue.TURN_TASK, queue=queue.TURN_QUEUE)(turn)
     while True:
         try:
-            async with app.open_async():
-                await app.run_worker_async(concurrency=TURNS_AT_ONCE)
+            await app.open_async()
+            await app.run_worker_async(concurrency=TURNS_AT_ONCE)
         except procrastinate.exceptions.ConnectorException as error:
             log.warning("turns.restarted", error=str(error))
+        finally:
+            # Also when it was cancelled while opening: a pool left open keeps the process alive.
+            await app.close_async()
         await asyncio.sleep(RESTART_SECONDS)
 
 
-async def _end(*tasks: asyncio.Task[object]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def _until(work: Coroutine[None, None, None], *, stop: asyncio.Event, seconds: float) -> None:
+    """Let work end; once the process is to stop, wait no longer than so many seconds for it.
+
+    A worker that was only given up has time: what it learns late is still true, and nobody else
+    may be able to learn it.
+    """
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({working}, timeout=seconds)
+    await tasks.end(working, stopped)

@@ -1,9 +1,10 @@
 """Blocks of rows with their verdicts: what goes to a process of the pool, and what comes back."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from batchyard.contact_rules import TeamRules
@@ -14,12 +15,13 @@ from batchyard.intake.shipment_shape import Offer
 from batchyard.intake.verdicts import REFUSALS, WARNINGS
 from batchyard.models import JsonObject, Kind
 from batchyard.store.imports import RejectedRow, RowWarning, StagedMend
-from batchyard.store.item_intake import ItemBlock, NewItem, render_items
+from batchyard.store.item_intake import ItemBlock, NewItem, render_items, select_items
 
 _BETWEEN = "\x1f"
 """Put between cells, so that one search goes through all of them."""
 _FORMULA = re.compile(
-    r"\x1f(?:=[^=\s\x1f]|[@+\-][A-Za-z][A-Za-z0-9_.]*\(|[@+\-][^|\x1f]*\|[^\x1f]*!)"
+    r"\x1f(?:=[^=\s\x1f]|= +(?:[\d(+\-\"@]|[A-Za-z][A-Za-z0-9_.]*\()"
+    r"|[@+\-][A-Za-z][A-Za-z0-9_.]*\(|[@+\-][^|\x1f]*\|[^\x1f]*!)"
 )
 """What a spreadsheet would work out: =1+1, +SUM(A1), -2+3+cmd|' /C calc'!A0."""
 _LINE = re.compile(r"\d{1,9}", re.ASCII)
@@ -50,8 +52,8 @@ class FileCheck:
         return self.columns.kind
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Good:
+# A tuple: made for each row, and a frozen dataclass costs several times as much.
+class Good(NamedTuple):
     """A row that can become an item."""
 
     payload: JsonObject
@@ -143,6 +145,7 @@ class Collector:
             NewItem(
                 id=item_id,
                 position=line,
+                turn=len(self._items),
                 number=verdict.number,
                 reference=verdict.reference,
                 zone_set=self._file.zone_sets.get(verdict.zones),
@@ -184,11 +187,7 @@ def strike(
     left_out = [warn(line, "duplicate_skipped") for line in skipped]
     return replace(
         block,
-        items=ItemBlock(
-            items=_select(block.items.items, stays),
-            data=_select(block.items.data, stays),
-            count=sum(stays),
-        ),
+        items=select_items(block.items, stays),
         accepted=tuple(one for one in block.accepted if one[0] not in gone),
         rejected=(*block.rejected, *rejected),
         warnings=(*kept, *warned, *left_out),
@@ -306,11 +305,3 @@ def _mend(line: int, marks: Marks, verdict: Good | Bad, file: FileCheck) -> Stag
         reference=None if good is None else good.reference,
         zone_set=None if good is None else file.zone_sets.get(good.zones),
     )
-
-
-def _select(lines: bytes, stays: Sequence[bool]) -> bytes:
-    return b"".join(_chosen(lines.splitlines(keepends=True), stays))
-
-
-def _chosen(lines: Sequence[bytes], stays: Sequence[bool]) -> Iterator[bytes]:
-    return (line for line, stay in zip(lines, stays, strict=True) if stay)

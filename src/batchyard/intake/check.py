@@ -19,7 +19,7 @@ from batchyard.intake.blocks import (
     read_marks,
     unprotected,
 )
-from batchyard.intake.columns import Columns, Header, name_columns
+from batchyard.intake.columns import MAX_COLUMNS, Columns, Header, name_columns
 from batchyard.intake.records import Record
 from batchyard.models import Kind
 from batchyard.store.ids import new_id
@@ -44,6 +44,8 @@ def _judge(record: Record, file: FileCheck, judge: Judge | None) -> tuple[Marks,
     _, cells, fault = record
     if fault is not None:
         return NO_MARKS, Bad(code=fault)
+    if isinstance(cells, dict) and len(cells) > MAX_COLUMNS:
+        return NO_MARKS, Bad(code="values_too_many")
     if isinstance(cells, dict):
         marks = object_marks(cells) if file.takes_marks else NO_MARKS
         return _with_marks(marks, _judge_object(cells, file))

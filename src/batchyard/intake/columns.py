@@ -37,6 +37,8 @@ class Columns:
     kind: Kind = Kind.CALL
     given: tuple[tuple[str, str | None], ...] = ()
     """What columns mean, by their names in the file; None leaves one out."""
+    remembered: tuple[tuple[str, str | None], ...] = ()
+    """The same from earlier files of the batch; counts where such a column comes again."""
     takes_synonyms: bool = True
 
     @property
@@ -119,6 +121,12 @@ def _find_meanings(
     if given:
         unknown = ", ".join(sorted(given))
         raise InvalidRequest(f"The file has no column {unknown}.", code="column_missing")
+    remembered = {name.strip().casefold(): meaning for name, meaning in columns.remembered}
+    for index, cell in enumerate(cells):
+        name = cell.strip().casefold()
+        is_free = index not in meanings and remembered.get(name) not in {*meanings.values(), None}
+        if name in remembered and is_free:
+            meanings[index] = remembered[name]
     wanted = SYNONYMS[columns.kind]
     by_name = {meaning: (meaning,) for meaning in (*columns.needed, *wanted)}
     _match(meanings, [cell.strip().casefold() for cell in cells], by_name)

@@ -9,8 +9,11 @@ BOM = "\ufeff"
 """Tells spreadsheets that the text is UTF-8."""
 
 _RISKY = re.compile(r"'*[=+\-@\t\r]")
-_HARMLESS = re.compile(r"[+\-][\d ().,/\-]*", re.ASCII)
-"""Numbers, phone numbers among them: a spreadsheet can do nothing with them but show them."""
+_HARMLESS = re.compile(r"[+\-](?:[\d ().,]*|[\d ().,/\-]*\d +\(?\d[\d ().,/\-]*)", re.ASCII)
+"""Numbers, phone numbers among them: a spreadsheet can do nothing with them but show them.
+
+With a dash or a stroke between digits it would calculate, except where a blank keeps it from that.
+"""
 
 
 def protect(cell: str) -> str:

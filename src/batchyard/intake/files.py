@@ -71,6 +71,15 @@ class FileReader:
         """What separates the cells of a CSV."""
         return self._inner.delimiter if isinstance(self._inner, TableReader) else None
 
+    @property
+    def encoding(self) -> str | None:
+        """How the characters of a text are written; None for a spreadsheet."""
+        if isinstance(self._inner, TableReader):
+            return self._inner.encoding
+        if self._transcoder is not None:
+            return self._transcoder.encoding
+        return None if self._inner is None else "utf-8"
+
     def feed(self, data: bytes) -> Iterator[list[Record]]:
         """Yield the rows complete with these bytes, some at a time, however far they unpack.
 

@@ -80,6 +80,19 @@ def pick(payload: JsonObject, column: str) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
+def unnest(found: Mapping[str, object]) -> dict[str, object]:
+    """Return everything in an object by its dotted name, as `nest` would put it back."""
+    cells: dict[str, object] = {}
+    for name, value in found.items():
+        inner = dict(enumerate(value)) if isinstance(value, list) else value
+        if isinstance(inner, Mapping) and inner:
+            parts = unnest({str(key): one for key, one in inner.items()})
+            cells |= {f"{name}.{part}": one for part, one in parts.items()}
+        else:
+            cells[name] = value
+    return cells
+
+
 def _bare(annotation: object) -> object:
     """Take `Annotated` and `| None` off a type."""
     while typing.get_origin(annotation) is typing.Annotated:

@@ -2,17 +2,18 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 import xlsxwriter
 
-from batchyard.intake.columns import ERROR, ERROR_CODE, ERROR_LINE, ITEM_ID
+from batchyard.intake.columns import ERROR, ERROR_CODE, ERROR_LINE, ITEM_ID, MEND_COLUMNS
 from batchyard.intake.exports import BOM, render_csv
 from batchyard.intake.files import Format
-from batchyard.intake.flat import pick
+from batchyard.intake.flat import pick, unnest
 from batchyard.intake.synonyms import NUMBER_COLUMN
 from batchyard.models import JsonObject, Kind
 
@@ -26,6 +27,10 @@ MEDIA_TYPES = {
     Format.JSON: "application/json",
     Format.NDJSON: "application/x-ndjson",
 }
+TABLES = frozenset((Format.CSV, Format.XLSX))
+
+Column = tuple[str, int]
+"""A name, and how often it was there before: a file may have it twice."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,10 +40,12 @@ class Layout:
     kind: Kind
     format: Format
     delimiter: str = ","
-    columns: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
     """Of all uploads of the batch, those of the first one first."""
     mapping: Mapping[str, str | None]
     """What they mean."""
+    marks: tuple[str, ...] = MEND_COLUMNS
+    """What stands behind them; without line and item a row can be sent as new only."""
     is_exact: bool = False
     """For programs: cells are not protected from spreadsheets."""
 
@@ -51,39 +58,51 @@ class MendRow:
     error: str
     error_line: int | None
     item_id: str | None = None
-    cells: Mapping[str, object]
-    """By the names of the columns, or of the JSON object."""
+    cells: Mapping[Column, object]
     beyond: tuple[str, ...] = ()
     """Cells behind the last column."""
 
 
+def own_columns(names: Iterable[str]) -> list[Column]:
+    """Tell columns of one name apart, and leave out those that a mend file added."""
+    columns = _numbered(names)
+    known = {name.strip().casefold() for name, _ in columns}
+    if not {ERROR_CODE, ERROR} <= known:
+        return columns
+    return [column for column in columns if column[0].strip().casefold() not in MEND_COLUMNS]
+
+
 def header(layout: Layout) -> list[str]:
     """Return the columns of a mend file."""
-    return [*layout.columns, ERROR_CODE, ERROR, ERROR_LINE, ITEM_ID]
+    return [*(name for name, _ in layout.columns), *layout.marks]
 
 
 def refused_cells(
-    cells: Sequence[str] | Mapping[str, object], columns: Sequence[str] | None
-) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    """Return the cells of a refused row by name, and those behind the last column."""
+    cells: Sequence[str] | Mapping[str, object], names: Sequence[str] | None, layout: Layout
+) -> tuple[Mapping[Column, object], tuple[str, ...]]:
+    """Return the cells of a refused row by column, and those behind the last column."""
     if isinstance(cells, Mapping):
-        return cells, ()
-    if columns is None:
-        return {ROW_TEXT: cells[0] if cells else ""}, ()
-    named: dict[str, object] = {}
-    for name, cell in zip(columns, cells, strict=False):
-        named.setdefault(name, cell)
-    return named, tuple(cells[len(columns) :])
+        return _of_object(cells, layout), ()
+    if names is None:
+        return {(ROW_TEXT, 0): cells[0] if cells else ""}, ()
+    own = set(own_columns(names))
+    known = dict(zip(_numbered(names), cells, strict=False))
+    return {column: cell for column, cell in known.items() if column in own}, tuple(
+        cells[len(names) :]
+    )
 
 
-def failed_cells(payload: JsonObject, number: str | None, layout: Layout) -> Mapping[str, object]:
+def failed_cells(
+    payload: JsonObject, number: str | None, layout: Layout
+) -> Mapping[Column, object]:
     """Return the row that an item came from, in the columns of its batch."""
-    if not layout.columns:
-        whole = {name: value for name, value in payload.items() if value is not None}
-        return {NUMBER_COLUMN: number, **whole} if number is not None else whole
-    cells: dict[str, object] = {}
+    if not layout.mapping:
+        first = {} if number is None else {NUMBER_COLUMN: number}
+        given = {name: value for name, value in payload.items() if value is not None}
+        return _of_object(first | given, layout)
+    cells: dict[Column, object] = {}
     for column in layout.columns:
-        meaning = layout.mapping.get(column)
+        meaning = _meaning(column, layout)
         if meaning is None:
             cells[column] = ""
         elif layout.kind is Kind.SHIPMENT:
@@ -91,6 +110,36 @@ def failed_cells(payload: JsonObject, number: str | None, layout: Layout) -> Map
         else:
             cells[column] = number if meaning == NUMBER_COLUMN else payload.get(meaning)
     return cells
+
+
+def _of_object(found: Mapping[str, object], layout: Layout) -> Mapping[Column, object]:
+    """Return the cells of what came as an object; in a table a shipment has dotted names."""
+    is_flat = layout.kind is Kind.SHIPMENT and layout.format in TABLES
+    cells = unnest(found) if is_flat else found
+    return {column: cells[column[0]] for column in own_columns(cells)}
+
+
+def _numbered(names: Iterable[str]) -> list[Column]:
+    seen: Counter[str] = Counter()
+    columns: list[Column] = []
+    for name in names:
+        columns.append((name, seen[name]))
+        seen[name] += 1
+    return columns
+
+
+def _meaning(column: Column, layout: Layout) -> str | None:
+    """Return what a column means; of several with one name only the last one is kept in mind."""
+    name, place = column
+    if (name, place + 1) in layout.columns:
+        return _plain_name(column)
+    return layout.mapping.get(name)
+
+
+def _plain_name(column: Column) -> str:
+    """Return a name that no other column has, as the intake gives it."""
+    name, place = column
+    return name if place == 0 else f"{name.strip()}_{place + 1}"
 
 
 def render(rows: Sequence[MendRow], layout: Layout, *, is_first: bool) -> bytes:
@@ -151,19 +200,22 @@ class SheetWriter:
 
 def _cells(row: MendRow, layout: Layout) -> list[str]:
     cells = [_text(row.cells.get(column)) for column in layout.columns]
-    return [
-        *cells,
-        row.error_code,
-        row.error,
-        "" if row.error_line is None else str(row.error_line),
-        row.item_id or "",
-        *row.beyond,
-    ]
+    marks = _marks(row)
+    return [*cells, *(_text(marks.get(name)) for name in layout.marks), *row.beyond]
 
 
 def _object(row: MendRow) -> dict[str, object]:
-    marks = {ERROR_CODE: row.error_code, ERROR: row.error, ERROR_LINE: row.error_line}
-    return {**row.cells, **marks, **({} if row.item_id is None else {ITEM_ID: row.item_id})}
+    cells = {_plain_name(column): value for column, value in row.cells.items()}
+    return cells | _marks(row)
+
+
+def _marks(row: MendRow) -> dict[str, object]:
+    marks: dict[str, object] = {
+        ERROR_CODE: row.error_code,
+        ERROR: row.error,
+        ERROR_LINE: row.error_line,
+    }
+    return marks if row.item_id is None else marks | {ITEM_ID: row.item_id}
 
 
 def _text(value: object) -> str:

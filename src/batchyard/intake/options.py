@@ -2,34 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from uuid import UUID
 
+from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Columns
 from batchyard.intake.files import MAX_UNPACKED_BYTES, Format
 from batchyard.models import Kind
 from batchyard.store.imports import RejectedRow
 
 SHOWN_REFUSALS = 100
-
-
-class RowPolicy(StrEnum):
-    """What becomes of the good rows of a file that has bad ones."""
-
-    GOOD_ROWS = "good_rows"
-    """They are taken; the bad ones can be mended."""
-    ALL_OR_NOTHING = "all_or_nothing"
-
-
-class Duplicates(StrEnum):
-    """What becomes of a row whose number or reference was there before."""
-
-    KEEP = "keep"
-    """It is done again, with a warning."""
-    SKIP = "skip"
-    """It is left out."""
-    REFUSE = "refuse"
-    """It is refused, and can be mended like any other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,9 +5,9 @@ is written in an unusual way, such as with a national prefix, is left to the lib
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from phonenumbers import PhoneMetadata, PhoneNumberDesc, PhoneNumberType
 from phonenumbers.phonenumberutil import COUNTRY_CODE_TO_REGION_CODE
@@ -31,8 +31,8 @@ _ORDER = (
 """In which order a number is looked for before it is an ordinary one."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedNumber:
+# A tuple: made for each row, and a frozen dataclass costs several times as much.
+class PlannedNumber(NamedTuple):
     """A number of a possible length."""
 
     country_code: int
@@ -58,16 +58,41 @@ class _Range:
         self._match = re.compile(pattern).fullmatch if pattern else None
         self._lengths = frozenset(desc.possible_length) if desc is not None else frozenset()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no number is of this kind."""
-        return self._match is None
-
     def holds(self, national: str) -> bool:
         """Tell whether a number is of this kind."""
         if self._match is None or (self._lengths and len(national) not in self._lengths):
             return False
         return self._match(national) is not None
+
+
+class _Special:
+    """Numbers of several kinds, looked for all at once: one pattern for each length."""
+
+    def __init__(self, kinds: Sequence[tuple[int, PhoneNumberDesc | None]]) -> None:
+        self._kinds = [
+            (kind, desc.national_number_pattern, frozenset(desc.possible_length))
+            for kind, desc in kinds
+            if desc is not None and desc.national_number_pattern
+        ]
+        self._matches: dict[int, Callable[[str], re.Match[str] | None] | None] = {}
+
+    def find(self, national: str) -> int | None:
+        """Return the first kind that a number is of."""
+        size = len(national)
+        if size not in self._matches:
+            self._matches[size] = self._compiled(size)
+        match = self._matches[size]
+        found = None if match is None else match(national)
+        # The patterns have no groups of their own, so the last one is the one of the kind.
+        return None if found is None else self._kinds[int((found.lastgroup or "")[1:])][0]
+
+    def _compiled(self, size: int) -> Callable[[str], re.Match[str] | None] | None:
+        patterns = [
+            f"(?P<k{place}>{pattern})"
+            for place, (_, pattern, lengths) in enumerate(self._kinds)
+            if not lengths or size in lengths
+        ]
+        return re.compile("|".join(patterns)).fullmatch if patterns else None
 
 
 class _Plan:
@@ -78,8 +103,7 @@ class _Plan:
         leading = metadata.leading_digits
         self.leading = None if leading is None else re.compile(leading).match
         self._general = _Range(metadata.general_desc)
-        ranges = [(kind, _Range(getattr(metadata, name))) for kind, name in _ORDER]
-        self._special = [(kind, one) for kind, one in ranges if not one.is_empty]
+        self._special = _Special([(kind, getattr(metadata, name)) for kind, name in _ORDER])
         self._fixed = _Range(metadata.fixed_line)
         self._mobile = _Range(metadata.mobile)
         self._is_mixed = bool(metadata.same_mobile_and_fixed_line_pattern)
@@ -88,9 +112,9 @@ class _Plan:
         """Return the kind of a number."""
         if not self._general.holds(national):
             return PhoneNumberType.UNKNOWN
-        for kind, numbers in self._special:
-            if numbers.holds(national):
-                return kind
+        special = self._special.find(national)
+        if special is not None:
+            return special
         if self._fixed.holds(national):
             is_either = self._is_mixed or self._mobile.holds(national)
             return PhoneNumberType.FIXED_LINE_OR_MOBILE if is_either else PhoneNumberType.FIXED_LINE

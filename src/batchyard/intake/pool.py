@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
+from multiprocessing.context import ForkServerContext
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -29,6 +30,7 @@ class Pool:
     def __init__(self, processes: int) -> None:
         self.processes = processes
         self._room = asyncio.Semaphore(processes * (1 + QUEUED_PER_PROCESS))
+        self._apart = asyncio.Semaphore(1)
         self._executor: ProcessPoolExecutor | None = None
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,6 +45,15 @@ class Pool:
                     self._executor = None
                 return await asyncio.wrap_future(self._opened().submit(work, *args, **kwargs))
 
+    async def run_apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work that needs much memory in a process that ends after it; one at a time."""
+        async with self._apart:
+            executor = ProcessPoolExecutor(1, mp_context=_context(), initializer=_live_with_parent)
+            try:
+                return await asyncio.wrap_future(executor.submit(work, *args, **kwargs))
+            finally:
+                executor.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
         """End the processes."""
         if self._executor is not None:
@@ -51,11 +62,8 @@ class Pool:
 
     def _opened(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            context = multiprocessing.get_context("forkserver")
-            # Loaded once in the parent of them all, so they start at once and share its memory.
-            context.set_forkserver_preload(PRELOADED)
             self._executor = ProcessPoolExecutor(
-                self.processes, mp_context=context, initializer=_live_with_parent
+                self.processes, mp_context=_context(), initializer=_live_with_parent
             )
         return self._executor
 
@@ -84,9 +92,23 @@ async def run_aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     return await _current.run(work, *args, **kwargs)
 
 
+async def run_apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do work that needs much memory in a process of its own, or in a thread without a pool."""
+    if _current is None:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    return await _current.run_apart(work, *args, **kwargs)
+
+
 def parallel_blocks() -> int:
     """Return how much work of one upload may be under way at once."""
     return 1 if _current is None else _current.processes + 1
+
+
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    # Loaded once in the parent of them all, so they start at once and share its memory.
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 def _live_with_parent() -> None:

@@ -32,11 +32,11 @@ csv.field_size_limit(4 * MAX_ROW_CHARACTERS)
 class RowReader:
     """Turns chunks of text into rows, whatever the borders of the chunks; empty lines are none."""
 
-    def __init__(self, delimiter: str) -> None:
+    def __init__(self, delimiter: str, quote: str = '"') -> None:
         self._delimiter = delimiter
         self._tail = ""
         self._lines = _Lines()
-        self._csv = csv.reader(self._lines, delimiter=delimiter)
+        self._csv = csv.reader(self._lines, delimiter=delimiter, quotechar=quote)
         self._line = 1
         self._unclosed = 0
 

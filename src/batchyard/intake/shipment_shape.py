@@ -195,6 +195,39 @@ class Parties(Shape):
     pickup: Pickup | None = None
 
 
+class Strict(Shape):
+    """Of what people write by hand: a key that means nothing is a fault."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SenderAddress(Address, Strict):
+    """The place that shipments come from."""
+
+
+class SenderContact(Contact, Strict):
+    """Who sends them."""
+
+
+class SenderIdentifiers(Identifiers, Strict):
+    """Numbers by which authorities know who sends them."""
+
+
+class Party(Strict):
+    """Somebody with an address."""
+
+    address: SenderAddress
+    contact: SenderContact
+
+
+class Sender(Party):
+    """From where a team sends; `parties.sender` of a shipment as its provider is given it."""
+
+    identifiers: SenderIdentifiers | None = None
+    return_to: Party | None = None
+    """Where parcels go that cannot be delivered, if that is elsewhere."""
+
+
 class Item(Shape):
     """Goods of one kind in a parcel."""
 
@@ -202,6 +235,7 @@ class Item(Shape):
     description: Name
     quantity: Quantity
     net_weight: Measure | None = None
+    """Of one piece."""
     unit_net_amount: Amount | None = None
     country_of_origin: Country | None = None
     hs_code: Text | None = None

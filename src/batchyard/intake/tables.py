@@ -63,7 +63,8 @@ class TableReader:
         if not text.strip():
             raise InvalidRequest("The file is empty.", code="file_empty")
         self.delimiter = find_delimiter(text[:DETECT_BYTES], columns=self._columns)
-        self._rows = RowReader(self.delimiter)
+        quote = find_quote(text[:DETECT_BYTES], delimiter=self.delimiter)
+        self._rows = RowReader(self.delimiter, quote)
         rows = self._rows.feed(text)
         if is_last:
             rows += self._rows.finish()
@@ -109,14 +110,26 @@ def find_delimiter(beginning: str, *, columns: Columns) -> str:
     wanted = {plain(name) for name in (*columns.needed, *dict(columns.given))}
     best, best_score = DELIMITERS[0], (0, 0)
     for delimiter in DELIMITERS:
-        reader = RowReader(delimiter)
-        rows = reader.feed(beginning) or reader.finish()
-        rows = [row for row in rows[:100] if not is_blank(row[1]) and not is_separator_line(row)]
-        cells = rows[0][1] if rows else []
+        quote = find_quote(beginning, delimiter=delimiter)
+        cells = _first_cells(beginning, delimiter=delimiter, quote=quote)
         score = (len(wanted.intersection(map(plain, cells))), len(cells))
         if score > best_score:
             best, best_score = delimiter, score
     return best
+
+
+def find_quote(beginning: str, *, delimiter: str) -> str:
+    """Return the character around cells: an apostrophe where it is around each of the header."""
+    cells = _first_cells(beginning, delimiter=delimiter, quote='"')
+    is_apostrophe = all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells)
+    return "'" if cells and is_apostrophe else '"'
+
+
+def _first_cells(beginning: str, *, delimiter: str, quote: str) -> list[str]:
+    reader = RowReader(delimiter, quote)
+    rows = reader.feed(beginning) or reader.finish()
+    rows = [row for row in rows[:100] if not is_blank(row[1]) and not is_separator_line(row)]
+    return rows[0][1] if rows else []
 
 
 def make_header(row: Row, *, columns: Columns) -> Header:

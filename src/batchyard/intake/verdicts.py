@@ -130,6 +130,10 @@ REFUSALS: dict[str, Verdict] = {
         sentence="The row has no value under a name that is needed.",
         cure="Give it the name that the other rows have, or say what it means in the mapping.",
     ),
+    "values_too_many": Verdict(
+        sentence="The row has more than 2000 values.",
+        cure="Leave out those that nobody reads.",
+    ),
     "json_malformed": Verdict(
         sentence="The row is no valid JSON.",
         cure="Compare quotation marks, commas and brackets.",

@@ -40,6 +40,12 @@ def list_zone_sets() -> list[tuple[str, ...]]:
 
 @cache
 def _known(zones: tuple[str, ...]) -> tuple[str, ...]:
-    if UNKNOWN_TIMEZONE in zones or not available_timezones().issuperset(zones):
+    if UNKNOWN_TIMEZONE in zones or not _machine_zones().issuperset(zones):
         return ()
     return tuple(sorted(zones))
+
+
+@cache
+def _machine_zones() -> frozenset[str]:
+    """Return the zones of this machine's clock data; listing them reads all its files."""
+    return frozenset(available_timezones())

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from batchyard.errors import Conflict, InvalidRequest
 from batchyard.models import Principal, Team
+from batchyard.operations.audit import Actor, note
 from batchyard.operations.transactions import Transactions
 from batchyard.store import tokens
 from batchyard.store.db import Database
@@ -81,10 +82,13 @@ async def revoke_token(db: Transactions, *, team: Team, token_id: int) -> bool:
         return await tokens.revoke(connection, team_id=team.id, token_id=token_id, now=db.clock())
 
 
-async def ensure_token(db: Database, *, team: Team, token: str, name: str) -> None:
+async def ensure_token(
+    db: Database, *, team: Team, token: str, name: str, actor: Actor | None = None
+) -> None:
     """Make this very text a token of the team, unless it is one already.
 
-    Raises `Conflict` when it is another team's or was revoked.
+    The audit log tells that `actor` made it, where that is said. Raises `Conflict` when it is
+    another team's or was revoked.
     """
     if not SENDABLE.fullmatch(token):
         raise InvalidRequest("A token has 1 to 512 printable ASCII characters and no space.")
@@ -100,12 +104,27 @@ async def ensure_token(db: Database, *, team: Team, token: str, name: str) -> No
             now=db.clock(),
         )
         if is_new:
+            if actor is not None:
+                await note(
+                    connection,
+                    team=team,
+                    actor=actor,
+                    action="token.create",
+                    subject=name,
+                    after={"name": name, "scopes": [ADMIN_SCOPE]},
+                    now=db.clock(),
+                )
             return
         owner = await tokens.find_owner(connection, token_hash=token_hash)
     if owner is None or owner.team_id != team.id:
         raise Conflict("This token belongs to another team; choose another one.")
     if owner.revoked_at is not None:
         raise Conflict("This token was revoked; choose another one.")
+
+
+def token_actor(name: str, token_id: int) -> str:
+    """Return who the audit log names where a token changes something."""
+    return f"token {name} ({token_id})"
 
 
 def _hash(token: str) -> bytes:

@@ -1,6 +1,6 @@
 """Agents: who speaks in a batch of calls."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -10,14 +10,18 @@ from batchyard.models import BatchState, JsonObject, Team
 from batchyard.operations.contacts import reconsider_windows
 from batchyard.operations.transactions import Transactions
 from batchyard.store import agents, control, numbers, webhooks
-from batchyard.store.agents import AgentRow
-from batchyard.store.db import Connection, Database
+from batchyard.store.agents import AgentRow, NamedAgent
+from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
 from batchyard.windows import read_guardrails
 
 NAME_KEY = "agent_name"
 WEBHOOK_KEY = "webhook_url"
 WINDOW_KEY = "calling_guardrails"
+
+
+Seal = Callable[[Connection, AgentRow, AgentRow], Awaitable[None]]
+"""Is given an agent as it was and as it is now, in the transaction that changes it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,9 +33,9 @@ class AgentChange:
     extra: JsonObject
 
 
-async def require_agent(db: Database, *, team: Team, agent_id: UUID) -> None:
+async def require_agent(db: Transactions, *, team: Team, agent_id: UUID) -> None:
     """Raise `NotFound` unless the team has this agent."""
-    async with db.pool.connection() as conn:
+    async with db.transaction() as conn:
         await _require(conn, team=team, agent_id=agent_id)
 
 
@@ -48,6 +52,12 @@ async def use_agent(
             conn, agent_id=agent_id, team_id=team.id, name=f"Agent {agent_id.hex[:8]}", now=now
         )
     await _require(conn, team=team, agent_id=agent_id)
+
+
+async def list_agents(db: Transactions, *, team: Team) -> Sequence[NamedAgent]:
+    """List the team's agents, the oldest first."""
+    async with db.transaction() as conn:
+        return await agents.list_named(conn, team_id=team.id)
 
 
 async def create_agent(
@@ -69,11 +79,18 @@ async def create_agent(
 
 
 async def replace_agent(
-    db: Transactions, *, team: Team, agent_id: UUID, change: AgentChange, webhook_format: str
+    db: Transactions,
+    *,
+    team: Team,
+    agent_id: UUID,
+    change: AgentChange,
+    webhook_format: str,
+    seal: Seal | None = None,
 ) -> None:
     """Put what a client sent in the place of all that was known.
 
-    Raises `NotFound`, and `InvalidRequest` for guardrails that make no window.
+    `seal` is given both, to do more in the transaction. Raises `NotFound`, and `InvalidRequest` for
+    guardrails that make no window.
     """
     async with db.transaction() as conn:
         known = await _lock(conn, team=team, agent_id=agent_id)
@@ -82,15 +99,24 @@ async def replace_agent(
         await _set_webhook(
             conn, agent, team=team, agent_id=agent_id, webhook_format=webhook_format, now=now
         )
+        if seal is not None:
+            await seal(conn, known, agent)
     await _follow_window(db, known, agent, team=team, agent_id=agent_id)
 
 
 async def patch_agent(
-    db: Transactions, *, team: Team, agent_id: UUID, change: AgentChange, webhook_format: str
+    db: Transactions,
+    *,
+    team: Team,
+    agent_id: UUID,
+    change: AgentChange,
+    webhook_format: str,
+    seal: Seal | None = None,
 ) -> None:
     """Change only the keys a client sent, the uppermost of each part.
 
-    Raises `NotFound`, and `InvalidRequest` for guardrails that make no window.
+    `seal` is given what was and what is, to do more in the transaction. Raises `NotFound`, and
+    `InvalidRequest` for guardrails that make no window.
     """
     async with db.transaction() as conn:
         known = await _lock(conn, team=team, agent_id=agent_id)
@@ -108,6 +134,8 @@ async def patch_agent(
         await _set_webhook(
             conn, agent, team=team, agent_id=agent_id, webhook_format=webhook_format, now=now
         )
+        if seal is not None:
+            await seal(conn, known, agent)
     await _follow_window(db, known, agent, team=team, agent_id=agent_id)
 
 

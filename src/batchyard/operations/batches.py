@@ -58,6 +58,7 @@ async def dispatch_batch(
             raise Conflict("The batch has no items.", state=batch.state)
         now = db.clock()
         await batches.set_state(connection, batch_id=batch_id, state=state, now=now)
+        await batches.note_trace(connection, batch_id=batch_id)
         await queue.wake(connection, team_id=team.id, now=now)
 
 
@@ -80,6 +81,20 @@ async def schedule_batch(
         await batches.set_scheduled(
             connection, batch_id=batch_id, at=at, bypass_windows=bypass_windows, now=db.clock()
         )
+        await batches.note_trace(connection, batch_id=batch_id)
+
+
+async def unschedule_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+    """Let a batch wait until somebody starts it, whatever time was set.
+
+    One that has no time, and was not started, stays as it is. Raises `Conflict` and `NotFound`.
+    """
+    async with db.transaction() as connection:
+        batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
+        if batch.state is BatchState.OPEN:
+            return
+        next_batch_state(batch.state, BatchEvent.UNSCHEDULED)
+        await batches.set_unscheduled(connection, batch_id=batch_id, now=db.clock())
 
 
 async def cancel_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:

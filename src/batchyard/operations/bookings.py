@@ -1,6 +1,7 @@
 """Book single shipments now, and wait for how they end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from uuid import UUID
 
@@ -17,13 +18,18 @@ LOOK_SECONDS = 0.05
 
 
 async def book_shipment(
-    db: Transactions, *, team: Team, shipment_id: UUID, key: str | None = None
+    db: Transactions,
+    *,
+    team: Team,
+    shipment_id: UUID,
+    key: str | None = None,
+    seal: Callable[[Connection, UUID], Awaitable[None]] | None = None,
 ) -> UUID:
     """Let an open single shipment be booked at once; return the id of the booking.
 
     A request that comes again with its own `key`, because its answer was lost in a crash, gets the
-    booking it has begun. Raises `NotFound`, and `Conflict`, whose state is `open` where the
-    shipment belongs to a batch.
+    booking it has begun; `seal` is given the id of a new one, to do more in its transaction. Raises
+    `NotFound`, and `Conflict`, whose state is `open` where the shipment belongs to a batch.
     """
     async with db.transaction() as connection:
         batch = await shipments.lock_batch(connection, item_id=shipment_id, team_id=team.id)
@@ -36,6 +42,7 @@ async def book_shipment(
         now = db.clock()
         state = next_batch_state(batch.state, BatchEvent.DISPATCHED)
         await batches.set_state(connection, batch_id=batch.id, state=state, now=now)
+        await batches.note_trace(connection, batch_id=batch.id)
         booking_id = new_id()
         await shipments.insert_booking(
             connection,
@@ -46,6 +53,8 @@ async def book_shipment(
             now=now,
         )
         await queue.wake(connection, team_id=team.id, now=now)
+        if seal is not None:
+            await seal(connection, booking_id)
     return booking_id
 
 

@@ -1,6 +1,6 @@
 """Single calls: place one, now or at a time, and stop one."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,8 +14,8 @@ from batchyard.operations.agents import use_agent
 from batchyard.operations.contact_checks import find_blocked, open_check
 from batchyard.operations.numbers import choose_numbers
 from batchyard.operations.transactions import Transactions
-from batchyard.store import calls, control, queue
-from batchyard.store.db import Database
+from batchyard.store import batches, calls, control, queue
+from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem, copy_items
 
@@ -29,7 +29,7 @@ class Recipient:
 
 
 async def check_recipient(
-    db: Database, *, team: Team, text: str, refuses_unassigned: bool
+    db: Transactions, *, team: Team, text: str, refuses_unassigned: bool
 ) -> Recipient:
     """Give a number the verdict it would get in a list; raise `InvalidRequest` if refused."""
     check = await open_check(db, team=team)
@@ -59,10 +59,17 @@ class NewCall:
     """None is now."""
 
 
-async def place_call(db: Transactions, *, team: Team, call: NewCall) -> UUID:
+async def place_call(
+    db: Transactions,
+    *,
+    team: Team,
+    call: NewCall,
+    seal: Callable[[Connection, UUID], Awaitable[None]] | None = None,
+) -> UUID:
     """Queue or schedule a call, and return its id.
 
-    Raises `NotFound` for an agent that is not the team's.
+    `seal` is given the id, to do more in the transaction. Raises `NotFound` for an agent that is
+    not the team's.
     """
     batch_id, item_id = new_id(), new_id()
     async with db.transaction() as conn:
@@ -88,9 +95,12 @@ async def place_call(db: Transactions, *, team: Team, call: NewCall) -> UUID:
             zone_set=call.recipient.zone_set,
             payload=call.variables,
         )
+        await batches.note_trace(conn, batch_id=batch_id)
         await copy_items(conn, batch_id=batch_id, team_id=team.id, rows=[item], now=now)
         if call.at is None:
             await queue.wake(conn, team_id=team.id, now=now)
+        if seal is not None:
+            await seal(conn, item_id)
     return item_id
 
 

@@ -1,16 +1,19 @@
 """Change a batch after it was started: try failed items again, priority, retries, the brake."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from batchyard import retry
-from batchyard.errors import Conflict, InvalidRequest
+from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.lifecycle import ENDED_STATUSES, SUCCESS_STATUS, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, RetryPolicy, Team
 from batchyard.operations.batches import lock_batch
+from batchyard.operations.slices import Slices
 from batchyard.operations.transactions import Transactions
-from batchyard.store import control, queue, retries
-from batchyard.store.db import Database
+from batchyard.store import control, corrections, queue, retries
+from batchyard.store.batches import LockedBatch
+from batchyard.store.db import Connection, Database
 
 BLOCK = 5000
 
@@ -31,6 +34,7 @@ async def retry_failed(
     batch_id: UUID,
     statuses: Sequence[str] | None = None,
     item_ids: Sequence[UUID] | None = None,
+    slices: Slices | None = None,
 ) -> int:
     """Try ended items of a batch again under new keys; return how many.
 
@@ -39,31 +43,90 @@ async def retry_failed(
     that is none or that is success, and `NotFound`.
     """
     chosen = tuple(statuses) if statuses is not None else FAILED_STATUSES[kind]
-    allowed = [word for word in ENDED_STATUSES[kind] if word != SUCCESS_STATUS[kind]]
-    if wrong := [word for word in chosen if word not in allowed]:
-        raise InvalidRequest(f"'{wrong[0]}' cannot be retried. Known: {', '.join(allowed)}.")
-    before, total = db.clock(), 0
+    check_retried(kind, chosen)
+    slices = slices or Slices(began_at=db.clock())
+    total = slices.done
     while True:
         async with db.transaction() as conn:
             batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
-            now = db.clock()
-            again = await retries.retry_failed(
+            again = await _retry_some(
                 conn,
-                batch_id=batch_id,
+                batch,
+                team=team,
                 statuses=chosen,
                 item_ids=item_ids,
-                limit=BLOCK,
-                before=before,
-                now=now,
+                before=slices.began_at,
+                now=db.clock(),
             )
-            if again and batch.state not in {BatchState.RUNNING, BatchState.PAUSED}:
-                state = next_batch_state(batch.state, BatchEvent.REOPENED)
-                await control.reopen(conn, batch_id=batch_id, state=state, now=now)
-            if again:
-                await queue.wake(conn, team_id=team.id, now=now)
-        total += again
+            total += again
+            await (slices.advance if again == BLOCK else slices.seal)(conn, total)
         if again < BLOCK:
             return total
+
+
+async def retry_item(db: Transactions, *, team: Team, item_id: UUID) -> None:
+    """Try an item again that ended without success, under a new key; its batch runs again.
+
+    Raises `NotFound`, and `Conflict` for any other item: an unknown outcome has to be resolved.
+    """
+    async with db.transaction() as conn:
+        found = await corrections.read(conn, team_id=team.id, item_id=item_id)
+        if found is None:
+            raise NotFound("There is no such item.")
+        kind, now = Kind(found.kind), db.clock()
+        batch = await lock_batch(conn, team=team, kind=kind, batch_id=found.batch_id)
+        again = await _retry_some(
+            conn,
+            batch,
+            team=team,
+            statuses=retryable(kind),
+            item_ids=[item_id],
+            before=now,
+            now=now,
+        )
+        if not again:
+            raise Conflict("The item has not failed, or nothing is left of it.")
+
+
+async def _retry_some(
+    conn: Connection,
+    batch: LockedBatch,
+    *,
+    team: Team,
+    statuses: Sequence[str],
+    item_ids: Sequence[UUID] | None,
+    before: datetime,
+    now: datetime,
+) -> int:
+    again = await retries.retry_failed(
+        conn,
+        batch_id=batch.id,
+        statuses=statuses,
+        item_ids=item_ids,
+        limit=BLOCK,
+        before=before,
+        now=now,
+    )
+    if not again:
+        return 0
+    if batch.state not in {BatchState.RUNNING, BatchState.PAUSED}:
+        state = next_batch_state(batch.state, BatchEvent.REOPENED)
+        await control.reopen(conn, batch_id=batch.id, state=state, now=now)
+    await queue.wake(conn, team_id=team.id, now=now)
+    return again
+
+
+def retryable(kind: Kind) -> list[str]:
+    """Return after which statuses an item can be tried again."""
+    return [word for word in ENDED_STATUSES[kind] if word != SUCCESS_STATUS[kind]]
+
+
+def check_retried(kind: Kind, statuses: Sequence[str]) -> None:
+    """Raise `InvalidRequest` for a status after which nothing can be tried again."""
+    allowed = retryable(kind)
+    if wrong := [word for word in statuses if word not in allowed]:
+        told = f"{wrong[0]!r} cannot be retried. Known: {', '.join(allowed)}."
+        raise InvalidRequest(told, faults={"statuses": [told]})
 
 
 async def change_batch(
@@ -80,11 +143,13 @@ async def change_batch(
 ) -> None:
     """Change what is given of a batch, at any time before it ended for good; None leaves it.
 
-    Raises `InvalidRequest` for a priority that is none, `Conflict` for a cancelled batch, and
-    `NotFound`.
+    Raises `InvalidRequest` for a priority or a retried status that is none, `Conflict` for a
+    cancelled batch, and `NotFound`.
     """
     if priority is not None and not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise InvalidRequest(f"A priority is {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}.")
+    if retry_policy is not None:
+        check_retried(kind, retry_policy.statuses)
     async with db.transaction() as conn:
         batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
         if batch.state is BatchState.CANCELLED:

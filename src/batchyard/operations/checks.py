@@ -120,7 +120,7 @@ def _check_restore(vitals: Vitals) -> Check:
             name=name,
             is_ok=False,
             text=f"{vitals.restored_batches} batches wait since the restore. Look at them, then: "
-            "batchyard resume --team SLUG --all-restored",
+            "batchyard resume --all-restored",
         )
     if vitals.active_batches and vitals.lost_workers and not vitals.alive_workers:
         return Check(
@@ -137,8 +137,8 @@ def _check_unknown(vitals: Vitals) -> Check:
         return Check(
             name="outcomes",
             is_ok=False,
-            text=f"{vitals.unknown_items} are unknown and wait for a person: batchyard unknown "
-            "--team SLUG, then batchyard resolve",
+            text=f"{vitals.unknown_items} are unknown and wait for a person: batchyard unknown, "
+            "then batchyard resolve",
         )
     return Check(name="outcomes", is_ok=True, text="none is unknown")
 

@@ -1,13 +1,14 @@
 """What intake asks about numbers: their zones, and whether the team calls them at all."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from batchyard.contact_rules import Block, TeamRules
 from batchyard.intake.zones import list_zone_sets
 from batchyard.models import Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import attempts, contacts, windows
-from batchyard.store.db import Database
 from batchyard.windows import day_start
 
 Numbers = Mapping[str, tuple[str, ...]]
@@ -30,24 +31,26 @@ class ContactCheck:
         return self.has_entries or self.rules.limits_attempts
 
 
-async def open_check(db: Database, *, team: Team) -> ContactCheck:
+async def open_check(db: Transactions, *, team: Team) -> ContactCheck:
     """Read what the check of numbers needs."""
+    # The first time in a process that reads the machine's clock data: not in a transaction.
+    zone_sets = await asyncio.to_thread(list_zone_sets)
     async with db.transaction() as conn:
         return ContactCheck(
             team_id=team.id,
             rules=await contacts.read_rules(conn, team_id=team.id),
             has_entries=await contacts.has_entries(conn, team_id=team.id),
-            zone_sets=await windows.ensure_zone_sets(conn, list_zone_sets()),
+            zone_sets=await windows.ensure_zone_sets(conn, zone_sets),
         )
 
 
-async def find_blocked(db: Database, check: ContactCheck, numbers: Numbers) -> dict[str, Block]:
+async def find_blocked(db: Transactions, check: ContactCheck, numbers: Numbers) -> dict[str, Block]:
     """Return the numbers that must not be called now, each with the reason."""
     if not numbers or not check.looks_up:
         return {}
     now = db.clock()
     blocked: dict[str, Block] = {}
-    async with db.pool.connection() as conn:
+    async with db.transaction() as conn:
         if check.rules.limits_attempts:
             days = {
                 zones: (day_start(zones, now), day_start(zones, now, days_back=6))

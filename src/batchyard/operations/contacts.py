@@ -1,6 +1,6 @@
 """Whom a team does not call, and when: its do-not-contact list and its rules."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -16,7 +16,7 @@ from batchyard.models import Team
 from batchyard.operations.transactions import Transactions
 from batchyard.store import attempts, contacts, queue, windows
 from batchyard.store.contacts import Entry
-from batchyard.store.db import Database
+from batchyard.store.db import Connection, Database
 from batchyard.windows import EVERY_DAY
 
 MAX_REASON_LENGTH = 500
@@ -31,7 +31,7 @@ RECALLED = timedelta(days=8)
 
 
 async def add_do_not_contact(
-    db: Database,
+    db: Transactions,
     *,
     team: Team,
     number: str,
@@ -61,7 +61,7 @@ async def add_do_not_contact(
     return entry
 
 
-async def remove_do_not_contact(db: Database, *, team: Team, number: str) -> None:
+async def remove_do_not_contact(db: Transactions, *, team: Team, number: str) -> None:
     """Allow a number again. Raises `NotFound` when it was not on the list."""
     async with db.transaction() as conn:
         if not await contacts.remove_entry(conn, team_id=team.id, number=_e164(number)):
@@ -83,17 +83,24 @@ async def read_rules(db: Database, *, team: Team) -> TeamRules:
 
 
 async def set_rules(
-    db: Database, *, team: Team, change: Callable[[TeamRules], TeamRules]
+    db: Database,
+    *,
+    team: Team,
+    change: Callable[[TeamRules], TeamRules],
+    seal: Callable[[Connection, TeamRules, TeamRules], Awaitable[None]] | None = None,
 ) -> TeamRules:
     """Change a team's rules; effective at its next admission. Raises `InvalidRequest`.
 
-    `change` makes the new rules of the ones that hold. Attempts made before they were limited
+    `change` makes the new rules of the ones that hold; `seal` is given both, to do more in the
+    transaction that puts the new ones in place. Attempts made before they were limited
     are counted too, and items that wait for a window which is another now are looked at anew.
     """
     async with db.transaction() as conn:
         old = await contacts.lock_rules(conn, team_id=team.id)
         new = _checked(change(old))
         await contacts.write_rules(conn, team_id=team.id, rules=new, now=db.clock())
+        if seal is not None:
+            await seal(conn, old, new)
     if new.limits_attempts and not old.limits_attempts:
         await _recall_attempts(db, team)
     if _windows_of(new) != _windows_of(old):

@@ -13,16 +13,29 @@ BLOCK = 5000
 
 
 async def pause_batch(
-    db: Transactions, *, team: Team, kind: Kind, batch_id: UUID, reason: str = "paused"
+    db: Transactions,
+    *,
+    team: Team,
+    kind: Kind,
+    batch_id: UUID,
+    actor: str | None = None,
+    reason: str = "paused",
 ) -> None:
-    """Let nothing more of a batch be sent until it is resumed.
+    """Let nothing more of a batch be sent until it is resumed; keep who wanted that.
 
     Raises `Conflict` where its state does not allow it, and `NotFound`.
     """
     async with db.transaction() as conn:
         batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
         state = next_batch_state(batch.state, BatchEvent.PAUSED)
-        await control.set_state(conn, batch_id=batch_id, state=state, reason=reason, now=db.clock())
+        await control.set_state(
+            conn,
+            batch_id=batch_id,
+            state=state,
+            reason=reason,
+            paused_by=actor,
+            now=db.clock(),
+        )
 
 
 async def resume_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:

@@ -6,7 +6,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from batchyard.intake.blocks import CheckedBlock, warn
-from batchyard.intake.options import Duplicates, IntakeOptions
+from batchyard.intake.choices import Duplicates
+from batchyard.intake.options import IntakeOptions
 from batchyard.models import Kind, Team
 from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.contact_checks import ContactCheck, find_blocked
@@ -106,6 +107,14 @@ class Lookup:
                 ids=list(wanted.values()),
                 statuses=FAILED_STATUSES[self._options.kind],
             )
+        if self._contacts.looks_up:
+            numbers = {one.line: one.number for one in block.mends if one.number is not None}
+            blocked = await find_blocked(
+                self._db, self._contacts, dict.fromkeys(numbers.values(), ())
+            )
+            known.refused |= {
+                line: blocked[number] for line, number in numbers.items() if number in blocked
+            }
         for line, item_id in wanted.items():
             if item_id not in have_failed:
                 known.refused[line] = "item_unknown"

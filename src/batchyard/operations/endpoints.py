@@ -123,7 +123,7 @@ async def send_test(db: Transactions, *, team: Team, endpoint_id: UUID) -> UUID:
     return delivery_id
 
 
-async def list_signing_secrets(db: Database, *, team: Team) -> list[str]:
+async def list_signing_secrets(db: Transactions, *, team: Team) -> list[str]:
     """Return what signs the team's webhooks, the newest first; two while one retires."""
     found = await signing_secrets(db, team_id=team.id)
     return [write_secret(secret) for secret in found]

@@ -11,8 +11,10 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import orjson
 
 from batchyard.errors import Conflict
-from batchyard.models import BatchState
-from batchyard.operations.results import render_events, render_ndjson, render_refused
+from batchyard.intake.files import Format
+from batchyard.models import BatchState, Team
+from batchyard.operations.mends import open_mend_file
+from batchyard.operations.results import render_events, render_ndjson
 from batchyard.store import documents, results
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
@@ -32,13 +34,16 @@ def check_ended(batch: ResultBatch) -> None:
 
 
 async def render_evidence(
-    db: Database, files: FileStore, batch: ResultBatch
+    db: Database, files: FileStore, batch: ResultBatch, *, team: Team
 ) -> AsyncIterator[bytes]:
     """Write the zip as it is read: results, refused rows, events, documents, the manifest last."""
     archive = Archive(at=db.clock())
+    rejected = await open_mend_file(
+        db, team=team, batch_id=batch.id, format_=Format.CSV, with_failed=False
+    )
     for name, parts in (
         ("results.ndjson", render_ndjson(db, batch)),
-        ("rejected.csv", render_refused(db, batch)),
+        ("rejected.csv", rejected.content),
         ("events.ndjson", render_events(db, batch)),
     ):
         async for written in archive.add(name, parts):

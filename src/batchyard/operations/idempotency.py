@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from batchyard.errors import BatchyardError
 from batchyard.models import Team
-from batchyard.operations.transactions import Transactions, one_transaction
+from batchyard.operations.transactions import Joined, one_transaction
 from batchyard.store import idempotency
 from batchyard.store.db import TRANSIENT, Connection, Database
 
@@ -49,7 +49,7 @@ class Reply:
     is_replayed: bool = False
 
 
-Perform = Callable[[Transactions], Awaitable[Reply]]
+Perform = Callable[[Joined], Awaitable[Reply]]
 Tell = Callable[[Exception], Reply | None]
 """Makes an answer of an error that the same request would meet again; None of any other."""
 
@@ -129,6 +129,17 @@ class Reservation:
     team_id: int
     key: str
     holder: UUID
+    began_at: datetime
+    """Of the first try, where this is another one of the same request."""
+    done: int
+    """Items that earlier tries did."""
+
+    async def advance(self, conn: Connection, done: int) -> None:
+        """Write in the transaction of a slice how much is done. Raises `KeyBusy` as `complete`."""
+        if not await idempotency.advance(
+            conn, team_id=self.team_id, key=self.key, holder=self.holder, done=done
+        ):
+            raise KeyBusy
 
     async def complete(self, conn: Connection, *, request: bytes, reply: Reply) -> None:
         """Write the answer in the transaction that does the last of the work.
@@ -150,34 +161,52 @@ class Reservation:
 
 
 @asynccontextmanager
-async def reserved(db: Database, *, team: Team, key: str) -> AsyncIterator[Reservation | Kept]:
+async def reserved(
+    db: Database,
+    *,
+    team: Team,
+    key: str,
+    request: bytes | None = None,
+    is_for_one: bool = False,
+) -> AsyncIterator[Reservation | Kept]:
     """Hold a key while the block runs, or lend the answer it has already.
 
-    A block that ends with an error gives the key back. Raises `KeyBusy`.
+    A block that refuses, or ends with an error, gives the key back. Where `request`, the
+    fingerprint, is known before, the same request goes on after an error where it was broken off.
+    Raises `KeyBusy`; where the key `is_for_one` request even when that was broken off and may have
+    done everything, `KeyTaken` too.
     """
-    reservation = Reservation(team_id=team.id, key=key, holder=uuid4())
+    holder = uuid4()
     async with db.transaction() as conn:
         now = db.clock()
         kept = await _find(conn, team=team, key=key, now=now)
-        if kept is None:
+        held = (
             await idempotency.reserve(
                 conn,
                 team_id=team.id,
                 key=key,
-                holder=reservation.holder,
+                fingerprint=request,
+                holder=holder,
                 held_until=now + HOLD,
+                since=now - REMEMBERED if is_for_one else None,
                 now=now,
             )
+            if kept is None
+            else None
+        )
     if kept is not None:
         yield kept
         return
+    if held is None:
+        raise KeyTaken
+    reservation = Reservation(
+        team_id=team.id, key=key, holder=holder, began_at=held.began_at, done=held.done
+    )
     living = asyncio.create_task(_show_life(db, reservation))
     try:
         yield reservation
-    except BaseException:
-        with suppress(*TRANSIENT):
-            async with db.transaction() as conn:
-                await idempotency.release(conn, team_id=team.id, key=key, holder=reservation.holder)
+    except BaseException as error:
+        await _give_back(db, reservation, forgets=isinstance(error, BatchyardError))
         raise
     finally:
         living.cancel()
@@ -211,15 +240,34 @@ async def _find(conn: Connection, *, team: Team, key: str, now: datetime) -> Kep
     )
 
 
+async def _give_back(db: Database, reservation: Reservation, *, forgets: bool) -> None:
+    """Let a key be used again; what was refused has done nothing, so nothing is kept of it."""
+    with suppress(*TRANSIENT):
+        async with db.transaction() as conn:
+            if forgets:
+                await idempotency.release(
+                    conn,
+                    team_id=reservation.team_id,
+                    key=reservation.key,
+                    holder=reservation.holder,
+                )
+            else:
+                await _hold(conn, reservation, until=db.clock())
+
+
+async def _hold(conn: Connection, reservation: Reservation, *, until: datetime) -> None:
+    await idempotency.extend(
+        conn,
+        team_id=reservation.team_id,
+        key=reservation.key,
+        holder=reservation.holder,
+        held_until=until,
+    )
+
+
 async def _show_life(db: Database, reservation: Reservation) -> None:
     while True:
         await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
         with suppress(*TRANSIENT):
             async with db.transaction() as conn:
-                await idempotency.extend(
-                    conn,
-                    team_id=reservation.team_id,
-                    key=reservation.key,
-                    holder=reservation.holder,
-                    held_until=db.clock() + HOLD,
-                )
+                await _hold(conn, reservation, until=db.clock() + HOLD)

@@ -196,7 +196,7 @@ async def import_file(
 
 @asynccontextmanager
 async def import_calls(
-    db: Database, *, team: Team, refuses_unassigned: bool
+    db: Database, *, team: Team, refuses_unassigned: bool, refuses_same_file: bool = False
 ) -> AsyncIterator[FileImport]:
     """Begin the upload of a CSV of calls whose columns have the names of the Bolna contract."""
     options = IntakeOptions(
@@ -204,6 +204,7 @@ async def import_calls(
         formats=frozenset({Format.CSV}),
         takes_gzip=False,
         refuses_unassigned=refuses_unassigned,
+        refuses_same_file=refuses_same_file,
     )
     async with import_file(db, team=team, options=options) as upload:
         yield upload

@@ -1,11 +1,18 @@
-"""Single items: stop one that was not sent yet."""
+"""Single items: stop one that was not sent yet, find one that is live."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from batchyard.errors import Conflict, NotFound
-from batchyard.models import Team
+from batchyard.models import Phase, Team
 from batchyard.operations.transactions import Transactions
-from batchyard.store import control, queue
+from batchyard.store import control, queue, waits
+
+NOT_LIVE: Mapping[str, str] = {
+    Phase.CALLING: "It was just sent, and what became of it is not known yet; try again.",
+    Phase.UNKNOWN: "Nobody knows what became of it; look for it at the provider.",
+    Phase.DONE: "The item has ended.",
+}
 
 
 async def stop_item(db: Transactions, *, team: Team, item_id: UUID) -> None:
@@ -18,3 +25,14 @@ async def stop_item(db: Transactions, *, team: Team, item_id: UUID) -> None:
         if not found:
             raise Conflict("The item was sent already, or has ended.")
         await queue.wake(conn, team_id=team.id, now=now)
+
+
+async def check_live(db: Transactions, *, team: Team, item_id: UUID) -> None:
+    """Raise `NotFound`, or `Conflict` with what to do when an item is not live."""
+    async with db.transaction() as conn:
+        item = await waits.read_item(conn, team_id=team.id, item_id=item_id)
+    if item is None:
+        raise NotFound("There is no such item.")
+    if item.phase != Phase.LIVE:
+        told = NOT_LIVE.get(item.phase, "The item was not sent yet; stop it.")
+        raise Conflict(told, state=item.phase)

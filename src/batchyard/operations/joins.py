@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -94,6 +95,10 @@ async def add_rows(
     """
     async with db.transaction() as conn:
         await _lock(conn, team=team, kind=options.kind, batch_id=batch_id)
+        earlier = await uploads.list_of_batch(conn, team_id=team.id, batch_id=batch_id)
+    known = {name: meaning for one in reversed(earlier) for name, meaning in one.mapping.items()}
+    columns = replace(options.columns, remembered=tuple(known.items()))
+    options = replace(options, columns=columns)
     upload = RowsImport(db, team=team, target=batch_id, options=options)
     try:
         yield upload

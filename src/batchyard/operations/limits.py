@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.operations.providers import Rate
+from batchyard.models import Rate
 from batchyard.operations.teams import find_team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import agents, batches, limits, providers, queue, teams
 from batchyard.store.db import Connection, Database
 from batchyard.store.limits import Ceiling
@@ -19,11 +20,15 @@ class SetLimit:
     """What was set, and remarks on it."""
 
     key: str
+    team_ids: Sequence[int]
+    """Whom it concerns."""
+    before: Ceiling
+    """What it replaced."""
     remarks: Sequence[str]
 
 
 async def set_limit(
-    db: Database,
+    db: Transactions,
     *,
     scope: str,
     concurrency: int | None,
@@ -39,6 +44,7 @@ async def set_limit(
     _check(scope, concurrency=concurrency, rates=rates, burst=burst, weight=weight)
     async with db.transaction() as conn:
         key, team_ids = await _resolve(db, conn, scope)
+        before = (await limits.read_ceilings(conn, [key])).get(key, Ceiling())
         now = db.clock()
         await limits.set_cap(conn, key=key, concurrency=concurrency)
         await limits.clear_rates(conn, key=key, kept=[rate.seconds for rate in rates])
@@ -50,13 +56,20 @@ async def set_limit(
             await teams.set_weight(conn, team_id=team_ids[0], weight=weight)
         for team_id in sorted(team_ids):
             await queue.wake(conn, team_id=team_id, now=now)
-    return SetLimit(key=key, remarks=_contradictions(rates))
+    return SetLimit(key=key, team_ids=team_ids, before=before, remarks=_contradictions(rates))
 
 
 async def list_limits(db: Database) -> dict[str, Ceiling]:
     """List every limit that was set, by its key."""
     async with db.pool.connection() as conn:
         return await limits.read_ceilings(conn, await limits.list_keys(conn))
+
+
+async def read_batch_limit(db: Database, *, batch_id: UUID) -> Ceiling:
+    """Return what was set for a batch; nothing where nothing was."""
+    key = limits.batch_key(batch_id)
+    async with db.pool.connection() as conn:
+        return (await limits.read_ceilings(conn, [key])).get(key, Ceiling())
 
 
 def _check(
@@ -70,6 +83,8 @@ def _check(
     for name, value in (("concurrency", concurrency), ("burst", burst), ("weight", weight)):
         if value is not None and value < 1:
             raise InvalidRequest(f"{name} must be 1 or more; to hold everything, pause instead.")
+    if any(rate.count < 1 or rate.seconds < 1 for rate in rates):
+        raise InvalidRequest("A rate is 1 or more items in 1 or more seconds.")
     if weight is not None and not scope.startswith("team:"):
         raise InvalidRequest("Only a team has a weight.")
     if burst is not None and not rates:
@@ -79,7 +94,7 @@ def _check(
         raise InvalidRequest("Two rates over the same time contradict each other; give one.")
 
 
-async def _resolve(db: Database, conn: Connection, scope: str) -> tuple[str, list[int]]:
+async def _resolve(db: Transactions, conn: Connection, scope: str) -> tuple[str, list[int]]:
     """Return the key of a scope, and the teams that a change of it may let go on."""
     kind, _, name = scope.partition(":")
     match kind:

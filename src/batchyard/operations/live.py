@@ -1,7 +1,7 @@
 """Follow what happens: events in the order they became true, and counts while they change."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from batchyard.clock import monotonic
 from batchyard.errors import InvalidRequest
 from batchyard.models import Principal, Team
 from batchyard.store import live
-from batchyard.store.db import TRANSIENT, Database
+from batchyard.store.db import TRANSIENT, Connection, Database
 from batchyard.store.live import Counts, Event, Position
 
 POLL_SECONDS = 0.5
@@ -21,6 +21,9 @@ HEARTBEAT_SECONDS = 15.0
 BLOCK = 500
 WATCHED_SECONDS = 60.0
 """A batch that ended is watched for so long after its last change: calls may still end."""
+
+Permit = Callable[[Connection], Awaitable[bool]]
+"""Tells whether whoever follows still may; asked again and again."""
 
 log = structlog.get_logger("batchyard.live")
 
@@ -86,20 +89,30 @@ async def read_events(
         )
 
 
+def while_token_works(db: Database, principal: Principal) -> Permit:
+    """Allow following as long as the token is neither revoked nor expired."""
+
+    async def is_in_use(conn: Connection) -> bool:
+        return await live.is_token_in_use(conn, token_id=principal.token_id, now=db.clock())
+
+    return is_in_use
+
+
 async def follow(
     db: Database,
     hub: Hub,
     *,
-    principal: Principal,
+    team: Team,
+    permit: Permit,
     batch_id: UUID | None = None,
     after: Position | None = None,
 ) -> AsyncIterator[Event | Counts | Position | None]:
     """Yield events after a position and counts as they change; None when all has been quiet.
 
     First comes the position itself: who loses the connection before any event begins there again.
-    Ends when the token ends, or when the database is away: who reads on begins again where it was.
+    Ends when the permit ends, or when the database is away: who reads on begins again where it was.
     """
-    watch = _Watch(team=principal.team, batch_id=batch_id)
+    watch = _Watch(team=team, batch_id=batch_id)
     with hub.follower() as woken, suppress(*TRANSIENT):
         async with db.pool.connection() as conn:
             position = await live.find_position(conn, after)
@@ -108,13 +121,11 @@ async def follow(
         while True:
             woken.clear()
             async with db.pool.connection() as conn:
-                if not await live.is_token_in_use(
-                    conn, token_id=principal.token_id, now=db.clock()
-                ):
+                if not await permit(conn):
                     return
                 events = await live.read_events(
                     conn,
-                    team_id=principal.team.id,
+                    team_id=team.id,
                     batch_id=batch_id,
                     after=position,
                     limit=BLOCK,

@@ -9,10 +9,13 @@ from pathlib import Path
 import httpx
 
 from batchyard.config import Config
+from batchyard.errors import ConfigError
 from batchyard.network import fault_of_url
 from batchyard.operations.checks import Check
+from batchyard.providers.registry import find_kind
 from batchyard.store import providers
 from batchyard.store.db import Database
+from batchyard.store.files import check_document_store, folder_of
 from batchyard.store.providers import ProviderRow
 
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -40,6 +43,23 @@ def check_folder(config: Config) -> Check:
     if free < LEAST_FREE_BYTES:
         return Check(name=name, is_ok=False, text=f"{folder}: only {room}. Make room on the disk")
     return Check(name=name, is_ok=True, text=f"{folder}: {room}")
+
+
+def check_documents(config: Config) -> Check:
+    """Look at where labels are kept: that it can be written, and room on its disk."""
+    name = "documents"
+    try:
+        check_document_store(config)
+        folder = folder_of(config)
+    except ConfigError as error:
+        return Check(name=name, is_ok=False, text=error.message)
+    if folder is None:
+        return Check(name=name, is_ok=True, text=f"are kept in {config.document_store}")
+    free = shutil.disk_usage(folder).free
+    room = f"{free / 1024**3:.1f} GB free"
+    if free < LEAST_FREE_BYTES:
+        return Check(name=name, is_ok=False, text=f"{folder}: only {room}. Make room on the disk")
+    return Check(name=name, is_ok=True, text=f"are kept in {folder}: {room}")
 
 
 async def check_port(config: Config) -> Check:
@@ -93,9 +113,13 @@ async def check_public_address(config: Config, db: Database) -> Check:
 
 
 def _is_elsewhere(row: ProviderRow) -> bool:
-    """Tell whether a provider runs on another machine, as far as its settings say."""
+    """Tell whether who calls back runs on another machine, as far as its settings say."""
     url = row.settings.get("url")
-    return row.kind != "sandbox" and (not isinstance(url, str) or not _is_local(url))
+    try:
+        calls_back = find_kind(row.kind).calls_back
+    except ConfigError:
+        calls_back = True
+    return row.kind != "sandbox" and calls_back and (not isinstance(url, str) or not _is_local(url))
 
 
 def _is_local(url: str) -> bool:

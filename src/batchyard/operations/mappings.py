@@ -8,6 +8,7 @@ from batchyard.intake.columns import Columns, Header, header_hash, name_columns
 from batchyard.intake.flat import leaf_of
 from batchyard.intake.tables import TableReader
 from batchyard.models import Kind, Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import mappings
 from batchyard.store.db import Database
 from batchyard.store.mappings import SavedMapping
@@ -31,7 +32,7 @@ class Proposal:
 
 
 async def save_mapping(
-    db: Database,
+    db: Transactions,
     *,
     team: Team,
     kind: Kind,
@@ -66,8 +67,21 @@ async def list_mappings(
         return await mappings.list_all(conn, team_id=team.id, kind=kind)
 
 
-async def delete_mapping(db: Database, *, team: Team, kind: Kind, name: str) -> None:
+async def read_mapping(
+    db: Transactions, *, team: Team, kind: Kind, name: str
+) -> SavedMapping | None:
+    """Return what columns mean under a name, where the team has that."""
+    if "\0" in name:
+        return None
+    async with db.transaction() as conn:
+        found = await mappings.list_all(conn, team_id=team.id, kind=kind, name=name.strip())
+    return found[0] if found else None
+
+
+async def delete_mapping(db: Transactions, *, team: Team, kind: Kind, name: str) -> None:
     """Forget a mapping. Raises `NotFound`."""
+    if "\0" in name:
+        raise _missing(name)
     async with db.transaction() as conn:
         if not await mappings.delete(conn, team_id=team.id, kind=kind, name=name):
             raise _missing(name)
@@ -103,17 +117,22 @@ async def propose_mapping(db: Database, *, team: Team, kind: Kind, beginning: by
 
     Raises `InvalidRequest` when they are no CSV.
     """
-    cells = read_header(beginning)
+    return await propose_for(db, team=team, kind=kind, header=read_header(beginning))
+
+
+async def propose_for(db: Database, *, team: Team, kind: Kind, header: Sequence[str]) -> Proposal:
+    """Tell what the columns of a header seem to mean."""
+    cells = tuple(header)
     async with db.pool.connection() as conn:
         name = await mappings.find_by_header(
             conn, team_id=team.id, kind=kind, header_hash=header_hash(cells)
         )
     columns = await find_columns(db, team=team, kind=kind, name=name)
     try:
-        header = name_columns(cells, columns)
+        named = name_columns(cells, columns)
     except InvalidRequest as error:
         return Proposal(columns=cells, mapping={}, missing=tuple(error.faults), saved_as=name)
-    return Proposal(columns=cells, mapping=header.mapping, guessed=header.guessed, saved_as=name)
+    return Proposal(columns=cells, mapping=named.mapping, guessed=named.guessed, saved_as=name)
 
 
 def read_header(beginning: bytes) -> tuple[str, ...]:

@@ -1,19 +1,23 @@
 """The rows of a batch that need a person: refused ones, and after the run failed ones."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from batchyard.errors import InvalidRequest, NotFound
+from batchyard.errors import NotFound
+from batchyard.intake.columns import MAX_COLUMNS, MEND_COLUMNS
 from batchyard.intake.files import Format
 from batchyard.intake.mend_files import (
     MEDIA_TYPES,
+    TABLES,
+    Column,
     Layout,
     MendRow,
     SheetWriter,
     closing,
     failed_cells,
+    own_columns,
     refused_cells,
     render,
 )
@@ -43,21 +47,27 @@ async def open_mend_file(
     team: Team,
     batch_id: UUID,
     format_: Format | None = None,
+    marks: Sequence[str] = MEND_COLUMNS,
     is_exact: bool = False,
     with_failed: bool = True,
 ) -> MendFile:
     """Return the rows that can be mended, in the columns and the format of the first upload.
 
-    `format_` chooses another one. Raises `NotFound`, and `InvalidRequest` for a table of what came
-    as objects.
+    `format_` chooses another one, `marks` what stands behind the columns of the upload. Safe to
+    open in a spreadsheet unless it is exact. Raises `NotFound`.
     """
     async with db.pool.connection() as conn:
         batch = await row_reports.read_batch(conn, team_id=team.id, batch_id=batch_id)
         if batch is None:
             raise NotFound("There is no such batch.")
         files = await uploads.list_of_batch(conn, team_id=team.id, batch_id=batch_id)
-    layout = _layout(batch, files, format_=format_, is_exact=is_exact)
-    rows = _rows(db, batch=batch, files=files, layout=layout, with_failed=with_failed)
+    layout = _layout(batch, files, format_=format_, marks=marks, is_exact=is_exact)
+    has_objects = not layout.columns or any(one.columns is None for one in files)
+    if layout.format in TABLES and has_objects:
+        # What objects have are columns as well, so the rows are read twice.
+        rows = _rows(db, batch=batch, layout=layout, with_failed=with_failed)
+        layout = replace(layout, columns=await _find_columns(layout, rows))
+    rows = _rows(db, batch=batch, layout=layout, with_failed=with_failed)
     return MendFile(
         name=f"mend-{batch_id.hex[:12]}.{layout.format}",
         media_type=MEDIA_TYPES[layout.format],
@@ -66,40 +76,44 @@ async def open_mend_file(
 
 
 def _layout(
-    batch: ReportedBatch, files: list[Upload], *, format_: Format | None, is_exact: bool
+    batch: ReportedBatch,
+    files: Sequence[Upload],
+    *,
+    format_: Format | None,
+    marks: Sequence[str],
+    is_exact: bool,
 ) -> Layout:
     first = files[0] if files else None
-    chosen = format_ or Format((first.format if first else None) or _usual(batch))
-    columns = list(batch.columns or ())
+    usual = Format.CSV if batch.columns else Format.NDJSON
+    headers = (batch.columns, *(one.columns for one in files))
+    columns = [column for names in headers for column in own_columns(names or ())]
     mapping: dict[str, str | None] = {}
     for one in files:
-        columns += [column for column in one.columns or () if column not in columns]
         mapping |= {name: meaning for name, meaning in one.mapping.items() if name not in mapping}
-    if chosen in {Format.CSV, Format.XLSX} and not columns:
-        raise InvalidRequest("The rows came as objects, not in columns; ask for JSON or NDJSON.")
     return Layout(
         kind=Kind(batch.kind),
-        format=chosen,
+        format=format_ or Format((first.format if first else None) or usual),
         delimiter=(first.delimiter if first else None) or ",",
         columns=tuple(dict.fromkeys(columns)),
-        mapping=mapping,
+        mapping=mapping if columns else {},
+        marks=tuple(marks),
         is_exact=is_exact,
     )
 
 
-def _usual(batch: ReportedBatch) -> Format:
-    return Format.CSV if batch.columns else Format.NDJSON
+async def _find_columns(layout: Layout, rows: AsyncIterator[list[MendRow]]) -> tuple[Column, ...]:
+    found: dict[Column, None] = dict.fromkeys(layout.columns)
+    async for block in rows:
+        for row in block:
+            found |= dict.fromkeys(row.cells)
+            if len(found) > MAX_COLUMNS:
+                return tuple(found)[:MAX_COLUMNS]
+    return tuple(found)
 
 
 async def _rows(
-    db: Database,
-    *,
-    batch: ReportedBatch,
-    files: list[Upload],
-    layout: Layout,
-    with_failed: bool,
+    db: Database, *, batch: ReportedBatch, layout: Layout, with_failed: bool
 ) -> AsyncIterator[list[MendRow]]:
-    columns = {one.id: one.columns for one in files}
     line = 0
     while True:
         async with db.pool.connection() as conn:
@@ -109,9 +123,7 @@ async def _rows(
         if not refused:
             break
         line = refused[-1].line
-        yield [
-            _refused(row, columns.get(row.upload_id or batch.id, batch.columns)) for row in refused
-        ]
+        yield [_refused(row, row.columns or batch.columns, layout) for row in refused]
     after = (-1, FIRST_ID)
     while with_failed:
         async with db.pool.connection() as conn:
@@ -128,8 +140,8 @@ async def _rows(
         yield [_failed(row, layout) for row in failed]
 
 
-def _refused(row: RefusedRow, columns: list[str] | None) -> MendRow:
-    cells, beyond = refused_cells(row.cells, columns)
+def _refused(row: RefusedRow, names: Sequence[str] | None, layout: Layout) -> MendRow:
+    cells, beyond = refused_cells(row.cells, names, layout)
     return MendRow(
         error_code=row.code,
         error=row.reason,

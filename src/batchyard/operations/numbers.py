@@ -6,8 +6,9 @@ from uuid import UUID
 
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.models import Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import agents, numbers
-from batchyard.store.db import Connection, Database
+from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
 from batchyard.store.numbers import NumberRow
 
@@ -15,7 +16,7 @@ E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 
 async def put_numbers(
-    db: Database, *, team: Team, texts: Sequence[str], agent_id: UUID | None = None
+    db: Transactions, *, team: Team, texts: Sequence[str], agent_id: UUID | None = None
 ) -> None:
     """Let a team, or only one of its agents, call from numbers: from all of them, or none.
 
@@ -39,13 +40,13 @@ async def put_numbers(
             )
 
 
-async def list_numbers(db: Database, *, team: Team) -> Sequence[NumberRow]:
+async def list_numbers(db: Transactions, *, team: Team) -> Sequence[NumberRow]:
     """List the numbers of a team."""
-    async with db.pool.connection() as conn:
+    async with db.transaction() as conn:
         return await numbers.list_all(conn, team_id=team.id)
 
 
-async def remove_number(db: Database, *, team: Team, number: str) -> None:
+async def remove_number(db: Transactions, *, team: Team, number: str) -> None:
     """Take a number away; batches that were given it keep it. Raises `NotFound`."""
     async with db.transaction() as conn:
         if not await numbers.delete(conn, team_id=team.id, number=number):

@@ -5,6 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from batchyard.models import Team
+from batchyard.operations.slices import Slices
 from batchyard.store import events, queue, resolutions
 from batchyard.store.db import Database
 from batchyard.store.resolutions import UnknownItem
@@ -51,12 +52,15 @@ async def resolve_unknown(
     actor: str,
     batch_id: UUID | None = None,
     item_ids: Sequence[UUID] | None = None,
+    slices: Slices | None = None,
 ) -> int:
     """Decide unknown items of a team: all of them, those of a batch, or these; return how many.
 
-    Counts follow, an ended batch is corrected, and `retry` reopens it under new keys.
+    Counts follow, an ended batch is corrected, and `retry` reopens it under new keys. What became
+    unknown since this began is left to the next decision.
     """
-    total = 0
+    slices = slices or Slices(began_at=db.clock())
+    total = slices.done
     while True:
         async with db.transaction() as conn:
             now = db.clock()
@@ -68,9 +72,11 @@ async def resolve_unknown(
                 item_ids=item_ids,
                 actor=actor,
                 limit=BLOCK,
+                before=slices.began_at,
                 now=now,
             )
             if not resolved:
+                await slices.seal(conn, total)
                 return total
             batch_ids = [row.batch_id for row in resolved]
             if verdict is Verdict.RETRY:
@@ -87,4 +93,5 @@ async def resolve_unknown(
                     data={"as": verdict, "items": row.n, "by": actor},
                     now=now,
                 )
-        total += sum(row.n for row in resolved)
+            total += sum(row.n for row in resolved)
+            await slices.advance(conn, total)

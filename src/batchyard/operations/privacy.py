@@ -1,6 +1,7 @@
 """One person: what is stored about them, and its erasure across all batches."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -86,7 +87,8 @@ async def erase_person(
     """Erase a person; safe to repeat, and to be repeated after a crash.
 
     1. Batch by batch, each in a transaction of its own: items, documents, deliveries.
-    2. Everything else that fits, or names those items; with it the entry in the audit log.
+    2. Everything else that fits, or names those items, so many of them at a time; with the last the
+       entry in the audit log.
     """
     person = find_person(team, number=number, email=email)
     erased: list[UUID] = []
@@ -103,12 +105,21 @@ async def erase_person(
             erased += done.erased
             pending += len(done.postponed)
             documents += done.documents
+    others: Counter[str] = Counter()
+    for start in range(SLICE, len(erased), SLICE):
+        async with db.transaction() as conn:
+            others += Counter(
+                await privacy.erase_elsewhere(
+                    conn, person, also=erased[start : start + SLICE], keep_do_not_contact=True
+                )
+            )
     after: dict[str, object] = {"items": len(erased), "pending": pending}
     async with audited(db, team=team, actor=actor, action="privacy.erase", after=after) as work:
-        others = await privacy.erase_elsewhere(
+        last = await privacy.erase_elsewhere(
             work.connection, person, also=erased[:SLICE], keep_do_not_contact=keep_do_not_contact
         )
-    return Erasure(items=len(erased), pending=pending, documents=documents, others=others)
+    told = {name: n + others[name] for name, n in last.items()}
+    return Erasure(items=len(erased), pending=pending, documents=documents, others=told)
 
 
 async def erase_pending(db: Database, files: FileStore) -> None:

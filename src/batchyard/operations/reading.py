@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -10,10 +9,11 @@ from uuid import UUID
 from batchyard.errors import InvalidRequest
 from batchyard.intake.blocks import CheckedBlock, FileCheck, strike, warn
 from batchyard.intake.check import check_rows
+from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Header, header_hash
 from batchyard.intake.files import FileReader, Format
-from batchyard.intake.options import Duplicates, IntakeOptions, RowPolicy, UploadReport
-from batchyard.intake.pool import parallel_blocks, run_aside
+from batchyard.intake.options import IntakeOptions, UploadReport
+from batchyard.intake.pool import parallel_blocks, run_apart, run_aside
 from batchyard.intake.records import Record
 from batchyard.intake.shipment_shape import Offer
 from batchyard.intake.shipments import unknown_columns
@@ -37,12 +37,17 @@ SIGN_OF_LIFE = timedelta(seconds=30)
 """How often a slow upload shows that it still lives."""
 
 
+Checking = tuple[Sequence[Record], asyncio.Task[CheckedBlock]]
+"""A block, and the check of it under way."""
+
+
 class RowsRefused(InvalidRequest):
     """The file has rows that cannot be taken, and all or none of it was asked for."""
 
     def __init__(self, report: UploadReport) -> None:
         super().__init__(
             f"{report.refused} of {report.rows} rows cannot be taken, so none was.",
+            faults={f"line {row.line}": [row.reason] for row in report.first_refusals},
             code="rows_refused",
         )
         self.report = report
@@ -52,14 +57,20 @@ class FileReading:
     """One file under way into its staging batch."""
 
     def __init__(
-        self, db: Database, *, team: Team, options: IntakeOptions, target: UUID | None = None
+        self,
+        db: Database,
+        *,
+        team: Team,
+        options: IntakeOptions,
+        target: UUID | None = None,
+        staging: Staging | None = None,
     ) -> None:
         self.batch_id = options.upload_id or new_id()
         self._db = db
         self._team = team
         self._options = options
         self._target = target
-        self.staging = Staging(
+        self.staging = staging or Staging(
             db, team=team, batch_id=self.batch_id, target=target, options=options
         )
         self.reader = FileReader(
@@ -75,8 +86,8 @@ class FileReading:
         self._submitted_bytes = 0
         self._file: FileCheck | None = None
         self._lookup: Lookup | None = None
-        self._checking: deque[tuple[Sequence[Record], asyncio.Task[CheckedBlock]]] = deque()
         self._blocks = 0
+        self._checking: asyncio.Queue[Checking | None] = asyncio.Queue(parallel_blocks())
         self._storing: asyncio.Task[None] | None = None
 
     @property
@@ -97,7 +108,6 @@ class FileReading:
         if len(self._unread) >= READ_BYTES:
             await self._read()
         elif self.staging.is_silent_for(SIGN_OF_LIFE):
-            await self._settle()
             await self.staging.show_life()
 
     async def finish_file(self) -> None:
@@ -111,9 +121,9 @@ class FileReading:
             await self._read_spool()
         if self._pending:
             await self._submit()
-        while self._checking:
-            await self._take()
-        await self._settle()
+        await self._hand_on(None)
+        if self._storing is not None:
+            await self._storing
         if not self.staging.rows:
             raise InvalidRequest("The file has no data row.", code="rows_missing")
         report = self.staging.report()
@@ -124,12 +134,14 @@ class FileReading:
 
     async def stop(self) -> None:
         """End what is under way; nothing is stored after this."""
-        checking = [task for _, task in self._checking]
-        for task in checking:
-            task.cancel()
-        await asyncio.gather(*checking, return_exceptions=True)
         if self._storing is not None:
+            self._storing.cancel()
             await asyncio.gather(self._storing, return_exceptions=True)
+        while not self._checking.empty():
+            waiting = self._checking.get_nowait()
+            if waiting is not None:
+                waiting[1].cancel()
+                await asyncio.gather(waiting[1], return_exceptions=True)
         if self._spool is not None:
             await asyncio.to_thread(self._spool.remove)
 
@@ -141,7 +153,7 @@ class FileReading:
             format=self.reader.format or Format.CSV,
             delimiter=self.reader.delimiter,
             columns=None if header is None else header.cells,
-            mapping={} if header is None else header.mapping,
+            mapping=dict(self._options.columns.given) if header is None else header.mapping,
             header_hash=None if header is None else header_hash(header.cells),
             sha256=self._digest.digest(),
         )
@@ -186,7 +198,7 @@ class FileReading:
         if self._spool is None:
             raise InvalidRequest("The file is empty.", code="file_empty")
         folder = self._spool.complete()
-        await run_aside(convert, folder, sheet=self._options.sheet)
+        await run_apart(convert, folder, sheet=self._options.sheet)
         rows = self._spool.rows()
         while (some := await asyncio.to_thread(next, rows, None)) is not None:
             await self._add(self.reader.take_rows(some))
@@ -214,30 +226,38 @@ class FileReading:
             else asyncio.to_thread(check_rows, records, file=file, now=now)
         )
         self._blocks += 1
-        self._checking.append((records, asyncio.create_task(checked)))
-        while len(self._checking) > parallel_blocks():
-            await self._take()
+        await self._hand_on((records, asyncio.create_task(checked)))
 
-    async def _take(self) -> None:
-        """Store the oldest block; PostgreSQL works while the next ones are checked."""
-        records, task = self._checking.popleft()
-        block = await task
-        if self._lookup is not None:
-            if self._lookup.needs_order:
-                await self._settle()
-            known = await self._lookup.ask(block)
-            block = strike(
-                block, records, refused=known.refused, skipped=known.skipped, warned=known.warned
-            )
-        await self._settle()
-        self.staging.count(block)
-        progress = self.staging.progress()
-        self._storing = asyncio.create_task(self.staging.store(block, progress))
+    async def _hand_on(self, checking: Checking | None) -> None:
+        """Give a block to the one who stores, None after the last; wait while it has enough."""
+        if self._storing is None:
+            if checking is None:
+                return
+            self._storing = asyncio.create_task(self._store_all())
+        handing = asyncio.create_task(self._checking.put(checking))
+        await asyncio.wait([handing, self._storing], return_when=asyncio.FIRST_COMPLETED)
+        if not handing.done():
+            # Whoever stores has ended before the last block: only a fault does that.
+            handing.cancel()
+            await self._storing
 
-    async def _settle(self) -> None:
-        if self._storing is not None:
-            storing, self._storing = self._storing, None
-            await storing
+    async def _store_all(self) -> None:
+        """Store the blocks in their order, while the next ones are read and checked."""
+        while (checking := await self._checking.get()) is not None:
+            records, task = checking
+            block = await task
+            if self._lookup is not None:
+                known = await self._lookup.ask(block)
+                block = strike(
+                    block,
+                    records,
+                    refused=known.refused,
+                    skipped=known.skipped,
+                    warned=known.warned,
+                )
+            block = await self.staging.screen(block, records)
+            self.staging.count(block)
+            await self.staging.store(block, self.staging.progress())
 
     async def _open_checks(self) -> FileCheck:
         contacts = await open_check(self._db, team=self._team)
@@ -259,7 +279,7 @@ class FileReading:
             rules=contacts.rules,
             zone_sets=contacts.zone_sets,
             offer=await self._offer(),
-            is_looked_up=self._lookup.looks_up,
+            is_looked_up=self._lookup.looks_up or self.staging.wants_keys,
             takes_marks=self._target is not None,
         )
         return self._file

@@ -1,19 +1,21 @@
 """Takes a database into use again that was restored from a backup."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.encryption import Vault
-from batchyard.errors import ConfigError, Conflict, NotFound
+from batchyard.errors import ConfigError, NotFound
 from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, Policy, Team
+from batchyard.operations.audit import Actor, note_to
 from batchyard.operations.providers import read_promise
+from batchyard.operations.transactions import Transactions
 from batchyard.providers.base import Promise
-from batchyard.store import control, live, providers, queue, restores, workers
-from batchyard.store.db import Database
+from batchyard.store import control, live, providers, queue, restores, teams, workers
+from batchyard.store.db import Connection, Database
 
 BLOCK = 5000
 
@@ -121,13 +123,17 @@ def _judge(
 
 
 async def mark_restored(
-    db: Database, *, silent_providers: Collection[int], default_provider: int
+    db: Database,
+    *,
+    silent_providers: Collection[int],
+    default_provider: int,
+    actor: Actor | None = None,
 ) -> Restored:
     """Bring running batches up paused, and mark what may have been sent since the backup.
 
     `silent_providers` can neither be asked nor be sent a key again: their items become unknown.
-    For all others a restored batch asks about a key before it sends it. Run it while no worker
-    runs; safe to repeat.
+    For all others a restored batch asks about a key before it sends it. The log of every team tells
+    that `actor` did it. Run it while no worker runs; safe to repeat.
     """
     async with db.transaction() as conn:
         now = db.clock()
@@ -136,6 +142,8 @@ async def mark_restored(
         batches, paused = await restores.pause_all(conn, backup_at=backup_at, now=now)
         await workers.end_silent(conn, before=now, now=now)
         await workers.take_back(conn, now=now)
+        if actor is not None:
+            await _note(conn, actor, backup_at=backup_at, now=now)
     unknown = 0
     while True:
         async with db.transaction() as conn:
@@ -151,25 +159,27 @@ async def mark_restored(
             return Restored(backup_at=backup_at, batches=batches, paused=paused, unknown=unknown)
 
 
-async def resume_batches(
-    db: Database, *, team: Team, batch_ids: Sequence[UUID] | None
-) -> list[UUID]:
-    """Let these paused batches of a team go on, or all that a restore paused; return which.
+async def _note(
+    conn: Connection, actor: Actor, *, backup_at: datetime | None, now: datetime
+) -> None:
+    await note_to(
+        conn,
+        team_ids=sorted(await teams.list_ids(conn)),
+        actor=actor,
+        action="database.restored",
+        after={"backup_at": backup_at and backup_at.isoformat()},
+        now=now,
+    )
 
-    All of them or none: raises `NotFound` and `Conflict`.
-    """
+
+async def resume_restored(db: Transactions, *, team: Team) -> list[UUID]:
+    """Let all batches of a team go on that a restore paused; return which."""
     async with db.transaction() as conn:
-        found = await restores.lock_paused(conn, team_id=team.id, batch_ids=batch_ids)
-        known = {batch.id for batch in found}
-        for batch_id in batch_ids or ():
-            if batch_id not in known:
-                raise NotFound(f"The team {team.slug} has no batch {batch_id}.")
+        found = await restores.lock_restored(conn, team_id=team.id)
         now = db.clock()
-        for batch in found:
-            if batch.state != BatchState.PAUSED:
-                raise Conflict(f"The batch {batch.id} is {batch.state}, not paused.")
-            state = next_batch_state(BatchState.PAUSED, BatchEvent.RESUMED)
-            await control.set_state(conn, batch_id=batch.id, state=state, reason=None, now=now)
+        state = next_batch_state(BatchState.PAUSED, BatchEvent.RESUMED)
+        for batch_id in found:
+            await control.set_state(conn, batch_id=batch_id, state=state, reason=None, now=now)
         if found:
             await queue.wake(conn, team_id=team.id, now=now)
-    return [batch.id for batch in found]
+    return found

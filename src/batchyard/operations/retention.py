@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.models import Team
@@ -11,7 +11,7 @@ from batchyard.operations.transactions import Transactions
 from batchyard.store import retention
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
-from batchyard.store.retention import Days
+from batchyard.store.retention import Days, Due
 
 DEFAULT_DAYS: Mapping[str, int] = {
     "items_days": 365,
@@ -69,13 +69,29 @@ async def _expire_of_team(db: Database, files: FileStore, team_id: int) -> None:
                 if gone < SLICE:
                     break
             continue
+        await _expire_of_batches(db, files, team_id=team_id, what=what, before=before)
+
+
+async def _expire_of_batches(
+    db: Database, files: FileStore, *, team_id: int, what: str, before: datetime
+) -> None:
+    after: Due | None = None
+    while True:
         async with db.pool.connection() as conn:
             due = await retention.list_due(
-                conn, team_id=team_id, what=what, before=before, limit=BATCHES_AT_ONCE
+                conn,
+                team_id=team_id,
+                what=what,
+                before=before,
+                after=after,
+                limit=BATCHES_AT_ONCE,
             )
-        for batch_id in due:
-            while await _expire_some(db, files, batch_id, what):
+        for one in due:
+            while await _expire_some(db, files, one.batch_id, what):
                 pass
+        if len(due) < BATCHES_AT_ONCE:
+            return
+        after = due[-1]
 
 
 async def _expire_some(db: Database, files: FileStore, batch_id: UUID, what: str) -> bool:

@@ -11,6 +11,14 @@ from batchyard.store import batches, item_intake, shipments
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem
 
+ENDED_STATES = (
+    BatchState.STOPPED,
+    BatchState.COMPLETED,
+    BatchState.FAILED,
+    BatchState.CANCELLED,
+)
+"""Of batches whose shipments have met their end, sent or not."""
+
 
 async def add_shipments(
     db: Transactions, *, team: Team, batch_id: UUID, shipments: Sequence[JsonObject]
@@ -65,7 +73,8 @@ async def cancel_shipment(db: Transactions, *, team: Team, shipment_id: UUID) ->
         if batch is None:
             raise NotFound("There is no such shipment.")
         now = db.clock()
-        if not await shipments.cancel_item(connection, item_id=shipment_id, now=now):
+        has_ended = batch.state in ENDED_STATES
+        if has_ended or not await shipments.cancel_item(connection, item_id=shipment_id, now=now):
             raise Conflict("The shipment is being booked or has ended.", state=batch.state)
         if batch.is_single and batch.state is BatchState.OPEN:
             await batches.set_cancelled(connection, batch_id=batch.id, now=now)

@@ -8,6 +8,7 @@ from uuid import UUID
 from batchyard.errors import Conflict
 from batchyard.intake.blocks import CheckedBlock
 from batchyard.intake.options import SHOWN_REFUSALS, IntakeOptions, UploadReport
+from batchyard.intake.records import Record
 from batchyard.intake.verdicts import WARNINGS
 from batchyard.models import Team
 from batchyard.store import imports, uploads
@@ -23,6 +24,9 @@ DUPLICATE_ROWS = 250_000
 
 class Staging:
     """The rows of one upload, and how far it has come."""
+
+    wants_keys = False
+    """Whether the numbers or references of blocks are needed here."""
 
     def __init__(
         self,
@@ -63,6 +67,11 @@ class Staging:
             codes=dict(self._codes),
             first_refusals=tuple(self._first_refusals),
         )
+
+    async def screen(self, block: CheckedBlock, records: Sequence[Record]) -> CheckedBlock:
+        """Return a block of these records without what is known here to be repeated."""
+        del records
+        return block
 
     def count(self, block: CheckedBlock) -> None:
         """Count a block whose verdicts are complete."""
@@ -153,13 +162,14 @@ class Staging:
 
     async def _begin(self, conn: Connection, *, now: datetime) -> None:
         if self.alive_at is None:
-            await imports.insert(
+            if not await imports.insert(
                 conn,
                 batch_id=self.batch_id,
                 team_id=self._team.id,
                 kind=self._options.kind,
                 now=now,
-            )
+            ):
+                raise Conflict("The upload_id is taken; choose another one.")
             await uploads.insert(
                 conn,
                 upload_id=self.batch_id,

@@ -1,14 +1,17 @@
-"""Make and find teams."""
+"""Make, find, list and change teams."""
 
 import re
 import unicodedata
+from dataclasses import replace
 from uuid import UUID
 from zoneinfo import available_timezones
 
 from babel.core import Locale, UnknownLocaleError
 
-from batchyard.errors import Conflict, InvalidRequest, StoreError
+from batchyard.errors import Conflict, InvalidRequest, NotFound, StoreError
 from batchyard.models import Team
+from batchyard.operations.audit import Actor, note
+from batchyard.operations.transactions import Transactions
 from batchyard.store import teams
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
@@ -26,10 +29,12 @@ async def create_team(
     slug: str | None = None,
     locale: str = "en",
     timezone: str = "UTC",
+    actor: Actor | None = None,
 ) -> Team:
     """Make a team; without a slug, one is made from the name.
 
-    Raises `Conflict` when the slug is taken and `InvalidRequest` naming each wrong value.
+    Its audit log begins with who made it, where `actor` says that. Raises `Conflict` when the slug
+    is taken and `InvalidRequest` naming each wrong value.
     """
     team = Team(
         id=0,
@@ -40,24 +45,31 @@ async def create_team(
         timezone=timezone,
         created_at=db.clock(),
     )
-    faults = _faults(team)
-    if faults:
-        sentences = " ".join(sentence for told in faults.values() for sentence in told)
-        raise InvalidRequest(sentences, faults=faults)
+    _check(team)
     async with db.transaction() as connection:
         made = await teams.insert(connection, team=team)
+        if made is not None and actor is not None:
+            await note(
+                connection,
+                team=made,
+                actor=actor,
+                action="team.create",
+                subject=made.slug,
+                after={"name": made.name, "locale": made.locale, "timezone": made.timezone},
+                now=db.clock(),
+            )
     if made is None:
         raise Conflict(f"A team with the slug {team.slug} exists already.")
     return made
 
 
-async def ensure_team(db: Database, *, slug: str, name: str) -> Team:
-    """Return the team of this slug, made if it is not there."""
+async def ensure_team(db: Database, *, slug: str, name: str, actor: Actor | None = None) -> Team:
+    """Return the team of this slug, made by `actor` if it is not there."""
     found = await find_team(db, slug_or_uuid=slug)
     if found is not None:
         return found
     try:
-        return await create_team(db, name=name, slug=slug)
+        return await create_team(db, name=name, slug=slug, actor=actor)
     except Conflict:
         found = await find_team(db, slug_or_uuid=slug)
     if found is None:
@@ -65,14 +77,63 @@ async def ensure_team(db: Database, *, slug: str, name: str) -> Team:
     return found
 
 
-async def find_team(db: Database, *, slug_or_uuid: str) -> Team | None:
+async def find_team(db: Transactions, *, slug_or_uuid: str) -> Team | None:
     """Return the team named by its slug or its uuid."""
-    async with db.pool.connection() as connection:
+    async with db.transaction() as connection:
         if UUID_TEXT.fullmatch(slug_or_uuid):
             return await teams.find_by_uuid(connection, uuid=UUID(slug_or_uuid))
         if SLUG.fullmatch(slug_or_uuid):
             return await teams.find_by_slug(connection, slug=slug_or_uuid)
     return None
+
+
+async def list_teams(db: Database) -> list[Team]:
+    """List all teams by their slugs."""
+    async with db.pool.connection() as connection:
+        return await teams.list_all(connection)
+
+
+async def change_team(
+    db: Transactions,
+    *,
+    team: Team,
+    name: str | None = None,
+    locale: str | None = None,
+    timezone: str | None = None,
+) -> Team:
+    """Change what a team is called, its language or its time zone; what is None stays.
+
+    Raises `InvalidRequest` naming each wrong value.
+    """
+    wanted = replace(
+        team,
+        name=team.name if name is None else name.strip(),
+        locale=team.locale if locale is None else locale.replace("_", "-"),
+        timezone=team.timezone if timezone is None else timezone,
+    )
+    _check(wanted)
+    async with db.transaction() as connection:
+        changed = await teams.change(
+            connection,
+            team_id=team.id,
+            name=None if name is None else wanted.name,
+            locale=None if locale is None else wanted.locale,
+            timezone=timezone,
+        )
+    if changed is None:
+        raise NotFound("There is no such team.")
+    return changed
+
+
+def facts_of(team: Team) -> dict[str, object]:
+    """Return what can be changed of a team, for the audit log."""
+    return {"name": team.name, "locale": team.locale, "timezone": team.timezone}
+
+
+def _check(team: Team) -> None:
+    if faults := _faults(team):
+        sentences = " ".join(sentence for told in faults.values() for sentence in told)
+        raise InvalidRequest(sentences, faults=faults)
 
 
 def _slug_of(name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from batchyard.clock import Clock
-from batchyard.store.db import Connection, Database
+from batchyard.store.db import Connection
 
 
 class Transactions(Protocol):
@@ -35,7 +35,7 @@ class Joined:
 
 
 @asynccontextmanager
-async def one_transaction(db: Database) -> AsyncIterator[Joined]:
-    """Open a transaction for several operations: all of them happen, or none."""
+async def one_transaction(db: Transactions) -> AsyncIterator[Joined]:
+    """Open a transaction for several operations, or a part of one: all happen, or none."""
     async with db.transaction() as connection:
         yield Joined(connection=connection, clock=db.clock)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from functools import cache
 from uuid import UUID
 
 from argon2 import PasswordHasher
@@ -12,7 +13,7 @@ from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.models import Team
 from batchyard.operations.access import ADMIN_SCOPE, SCOPES
 from batchyard.operations.transactions import Transactions
-from batchyard.store import users
+from batchyard.store import sessions, users
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
 from batchyard.store.users import User
@@ -22,8 +23,6 @@ SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1000
 
 _hasher = PasswordHasher()
-_nobody = _hasher.hash("nobody has this password")
-"""Checked where there is no user, so that the time does not tell who is one."""
 
 
 async def create_user(
@@ -63,7 +62,7 @@ async def verify(db: Database, *, email: str, password: str) -> User | None:
     async with db.pool.connection() as conn:
         user = await users.find(conn, email=email)
     known = None if user is None else user.password_hash
-    if len(password) > LONGEST_PASSWORD or not await _fits(known or _nobody, password):
+    if len(password) > LONGEST_PASSWORD or not await _fits(known, password):
         return None
     if user is None or known is None:
         return None
@@ -93,9 +92,10 @@ async def list_users(db: Database, *, team: Team) -> list[User]:
 async def change_password(
     db: Transactions, *, team: Team, user_id: UUID, password: str | None
 ) -> None:
-    """Set a new password, or take it away. Raises `NotFound`."""
+    """Set a new password, or take it away; who is signed in has to again. Raises `NotFound`."""
     hashed = None if password is None else await _hash(password)
     async with db.transaction() as conn:
+        await sessions.delete_of_user(conn, user_id=user_id, team_id=team.id)
         if not await users.change_password(
             conn, team_id=team.id, user_id=user_id, password_hash=hashed
         ):
@@ -118,8 +118,18 @@ async def _hash(password: str) -> str:
     return await asyncio.to_thread(_hasher.hash, password)
 
 
-async def _fits(known: str, password: str) -> bool:
+async def _fits(known: str | None, password: str) -> bool:
     try:
-        return await asyncio.to_thread(_hasher.verify, known, password)
+        return await asyncio.to_thread(_verify, known, password)
     except (VerificationError, InvalidHashError):
         return False
+
+
+def _verify(known: str | None, password: str) -> bool:
+    # Also where there is no user, so that the time does not tell who is one.
+    return _hasher.verify(known or _nobody(), password)
+
+
+@cache
+def _nobody() -> str:
+    return _hasher.hash("nobody has this password")

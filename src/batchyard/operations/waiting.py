@@ -7,8 +7,9 @@ from uuid import UUID
 from batchyard.errors import NotFound
 from batchyard.lifecycle import ADMITTING_STATES
 from batchyard.models import BatchState, Phase, Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import waits
-from batchyard.store.db import Connection, Database
+from batchyard.store.db import Connection
 from batchyard.store.waits import BatchWait
 
 ALIVE_WITHIN = timedelta(seconds=10)
@@ -30,16 +31,23 @@ REASONS = {
     "batch_rate": "The batch's rate is used up for the moment.",
     "retry_after": "The provider asked everyone to wait.",
     "provider_unusable": "The routed provider cannot be opened; `batchyard doctor` says why.",
-    "provider_paused": "The provider is paused; see `batchyard provider list`.",
+    "provider_paused": "The provider is paused; `batchyard provider list` says why.",
     "earlier_batch": "Another batch of the team is served first.",
     "window": "Outside the calling window; the call moves to its next opening.",
     "window_invalid": "The agent's calling_guardrails make no window; correct the agent.",
     "retry": "The next attempt is due later.",
+    "same_number": "Another call to this number is undecided; two could not be told apart.",
     "earlier_items": "Its turn comes after items before it.",
     "answer": "It was sent; its provider has not told the end yet.",
     "person": "Nobody could find out what became of it; a person has to decide.",
 }
 """Every reason, with the sentence that people read."""
+
+PAUSED_BY = "{by} paused the batch; resume it to go on."
+"""Said of a paused batch where it is known who did it."""
+
+LATER = frozenset({"window", "retry", "same_number"})
+"""Reasons of a batch's next item; another of its items may have another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,22 +56,29 @@ class Waiting:
 
     reason: str
     until: datetime | None = None
+    by: str | None = None
+    """Who wants it so, where that is known."""
+
+    @property
+    def text(self) -> str:
+        """The sentence before `by` is filled in, as translations know it."""
+        return REASONS[self.reason] if self.by is None else PAUSED_BY
 
     @property
     def sentence(self) -> str:
         """What a person reads."""
-        return REASONS[self.reason]
+        return self.text.format(by=self.by)
 
 
-async def explain_batch(db: Database, *, team: Team, batch_id: UUID) -> Waiting | None:
+async def explain_batch(db: Transactions, *, team: Team, batch_id: UUID) -> Waiting | None:
     """Tell why a batch waits; None when nothing holds it. Raises `NotFound`."""
-    async with db.pool.connection() as conn:
+    async with db.transaction() as conn:
         return await _explain_batch(conn, team, batch_id, db.clock())
 
 
-async def explain_item(db: Database, *, team: Team, item_id: UUID) -> Waiting | None:
+async def explain_item(db: Transactions, *, team: Team, item_id: UUID) -> Waiting | None:
     """Tell why an item waits; None when it has ended. Raises `NotFound`."""
-    async with db.pool.connection() as conn:
+    async with db.transaction() as conn:
         item = await waits.read_item(conn, team_id=team.id, item_id=item_id)
         if item is None:
             raise NotFound("There is no such item.")
@@ -77,8 +92,8 @@ async def explain_item(db: Database, *, team: Team, item_id: UUID) -> Waiting | 
             case _:
                 now = db.clock()
                 whole = await _explain_batch(conn, team, item.batch_id, now)
-                if item.due_at > now and (whole is None or whole.reason in {"window", "retry"}):
-                    return _later(item.status, item.due_at)
+                if item.due_at > now and (whole is None or whole.reason in LATER):
+                    return _later(item.status, item.due_at, is_held=item.is_held)
                 return whole or Waiting(reason="earlier_items")
 
 
@@ -100,17 +115,22 @@ def _explain(batch: BatchWait, now: datetime) -> Waiting | None:
         case BatchState.SCHEDULED:
             return Waiting(reason="scheduled", until=batch.scheduled_at)
         case BatchState.PAUSED:
-            return Waiting(reason=batch.wait_reason or "paused")
+            reason = batch.wait_reason or "paused"
+            return Waiting(reason=reason, by=batch.paused_by if reason == "paused" else None)
     if batch.state not in ADMITTING_STATES or batch.next_due_at is None:
         return None
     if batch.alive_workers == 0:
         return Waiting(reason="no_worker")
     if batch.next_due_at > now:
-        return _later(batch.next_status, batch.next_due_at)
+        return _later(batch.next_status, batch.next_due_at, is_held=batch.is_next_held is True)
     if batch.wait_reason is not None:
-        return Waiting(reason=batch.wait_reason, until=batch.wait_until)
+        # Of a time that has just passed the next admission knows more.
+        is_ahead = batch.wait_until is not None and batch.wait_until > now
+        return Waiting(reason=batch.wait_reason, until=batch.wait_until if is_ahead else None)
     return None
 
 
-def _later(status: str | None, due_at: datetime) -> Waiting:
-    return Waiting(reason="window" if status == "rescheduled" else "retry", until=due_at)
+def _later(status: str | None, due_at: datetime, *, is_held: bool) -> Waiting:
+    if status == "rescheduled":
+        return Waiting(reason="window", until=due_at)
+    return Waiting(reason="same_number" if is_held else "retry", until=due_at)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from batchyard.errors import NotFound
 from batchyard.models import Team
+from batchyard.operations.transactions import Transactions
 from batchyard.store import deliveries, webhooks
 from batchyard.store.db import Database
 from batchyard.store.webhooks import Attempt, LogEntry
@@ -15,8 +16,9 @@ from batchyard.store.webhooks import Attempt, LogEntry
 SECRET_BYTES = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105  # how Standard Webhooks writes every secret
 TRIED_FOR = timedelta(hours=24)
-EXPIRED_AFTER = timedelta(hours=1)
-"""Beyond its day, how long something waits for an endpoint that pauses."""
+EXPIRED_AFTER = timedelta(hours=6)
+"""Beyond its day, how long something waits for an endpoint that pauses; longer than the longest
+pause between two tries, after which the last one is made."""
 LOG_KEPT = timedelta(days=30)
 BLOCK = 1000
 
@@ -32,9 +34,9 @@ async def team_secret(db: Database, *, team: Team) -> str:
     return write_secret(secret)
 
 
-async def signing_secrets(db: Database, *, team_id: int) -> Sequence[bytes]:
+async def signing_secrets(db: Transactions, *, team_id: int) -> Sequence[bytes]:
     """Return every secret that signs the team's webhooks, the newest first."""
-    async with db.pool.connection() as conn:
+    async with db.transaction() as conn:
         known = await webhooks.list_secrets(conn, team_id=team_id, now=db.clock())
     if known:
         return known
@@ -76,7 +78,7 @@ async def list_attempts(db: Database, *, team: Team, delivery_id: UUID) -> Seque
         return await webhooks.list_attempts(conn, team_id=team.id, delivery_id=delivery_id)
 
 
-async def redeliver(db: Database, *, team: Team, delivery_id: UUID) -> None:
+async def redeliver(db: Transactions, *, team: Team, delivery_id: UUID) -> None:
     """Send a delivery once more, under its old id and number. Raises `NotFound`."""
     async with db.transaction() as conn:
         sent = await webhooks.redeliver(
@@ -90,7 +92,7 @@ async def redeliver(db: Database, *, team: Team, delivery_id: UUID) -> None:
         raise NotFound("The team has no such delivery, or nobody listens any more.")
 
 
-async def redeliver_failed(db: Database, *, team: Team) -> int:
+async def redeliver_failed(db: Transactions, *, team: Team) -> int:
     """Send everything once more that was given up; return how much."""
     async with db.transaction() as conn:
         return await webhooks.redeliver(

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -32,7 +30,9 @@ from batchyard.providers import http_documents
 from batchyard.providers.base import Callback, Promise, Provider, Service, Surroundings
 from batchyard.providers.http_answers import Booked, read_finding, read_news, read_reply
 from batchyard.providers.http_exchange import AnswerLost, Exchange, NotSent
-from batchyard.providers.http_settings import read_secret, read_services, read_settings
+from batchyard.providers.http_settings import HttpSettings, read_secret, read_services
+from batchyard.providers.in_flight import InFlight
+from batchyard.providers.settings import read_settings
 
 LOOK_UP_PAUSE = timedelta(seconds=5)
 LONGEST_LOOK_UP_PAUSE = timedelta(minutes=15)
@@ -53,10 +53,11 @@ class HttpProvider(Provider):
     """Whoever speaks the protocol of docs/providers/http.md."""
 
     kinds = frozenset(Kind)
+    settings_model = HttpSettings
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
-        self._settings = read_settings(self.name, self.settings)
+        self._settings = read_settings(HttpSettings, self.name, self.settings)
         self._signer = read_secret(self.name, self.secret)
         self._promise = self._settings.promise
         self.concurrency = self._settings.concurrency
@@ -65,10 +66,7 @@ class HttpProvider(Provider):
             allow_private=self.allow_private, timeout_seconds=self._settings.timeout_seconds
         )
         self._exchange = Exchange(self._client)
-        self._out = 0
-        self._all_in = asyncio.Event()
-        self._all_in.set()
-        self._is_closing = False
+        self._in_flight = InFlight()
 
     @classmethod
     def services(cls, settings: Mapping[str, object]) -> Sequence[Service] | None:
@@ -82,10 +80,10 @@ class HttpProvider(Provider):
 
     async def send(self, request: Request) -> Answer:
         """Post the item once, and fetch the documents of a booking."""
-        if self._is_closing:
+        if self._in_flight.is_closing:
             return Refused(code="provider_closing", message="The provider's settings change.")
         body = self._body(request)
-        async with self._in_flight() as deadline:
+        async with self._in_flight.within(seconds=self._settings.timeout_seconds) as deadline:
             try:
                 reply = await self._exchange.carry(
                     "POST",
@@ -121,7 +119,8 @@ class HttpProvider(Provider):
     async def ask(self, request: Request) -> Finding:
         """Look the key up, and fetch the documents of a booking that still waits for them."""
         kept = http_documents.find_kept(request)
-        async with self._in_flight(at_most=LONGEST_LOOK_UP_SECONDS) as deadline:
+        seconds = min(self._settings.timeout_seconds, LONGEST_LOOK_UP_SECONDS)
+        async with self._in_flight.within(seconds=seconds) as deadline:
             finding = await self._look_up(request, deadline=deadline)
             if kept is not None and not isinstance(finding, Booked):
                 finding = kept
@@ -169,8 +168,7 @@ class HttpProvider(Provider):
 
     async def close(self) -> None:
         """Let what is out come in, take nothing new, then hang up."""
-        self._is_closing = True
-        await self._all_in.wait()
+        await self._in_flight.come_in()
         await self._client.aclose()
 
     async def _look_up(self, request: Request, *, deadline: float) -> Finding | Booked:
@@ -262,19 +260,6 @@ class HttpProvider(Provider):
         now = self.clock()
         least = min(LOOK_UP_PAUSE, timedelta(seconds=self._settings.look_up_after_seconds))
         return now + min(max((now - request.sent_at) / 2, least), LONGEST_LOOK_UP_PAUSE)
-
-    @asynccontextmanager
-    async def _in_flight(self, *, at_most: float = math.inf) -> AsyncIterator[float]:
-        """Count a request as out; yield the time of the event loop by which it must be over."""
-        self._out += 1
-        self._all_in.clear()
-        try:
-            seconds = min(self._settings.timeout_seconds, at_most)
-            yield asyncio.get_running_loop().time() + seconds
-        finally:
-            self._out -= 1
-            if self._out == 0:
-                self._all_in.set()
 
 
 async def _aside(body: bytes, read: Callable[[], T]) -> T:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import httpx
 
+from batchyard import tracing
 from batchyard.errors import ProviderError
 from batchyard.network import AddressNotAllowed
 
 BODY_BYTES = 5 * 1024**2
-"""An answer or a document larger than this is not read to its end."""
+"""An answer or a document larger than this is not read to its end, unless said otherwise."""
 
 FAULT_BODY_BYTES = 64 * 1024
 FAULT_BODY_SECONDS = 2.0
@@ -51,8 +52,9 @@ class Reply:
 class Exchange:
     """Exchanges with one provider over its client."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, *, body_bytes: int = BODY_BYTES) -> None:
         self._client = client
+        self._body_bytes = body_bytes
 
     async def carry(
         self,
@@ -72,7 +74,7 @@ class Exchange:
             method,
             url,
             content=body or None,
-            headers={**headers, "Accept-Encoding": "identity"},
+            headers={**headers, **tracing.headers(), "Accept-Encoding": "identity"},
             extensions={"trace": trace.note},
         )
         try:
@@ -95,7 +97,7 @@ class Exchange:
             return Reply(
                 status=response.status_code,
                 headers={name.lower(): value for name, value in response.headers.items()},
-                body=await _read(response),
+                body=await _read(response, at_most=self._body_bytes),
             )
         finally:
             await response.aclose()
@@ -113,7 +115,7 @@ class _Trace:
             self.has_begun = True
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, *, at_most: int) -> bytes:
     if not response.is_success:
         return await _read_fault(response)
     if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -121,8 +123,8 @@ async def _read(response: httpx.Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > BODY_BYTES:
-            raise AnswerLost("answer_too_large", f"The answer has more than {BODY_BYTES} bytes.")
+        if len(body) > at_most:
+            raise AnswerLost("answer_too_large", f"The answer has more than {at_most} bytes.")
     return bytes(body)
 
 

@@ -4,23 +4,15 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from standardwebhooks import Webhook
 
 from batchyard.errors import ConfigError
 from batchyard.models import Policy
-from batchyard.network import fault_of_url
 from batchyard.providers.base import Promise, Service
+from batchyard.providers.settings import Seconds, Settings, Url, read_settings
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # the mark of the standard, not a secret
 SECRET_BYTES = range(24, 65)
@@ -28,16 +20,6 @@ SECRET_BYTES = range(24, 65)
 
 SLACK = timedelta(seconds=1)
 """The provider ends an exchange by itself; the engine's own limit comes a little later."""
-
-
-def _url(value: str) -> str:
-    if fault := fault_of_url(value):
-        raise ValueError(f"{value!r} {fault}")
-    return value
-
-
-Url = Annotated[str, AfterValidator(_url)]
-Seconds = Annotated[float, Field(ge=0, le=366 * 86400, allow_inf_nan=False)]
 
 
 class HttpService(BaseModel):
@@ -62,21 +44,56 @@ class HttpService(BaseModel):
         return {"carrier": carrier, "service": service}
 
 
-class HttpSettings(BaseModel):
+class HttpSettings(Settings):
     """Everything about one provider of kind `http` but its secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: Url
-    policy: Policy = Policy.NEITHER
-    timeout_seconds: float = Field(default=30, gt=0, le=600, allow_inf_nan=False)
-    result_url: Url | None = None
-    not_done: frozenset[int] = frozenset({409, 423})
-    key_ttl_seconds: Seconds = 86400
-    ask_settles_after_seconds: Seconds = 0
-    look_up_after_seconds: float = Field(default=60, gt=0, le=86400, allow_inf_nan=False)
-    concurrency: int = Field(default=40, gt=0, le=10_000)
-    services: tuple[HttpService, ...] | None = None
+    url: Url = Field(description="where items are posted")
+    policy: Policy = Field(
+        default=Policy.NEITHER,
+        description="what you promise about a key that arrives twice: `repeatable`, `askable`, "
+        "`neither`",
+    )
+    timeout_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=600,
+        allow_inf_nan=False,
+        description="the longest an exchange may take, connecting and reading included",
+    )
+    result_url: Url | None = Field(
+        default=None,
+        description="where you can be asked about a key; an askable provider needs it, others may "
+        "have it",
+    )
+    not_done: frozenset[int] = Field(
+        default=frozenset({409, 423}),
+        description="statuses with which you prove that nothing was done, besides 408, 425 and 429",
+    )
+    key_ttl_seconds: Seconds = Field(
+        default=86400, description="how long a repeatable provider honours a key"
+    )
+    ask_settles_after_seconds: Seconds = Field(
+        default=0, description='how long after a request your "never received" is not yet believed'
+    )
+    look_up_after_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=86400,
+        allow_inf_nan=False,
+        description="when a live item is first looked up, if a callback was lost; then more and "
+        "more rarely",
+    )
+    services: tuple[HttpService, ...] | None = Field(
+        default=None,
+        description="what shipments you book, as `carrier/service`; without it, whatever the "
+        "catalogue has",
+    )
+    concurrency: int = Field(
+        default=40,
+        gt=0,
+        le=10_000,
+        description="items in flight at once, unless a limit says otherwise",
+    )
 
     @field_validator("not_done")
     @classmethod
@@ -106,18 +123,9 @@ class HttpSettings(BaseModel):
         )
 
 
-def read_settings(name: str, settings: Mapping[str, object]) -> HttpSettings:
-    """Check stored settings; raise `ConfigError` naming each wrong one."""
-    try:
-        return HttpSettings.model_validate(dict(settings))
-    except ValidationError as error:
-        faults = "; ".join(_fault(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
-        raise ConfigError(f"Provider '{name}' has wrong settings. {faults}.") from error
-
-
 def read_services(settings: Mapping[str, object]) -> Sequence[Service] | None:
     """Read only the services of stored settings; raise `ConfigError` when they are wrong."""
-    listed = read_settings("http", settings).services
+    listed = read_settings(HttpSettings, "http", settings).services
     return None if listed is None else [Service(**one.model_dump()) for one in listed]
 
 
@@ -135,8 +143,3 @@ def read_secret(name: str, secret: str | None) -> Webhook | None:
             "base64; make one with: openssl rand -base64 32."
         )
     return Webhook(key)
-
-
-def _fault(where: str, message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return f"{where}: {text}" if where else text

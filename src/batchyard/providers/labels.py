@@ -9,11 +9,12 @@ from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from barcode import Code128
-from fontTools.ttLib import TTFont
-from fpdf import FPDF
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 WIDTH, HEIGHT, MARGIN = 100.0, 150.0, 5.0
 """Millimetres, as everything here."""
@@ -105,17 +106,21 @@ def _shown(char: str) -> str:
 
 @cache
 def _known_characters() -> frozenset[int]:
+    from fontTools.ttLib import TTFont
+
     with TTFont(FONTS / "DejaVuSans-Bold.ttf", lazy=True) as font:
         return frozenset(font.getBestCmap())
 
 
-def _new_page(label: Label) -> FPDF:
+def _new_page(label: Label) -> "FPDF":
     pdf = _empty_page()
     pdf.set_title(f"Label {label.tracking_code}")
     return pdf
 
 
-def _empty_page() -> FPDF:
+def _empty_page() -> "FPDF":
+    from fpdf import FPDF
+
     pdf = FPDF(unit="mm", format=(WIDTH, HEIGHT))
     pdf.set_creation_date(CREATED_AT)
     pdf.set_auto_page_break(auto=False)
@@ -123,7 +128,7 @@ def _empty_page() -> FPDF:
     return pdf
 
 
-def _set_font(pdf: FPDF, text: str, *, style: Style, size: float) -> None:
+def _set_font(pdf: "FPDF", text: str, *, style: Style, size: float) -> None:
     # The core font needs no embedding (1 ms a label); a TrueType font costs 10 times that.
     if _is_latin_1(text):
         pdf.set_font("Helvetica", style, size)
@@ -143,7 +148,7 @@ def _is_latin_1(text: str) -> bool:
 
 
 def _write(
-    pdf: FPDF,
+    pdf: "FPDF",
     raw: str,
     *,
     x: float,
@@ -167,16 +172,16 @@ def _write(
     pdf.text(x + {"left": 0, "right": slack, "center": slack / 2}[align], y, text)
 
 
-def _caption(pdf: FPDF, text: str, *, x: float, y: float) -> None:
+def _caption(pdf: "FPDF", text: str, *, x: float, y: float) -> None:
     _write(pdf, text, x=x, y=y, width=30, size=6, style="B")
 
 
-def _rule(pdf: FPDF, y: float) -> None:
+def _rule(pdf: "FPDF", y: float) -> None:
     pdf.set_line_width(0.4)
     pdf.line(MARGIN, y, WIDTH - MARGIN, y)
 
 
-def _draw_band(pdf: FPDF, label: Label) -> None:
+def _draw_band(pdf: "FPDF", label: Label) -> None:
     pdf.set_fill_color(0)
     pdf.rect(MARGIN, MARGIN, INNER, 15, style="F")
     pdf.set_text_color(255)
@@ -185,7 +190,7 @@ def _draw_band(pdf: FPDF, label: Label) -> None:
     pdf.set_text_color(0)
 
 
-def _draw_sender(pdf: FPDF, label: Label) -> None:
+def _draw_sender(pdf: "FPDF", label: Label) -> None:
     top = 24.0
     lines = label.sender or ((label.booking,) if label.booking else ())
     _caption(pdf, "FROM" if label.sender else "BOOKING", x=MARGIN, y=top)
@@ -201,7 +206,7 @@ def _draw_sender(pdf: FPDF, label: Label) -> None:
     _rule(pdf, 42)
 
 
-def _draw_receiver(pdf: FPDF, label: Label) -> None:
+def _draw_receiver(pdf: "FPDF", label: Label) -> None:
     _caption(pdf, "TO", x=MARGIN, y=46.5)
     lines = label.receiver[:7]
     y = 53.5
@@ -221,7 +226,7 @@ def _draw_receiver(pdf: FPDF, label: Label) -> None:
     _rule(pdf, 91)
 
 
-def _draw_cells(pdf: FPDF, label: Label) -> None:
+def _draw_cells(pdf: "FPDF", label: Label) -> None:
     pdf.line(74, 91, 74, 106)
     _caption(pdf, "REFERENCE", x=MARGIN, y=95.5)
     _write(pdf, label.reference or "-", x=MARGIN, y=102.3, width=66, size=13)
@@ -229,7 +234,7 @@ def _draw_cells(pdf: FPDF, label: Label) -> None:
     _rule(pdf, 106)
 
 
-def _draw_barcode(pdf: FPDF, label: Label) -> None:
+def _draw_barcode(pdf: "FPDF", label: Label) -> None:
     code = label.tracking_code
     modules = Code128(code).build()[0]
     module = min(MODULE, INNER / (len(modules) + 2 * QUIET_MODULES))

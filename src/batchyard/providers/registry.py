@@ -8,6 +8,14 @@ from batchyard.providers.base import Provider
 PROVIDER_GROUP = "batchyard.providers"
 
 
+def list_kinds() -> dict[str, type[Provider]]:
+    """Return every installed kind that can be loaded, by name."""
+    return {
+        point.name: point.load()
+        for point in sorted(entry_points(group=PROVIDER_GROUP), key=lambda point: point.name)
+    }
+
+
 def find_kind(kind: str) -> type[Provider]:
     """Return the provider class of a kind; raise `ConfigError` naming the known ones."""
     known = {point.name: point for point in entry_points(group=PROVIDER_GROUP)}

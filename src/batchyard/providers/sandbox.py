@@ -55,6 +55,7 @@ class SandboxProvider(Provider):
     """Calls and bookings that happen on paper only; settings `speed` and `seed`."""
 
     kinds = frozenset(Kind)
+    ends_calls = True
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
@@ -89,6 +90,12 @@ class SandboxProvider(Provider):
         if elapsed >= decided.ends_after_seconds:
             return await self._with_documents(request, decided.ending)
         return self._accepted(request, decided, status=decided.status_at(elapsed))
+
+    async def end(self, request: Request) -> Answer:
+        """Hang up on paper; what its timers still bring is too late."""
+        ending = fate(request, self._seed).ending
+        said = {"hangup_by": "operator", "hangup_reason": "ended_by_operator"}
+        return Ended(status="stopped", result=said, reference=ending.reference)
 
     async def close(self) -> None:
         """Cancel the timers; asking finds everything they would have told."""

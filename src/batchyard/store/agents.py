@@ -62,6 +62,29 @@ async def insert(
     await conn.execute(INSERT, {**_values(agent), "id": agent_id, "team_id": team_id, "now": now})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedAgent:
+    """An agent, by its name."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+LIST_NAMED = """
+SELECT id, name, created_at FROM agents
+ WHERE team_id = %(team_id)s AND deleted_at IS NULL
+ ORDER BY created_at, id
+"""
+
+
+async def list_named(conn: Connection, *, team_id: int) -> list[NamedAgent]:
+    """List the agents of a team, the oldest first."""
+    async with conn.cursor(row_factory=class_row(NamedAgent)) as cursor:
+        await cursor.execute(LIST_NAMED, {"team_id": team_id})
+        return await cursor.fetchall()
+
+
 LOCK = """
 SELECT name, config, prompts, extra FROM agents
  WHERE id = %(id)s AND team_id = %(team_id)s AND deleted_at IS NULL

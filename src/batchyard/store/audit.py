@@ -43,6 +43,16 @@ async def write(
     )
 
 
+# The log names people by their id and tokens with theirs; people read names. To be filled in with
+# the actor and its team; null where there is no such name.
+NAME_OF_ACTOR = """
+nullif(CASE WHEN {actor} LIKE 'user %%'
+            THEN (SELECT u.name FROM users u
+                   WHERE u.team_id = {team_id} AND 'user ' || u.id = {actor})
+            ELSE regexp_replace({actor}, '^token (.*) \\(\\d+\\)$', '\\1') END, '')
+""".strip()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One change."""
@@ -72,3 +82,20 @@ async def list_entries(
     async with conn.cursor(row_factory=class_row(Entry)) as cursor:
         await cursor.execute(LIST, {"team_id": team_id, "before_id": before_id, "limit": limit})
         return await cursor.fetchall()
+
+
+# A provider is an account that belongs to no team. The team `default` is that of whoever runs the
+# installation.
+LIST_CONCERNED = """
+SELECT t.id FROM teams t
+ WHERE t.slug = 'default'
+    OR EXISTS (SELECT FROM routes r JOIN providers p ON p.id = r.provider_id
+                WHERE r.team_id = t.id AND p.name = %(provider)s AND p.removed_at IS NULL)
+ ORDER BY t.id
+"""
+
+
+async def list_concerned(conn: Connection, *, provider: str) -> list[int]:
+    """List the teams whose logs tell of a provider: those led to it, and the first of all."""
+    cursor = await conn.execute(LIST_CONCERNED, {"provider": provider})
+    return [int(str(row[0])) for row in await cursor.fetchall()]

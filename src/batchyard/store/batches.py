@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import kwargs_row
 
+from batchyard import tracing
 from batchyard.models import BatchState, Kind
 from batchyard.store.db import Connection
 
@@ -85,6 +86,17 @@ async def has_items(connection: Connection, *, batch_id: UUID) -> bool:
     return row is not None and bool(row[0])
 
 
+READ_STATE = """
+SELECT CASE WHEN deleted_at IS NULL THEN state ELSE 'deleted' END FROM batches WHERE id = %(id)s
+"""
+
+
+async def read_state(connection: Connection, *, batch_id: UUID) -> str:
+    """Return the state of a batch that is there, deleted ones too."""
+    row = await (await connection.execute(READ_STATE, {"id": batch_id})).fetchone()
+    return "deleted" if row is None else str(row[0])
+
+
 SET_STATE = """
 UPDATE batches SET state = %(state)s, updated_at = %(now)s WHERE id = %(id)s
 """
@@ -95,6 +107,16 @@ async def set_state(
 ) -> None:
     """Write the state of a batch locked before."""
     await connection.execute(SET_STATE, {"id": batch_id, "state": state, "now": now})
+
+
+NOTE_TRACE = "UPDATE batches SET traceparent = %(traceparent)s WHERE id = %(id)s"
+
+
+async def note_trace(connection: Connection, *, batch_id: UUID) -> None:
+    """Write the span of the request that lets a batch run, where it is traced."""
+    traceparent = tracing.current()
+    if traceparent is not None:
+        await connection.execute(NOTE_TRACE, {"id": batch_id, "traceparent": traceparent})
 
 
 SET_SCHEDULED = """
@@ -118,6 +140,16 @@ async def set_scheduled(
         SET_SCHEDULED,
         {"id": batch_id, "at": at, "bypass_windows": bypass_windows, "now": now},
     )
+
+
+SET_UNSCHEDULED = """
+UPDATE batches SET state = 'open', scheduled_at = NULL, updated_at = %(now)s WHERE id = %(id)s
+"""
+
+
+async def set_unscheduled(connection: Connection, *, batch_id: UUID, now: datetime) -> None:
+    """Let a batch locked before wait until somebody starts it."""
+    await connection.execute(SET_UNSCHEDULED, {"id": batch_id, "now": now})
 
 
 SET_CANCELLED = """

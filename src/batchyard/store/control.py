@@ -9,6 +9,7 @@ from batchyard.store.db import Connection
 SET_STATE = """
 UPDATE batches
    SET state = %(state)s, updated_at = %(now)s, wait_reason = %(reason)s, wait_until = NULL,
+       paused_by = %(paused_by)s,
        started_at = CASE WHEN %(state)s = 'running' THEN coalesce(started_at, %(now)s)
                          ELSE started_at END,
        brake_from = CASE WHEN %(state)s = 'running' THEN %(now)s ELSE brake_from END,
@@ -18,17 +19,31 @@ UPDATE batches
 
 
 async def set_state(
-    conn: Connection, *, batch_id: UUID, state: BatchState, reason: str | None, now: datetime
+    conn: Connection,
+    *,
+    batch_id: UUID,
+    state: BatchState,
+    reason: str | None,
+    paused_by: str | None = None,
+    now: datetime,
 ) -> None:
-    """Write the state of a locked batch, and why it waits."""
+    """Write the state of a locked batch, why it waits, and who paused it."""
     await conn.execute(
-        SET_STATE, {"batch_id": batch_id, "state": state, "reason": reason, "now": now}
+        SET_STATE,
+        {
+            "batch_id": batch_id,
+            "state": state,
+            "reason": reason,
+            "paused_by": paused_by,
+            "now": now,
+        },
     )
 
 
 REOPEN = """
 UPDATE batches
-   SET state = %(state)s, finished_at = NULL, brake_from = %(now)s, updated_at = %(now)s
+   SET state = %(state)s, finished_at = NULL, expired = '{}', brake_from = %(now)s,
+       updated_at = %(now)s
  WHERE id = %(batch_id)s
 """
 
@@ -91,3 +106,13 @@ async def stop_item(conn: Connection, *, team_id: int, item_id: UUID, now: datet
     if (await conn.execute(STOP_ITEM, given)).rowcount == 1:
         return True
     return False if (await conn.execute(HAS_ITEM, given)).rowcount == 1 else None
+
+
+STATUS = "SELECT status FROM items WHERE id = %(item_id)s AND team_id = %(team_id)s"
+
+
+async def read_status(conn: Connection, *, team_id: int, item_id: UUID) -> str | None:
+    """Return the status of an item; None when the team has none such."""
+    given = {"item_id": item_id, "team_id": team_id}
+    row = await (await conn.execute(STATUS, given)).fetchone()
+    return None if row is None else str(row[0])

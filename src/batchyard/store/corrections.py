@@ -83,7 +83,8 @@ UPDATE item_data d
    SET corrections = d.corrections || jsonb_build_object(
            'at', %(now)s::timestamptz, 'attempt', c.attempt, 'number', d.number,
            'payload', d.payload),
-       payload = %(payload)s, number = %(number)s, reference = %(reference)s, ended_at = NULL
+       payload = %(payload)s, number = %(number)s, reference = %(reference)s, ended_at = NULL,
+       provider_reference = CASE WHEN NOT %(tries_again)s THEN d.provider_reference END
   FROM corrected c
  WHERE d.item_id = c.id
 """

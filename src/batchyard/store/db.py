@@ -1,6 +1,8 @@
 """Connections to PostgreSQL: one pool a process, transactions, and the offset of its clock."""
 
 import asyncio
+import math
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -11,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from batchyard.clock import DatabaseClock, monotonic
 from batchyard.errors import ConfigError, StoreError
-from batchyard.store.urls import unreachable
+from batchyard.store.urls import unreachable, will_answer_soon
 
 TRANSIENT = (
     psycopg.OperationalError,
@@ -26,6 +28,8 @@ Connection = AsyncConnection[tuple[object, ...]]
 OPEN_TIMEOUT_SECONDS = 10.0
 POOL_PATIENCE_SECONDS = 30.0
 RECONNECT_SECONDS = 0.5
+FRESH_SECONDS = 5.0
+"""How long after its last use a connection is taken to be good unless it says otherwise."""
 STATEMENT_TIMEOUT_MS = 60_000
 IDLE_TIMEOUT_MS = 5_000
 """A process that was stopped inside a transaction must not hold its locks against all others."""
@@ -36,6 +40,9 @@ class PatientConnection(AsyncConnection[tuple[object, ...]]):
 
     The pools' own way is to try after 1, 2, 4, 8 ... seconds: too late by as long as it was away.
     """
+
+    lent_at = -math.inf
+    """When its pool lent it last, by `monotonic`."""
 
     @classmethod
     async def connect(cls, conninfo: str = "", **how: Any) -> Self:  # noqa: ANN401  # as psycopg's
@@ -64,19 +71,12 @@ class Database:
             timeout=POOL_PATIENCE_SECONDS,
             connection_class=PatientConnection,
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
         )
 
     async def open(self) -> None:
         """Connect; raise `ConfigError` with what to do when PostgreSQL cannot be reached."""
-        try:
-            # A first connection outside the pool: its error says why, the pool's says 'timeout'.
-            async with await psycopg.AsyncConnection.connect(
-                self.url, connect_timeout=int(OPEN_TIMEOUT_SECONDS)
-            ) as connection:
-                version = connection.info.server_version
-        except psycopg.Error as error:
-            raise unreachable(error) from error
+        version = await self._read_version()
         if version < 160000:
             raise ConfigError(
                 f"PostgreSQL {version // 10000} is too old; Batchyard needs 16 or newer."
@@ -86,6 +86,20 @@ class Database:
         except PoolTimeout as error:
             raise ConfigError("PostgreSQL accepts no more connections.") from error
         await self.measure_clock()
+
+    async def _read_version(self) -> int:
+        """Connect outside the pool, whose error would only say 'timeout'."""
+        give_up_at = monotonic() + POOL_PATIENCE_SECONDS
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self.url, connect_timeout=int(OPEN_TIMEOUT_SECONDS)
+                ) as connection:
+                    return connection.info.server_version
+            except psycopg.Error as error:
+                if monotonic() > give_up_at or not will_answer_soon(error):
+                    raise unreachable(error) from error
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     async def close(self) -> None:
         """Give all connections back to PostgreSQL."""
@@ -118,3 +132,23 @@ async def _configure(connection: Connection) -> None:
     await connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
     await connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}")
     await connection.execute("SET timezone = 'UTC'")
+
+
+async def _check(connection: Connection) -> None:
+    """Raise when a connection is of no use any more.
+
+    PostgreSQL is asked only where the connection was silent for a while: one that was used just
+    now and whose server has ended has something to read, and that costs no round trip to see.
+    """
+    if isinstance(connection, PatientConnection):
+        last_lent_at, connection.lent_at = connection.lent_at, monotonic()
+        is_fresh = connection.lent_at - last_lent_at < FRESH_SECONDS
+        if is_fresh and not _has_something_to_read(connection):
+            return
+    await AsyncConnectionPool.check_connection(connection)
+
+
+def _has_something_to_read(connection: Connection) -> bool:
+    polling = select.poll()
+    polling.register(connection.fileno(), select.POLLIN)
+    return bool(polling.poll(0))

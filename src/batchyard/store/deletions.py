@@ -13,7 +13,8 @@ UPDATE batches
        state = CASE WHEN state = 'open' THEN 'cancelled'
                     WHEN state IN ('scheduled', 'queued', 'running', 'paused') THEN 'stopped'
                     ELSE state END,
-       finished_at = coalesce(finished_at, %(now)s), wait_reason = NULL, wait_until = NULL
+       finished_at = coalesce(finished_at, %(now)s), wait_reason = NULL, wait_until = NULL,
+       paused_by = NULL
  WHERE id = ANY (%(batch_ids)s) AND deleted_at IS NULL
 """
 

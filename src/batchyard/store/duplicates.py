@@ -26,12 +26,13 @@ HAS_RECENT = """
 SELECT EXISTS (
     SELECT FROM batches
      WHERE team_id = %(team_id)s AND kind = %(kind)s AND deleted_at IS NULL
-       AND state NOT IN ('importing', 'cancelled') AND updated_at > %(since)s)
+       AND state NOT IN ('importing', 'cancelled')
+       AND (finished_at IS NULL OR updated_at > %(since)s))
 """
 
 
 async def has_recent(conn: Connection, *, team_id: int, kind: Kind, since: datetime) -> bool:
-    """Tell whether the team had any batch since; else nothing has to be looked up."""
+    """Tell whether a batch of the team ran since or still will; else nothing is to be looked up."""
     cursor = await conn.execute(HAS_RECENT, {"team_id": team_id, "kind": kind, "since": since})
     row = await cursor.fetchone()
     return row is not None and bool(row[0])
@@ -42,7 +43,8 @@ SELECT DISTINCT d.{key}
   FROM item_data d
   JOIN batches b ON b.id = d.batch_id
   JOIN items i ON i.id = d.item_id
- WHERE d.{key} = ANY (%(keys)s) AND d.created_at > %(since)s
+ WHERE d.{key} = ANY (%(keys)s)
+   AND (i.phase <> 'done' OR coalesce(d.ended_at, i.updated_at) > %(since)s)
    AND b.team_id = %(team_id)s AND b.kind = %(kind)s
    AND b.deleted_at IS NULL AND b.state NOT IN ('importing', 'cancelled')
    AND i.status NOT IN ('canceled', 'stopped')

@@ -87,6 +87,12 @@ def check_document_store(config: Config) -> None:
             ) from error
 
 
+def folder_of(config: Config) -> Path | None:
+    """Return the directory in which contents are kept; None where it is none."""
+    target = config.document_store
+    return _path(target) if urlsplit(target).scheme == DIRECTORY_SCHEME else None
+
+
 def _path(location: str) -> Path:
     return Path(unquote(urlsplit(location).path))
 

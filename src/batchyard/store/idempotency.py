@@ -81,13 +81,28 @@ async def insert_answer(
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """Since when a key is worked on, and how much of that is done."""
+
+    began_at: datetime
+    done: int
+
+
+# The same request goes on where an earlier try of it was broken off.
 RESERVE = """
-INSERT INTO idempotency (team_id, key, holder, held_until, created_at)
-VALUES (%(team_id)s, %(key)s, %(holder)s, %(held_until)s, %(now)s)
+INSERT INTO idempotency AS known (team_id, key, fingerprint, holder, held_until, created_at)
+VALUES (%(team_id)s, %(key)s, %(fingerprint)s, %(holder)s, %(held_until)s, %(now)s)
 ON CONFLICT (team_id, key) DO UPDATE
-   SET fingerprint = NULL, status = NULL, content_type = NULL, body = NULL,
+   SET fingerprint = excluded.fingerprint, status = NULL, content_type = NULL, body = NULL,
        holder = excluded.holder, held_until = excluded.held_until,
-       created_at = excluded.created_at
+       created_at = CASE WHEN known.status IS NULL AND known.fingerprint = excluded.fingerprint
+                         THEN known.created_at ELSE excluded.created_at END,
+       done = CASE WHEN known.status IS NULL AND known.fingerprint = excluded.fingerprint
+                   THEN known.done ELSE 0 END
+ WHERE %(since)s::timestamptz IS NULL OR known.created_at <= %(since)s OR known.status IS NOT NULL
+    OR coalesce(known.fingerprint = excluded.fingerprint, true)
+RETURNING created_at AS began_at, done
 """
 
 
@@ -96,21 +111,45 @@ async def reserve(
     *,
     team_id: int,
     key: str,
+    fingerprint: bytes | None,
     holder: UUID,
     held_until: datetime,
+    since: datetime | None,
     now: datetime,
-) -> None:
-    """Note who works on a key that is locked now, for longer than a transaction."""
-    await conn.execute(
-        RESERVE,
-        {
-            "team_id": team_id,
-            "key": key,
-            "holder": holder,
-            "held_until": held_until,
-            "now": now,
-        },
+) -> Held | None:
+    """Note who works on a key that is locked now, for longer than a transaction.
+
+    With the fingerprint of a request that was broken off, return what it had come to. With `since`
+    return None where another request was broken off, and began after that.
+    """
+    async with conn.cursor(row_factory=class_row(Held)) as cursor:
+        await cursor.execute(
+            RESERVE,
+            {
+                "team_id": team_id,
+                "key": key,
+                "fingerprint": fingerprint,
+                "holder": holder,
+                "held_until": held_until,
+                "since": since,
+                "now": now,
+            },
+        )
+        return await cursor.fetchone()
+
+
+ADVANCE = """
+UPDATE idempotency SET done = %(done)s
+ WHERE team_id = %(team_id)s AND key = %(key)s AND holder = %(holder)s
+"""
+
+
+async def advance(conn: Connection, *, team_id: int, key: str, holder: UUID, done: int) -> bool:
+    """Write how much is done under a key; False when it was taken away."""
+    cursor = await conn.execute(
+        ADVANCE, {"team_id": team_id, "key": key, "holder": holder, "done": done}
     )
+    return cursor.rowcount == 1
 
 
 EXTEND = """

@@ -67,14 +67,18 @@ class OpenedBatch:
 INSERT = """
 INSERT INTO batches (id, team_id, kind, state, created_at, updated_at, imported_at)
 VALUES (%(id)s, %(team_id)s, %(kind)s, 'importing', %(now)s, %(now)s, %(now)s)
+ON CONFLICT (id) DO NOTHING
 """
 
 
 async def insert(
     conn: Connection, *, batch_id: UUID, team_id: int, kind: Kind, now: datetime
-) -> None:
-    """Write a batch that nobody sees yet."""
-    await conn.execute(INSERT, {"id": batch_id, "team_id": team_id, "kind": kind, "now": now})
+) -> bool:
+    """Write a batch that nobody sees yet; False when the id is taken."""
+    cursor = await conn.execute(
+        INSERT, {"id": batch_id, "team_id": team_id, "kind": kind, "now": now}
+    )
+    return cursor.rowcount == 1
 
 
 # Locks the batch: an import that is given up cannot get another block behind its back.

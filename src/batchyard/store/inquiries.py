@@ -35,15 +35,25 @@ class OpenQuestion:
     payload: Mapping[str, object]
     result: Mapping[str, object] | None
     retry_policy: Mapping[str, object]
+    empty_looks: int
+    backup_at: datetime | None
+    """Set after a restore: the key may have been used from this time on."""
+    restored_at: datetime | None
+    """When its batch was brought back from a backup, which may not know all that was sent."""
+    sender: Mapping[str, object] | None
+    """Where the team sends from; of shipments."""
 
 
 QUESTION = """
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
        t.try AS attempt, t.lease, t.sends, t.phase,
        t.status, t.intent_at, t.updated_at, t.zone_set, d.number, d.reference,
-       coalesce(d.from_number, b.from_numbers[
-           1 + mod(d.position, nullif(cardinality(b.from_numbers), 0))]) AS from_number,
-       d.provider_reference, d.payload, d.result, b.retry_policy
+       coalesce(d.from_number, b.from_numbers[1 + mod(
+           coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]) AS from_number,
+       d.provider_reference, d.payload, d.result, b.retry_policy, b.restored_at, b.backup_at,
+       coalesce(t.empty_looks, 0) AS empty_looks,
+       CASE b.kind WHEN 'shipment' THEN (
+           SELECT s.sender FROM senders s WHERE s.team_id = t.team_id) END AS sender
 """
 
 # The lease rises and the deadline moves on: whoever asks holds the question until then, and a

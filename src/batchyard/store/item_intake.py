@@ -1,8 +1,11 @@
 """Putting new items into a batch, in blocks, by COPY."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
@@ -11,13 +14,15 @@ from batchyard.models import JsonObject
 from batchyard.store.db import Connection
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewItem:
+# A tuple: made for each row, and a frozen dataclass costs several times as much.
+class NewItem(NamedTuple):
     """An item that does not exist yet."""
 
     id: UUID
     position: int
     payload: JsonObject
+    turn: int | None = None
+    """Its number among those that are called, for turns; None where its position says that."""
     number: str | None = None
     from_number: str | None = None
     reference: str | None = None
@@ -54,17 +59,61 @@ def render_items(
             copy_text(row.from_number),
             copy_text(row.reference),
         )
-        head = f"{item_id}{common}{row.position}\t{number}\t{from_number}\t{reference}\t"
+        turn = "\\N" if row.turn is None else row.turn
+        head = f"{item_id}{common}{row.position}\t{turn}\t{number}\t{from_number}\t{reference}\t"
         # JSON holds no raw tab or line end, so only its backslashes need doubling.
         data.append(head.encode() + orjson.dumps(row.payload).replace(b"\\", b"\\\\") + data_tail)
     return ItemBlock(items="".join(items).encode(), data=b"".join(data), count=len(items))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenItem:
+    """What a block says about one of its items."""
+
+    number: str | None
+    payload: bytes
+    """As JSON."""
+
+
+def read_items(block: ItemBlock, indexes: Collection[int]) -> list[WrittenItem]:
+    """Read some items of a block back, by their places in it."""
+    if not indexes:
+        return []
+    lines = block.data.splitlines()
+    return [_written(lines[index]) for index in indexes]
+
+
+def _written(line: bytes) -> WrittenItem:
+    fields = line.split(b"\t")
+    number = fields[4].decode()
+    return WrittenItem(
+        number=None if number == "\\N" else number, payload=fields[7].replace(b"\\\\", b"\\")
+    )
+
+
+def select_items(block: ItemBlock, stays: Sequence[bool]) -> ItemBlock:
+    """Return a block with only some of its items, whose turns are counted anew."""
+    items = compress(block.items.splitlines(keepends=True), stays)
+    data = list(compress(block.data.splitlines(keepends=True), stays))
+    return ItemBlock(
+        items=b"".join(items),
+        data=b"".join(_with_turn(line, turn) for turn, line in enumerate(data)),
+        count=len(data),
+    )
+
+
+def _with_turn(line: bytes, turn: int) -> bytes:
+    item_id, batch_id, position, before, rest = line.split(b"\t", 4)
+    now = before if before == b"\\N" else b"%d" % turn
+    return b"\t".join((item_id, batch_id, position, now, rest))
+
+
 COPY_ITEMS = "COPY items (id, batch_id, team_id, zone_set, due_at, updated_at) FROM STDIN"
 
 COPY_ITEM_DATA = """
-COPY item_data (item_id, batch_id, position, number, from_number, reference, payload, created_at)
-FROM STDIN
+COPY item_data (
+    item_id, batch_id, position, turn, number, from_number, reference, payload, created_at
+) FROM STDIN
 """
 
 
@@ -88,9 +137,13 @@ async def copy_items(
     return block.count
 
 
+_ESCAPED = re.compile(r"[\\\t\n\r]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def copy_text(value: object) -> str:
     """Write a value as COPY takes it."""
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
+    if value is None:
+        return "\\N"
+    text = str(value)
+    return text.translate(_ESCAPES) if _ESCAPED.search(text) else text

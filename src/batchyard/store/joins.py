@@ -124,7 +124,8 @@ WITH chosen AS (
        SET corrections = d.corrections || jsonb_build_object(
                'at', %(now)s::timestamptz, 'attempt', a.attempt, 'number', d.number,
                'payload', d.payload),
-           payload = c.payload, number = c.number, reference = c.reference, ended_at = NULL
+           payload = c.payload, number = c.number, reference = c.reference, ended_at = NULL,
+           provider_reference = NULL
       FROM again a JOIN chosen c ON c.item_id = a.id
      WHERE d.item_id = a.id
 ), settled AS (
@@ -200,7 +201,8 @@ WITH chosen AS MATERIALIZED (
                   FROM staged_mends m
                   JOIN rejected_rows r ON r.batch_id = %(batch_id)s AND r.line = m.error_line
                  WHERE m.upload_id = %(upload_id)s AND m.line = d.position),
-               d.position + %(first_line)s)
+               d.position + %(first_line)s),
+           turn = d.turn + %(first_line)s
       FROM moved WHERE d.item_id = moved.id
     RETURNING d.position
 ), mended AS (
@@ -279,7 +281,7 @@ COUNT = """
 WITH counted AS (
     UPDATE batches
        SET total_rows = total_rows + %(rows)s, refused_rows = refused_rows + %(refused)s,
-           updated_at = %(now)s
+           expired = '{}', updated_at = %(now)s
      WHERE id = %(batch_id)s
 )
 UPDATE uploads SET updated_at = %(now)s WHERE id = %(upload_id)s

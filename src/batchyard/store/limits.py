@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from batchyard.limits import Allowance, Bucket
+from batchyard.models import Rate
 from batchyard.store.db import Connection
 
 
@@ -40,15 +41,19 @@ INSERT INTO limits (key) SELECT unnest(%(keys)s::text[]) ON CONFLICT (key) DO NO
 
 
 async def lock(
-    conn: Connection, keys: Collection[str], *, defaults: Mapping[str, int]
+    conn: Connection,
+    keys: Collection[str],
+    *,
+    defaults: Mapping[str, int],
+    needed: Collection[str] = (),
 ) -> dict[str, int | None]:
     """Lock limits until the end of the transaction; return the cap of each.
 
-    `defaults` are the caps of keys that always have one; their rows are made when missing. What is
-    counted in later statements sees what the lock waited for.
+    `defaults` are the caps of keys that always have one; their rows, and those `needed`, are made
+    when missing. What is counted in later statements sees what the lock waited for.
     """
     found = await (await conn.execute(LOCK, {"keys": sorted(keys)})).fetchall()
-    if missing := sorted(defaults.keys() - {str(key) for key, _ in found}):
+    if missing := sorted((defaults.keys() | set(needed)) - {str(key) for key, _ in found}):
         await conn.execute(ADD, {"keys": missing})
         found = await (await conn.execute(LOCK, {"keys": sorted(keys)})).fetchall()
     return {
@@ -190,6 +195,28 @@ async def set_rate(
     """Set a rate of a limit whose row exists."""
     await conn.execute(
         SET_RATE, {"key": key, "seconds": seconds, "count": count, "burst": burst, "now": now}
+    )
+
+
+# As a rate that somebody set, a new one starts with one token.
+ADD_DEFAULT_RATE = """
+INSERT INTO rates (key, seconds, count, burst, tokens, refilled_at)
+SELECT d.key, d.seconds, d.count, 1, 1, %(now)s
+  FROM unnest(%(keys)s::text[], %(seconds)s::int[], %(counts)s::int[]) AS d (key, seconds, count)
+ WHERE NOT EXISTS (SELECT FROM rates r WHERE r.key = d.key)
+"""
+
+
+async def add_default_rates(conn: Connection, rates: Mapping[str, Rate], *, now: datetime) -> None:
+    """Give locked limits that have no rate at all the rate of their scope."""
+    await conn.execute(
+        ADD_DEFAULT_RATE,
+        {
+            "keys": list(rates),
+            "seconds": [rate.seconds for rate in rates.values()],
+            "counts": [rate.count for rate in rates.values()],
+            "now": now,
+        },
     )
 
 

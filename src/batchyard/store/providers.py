@@ -1,6 +1,6 @@
 """Rows of providers, and the routes that lead items to them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -23,9 +23,13 @@ class ProviderRow:
     secret: bytes | None
     allow_private: bool
     removed_at: datetime | None
+    services: list[dict[str, object]] | None
+    """What it said that it books; None where it was not asked."""
+    paused_reason: str | None = None
+    """Why nothing is sent to it; None while it works."""
 
 
-COLUMNS = "id, name, kind, settings, secret, allow_private, removed_at"
+COLUMNS = "id, name, kind, settings, secret, allow_private, removed_at, services, paused_reason"
 
 LIST_ALL = f"SELECT {COLUMNS} FROM providers ORDER BY id"
 
@@ -96,6 +100,40 @@ async def remove(conn: Connection, *, name: str, now: datetime) -> bool:
     return (await conn.execute(REMOVE, {"name": name, "now": now})).rowcount == 1
 
 
+KEEP_SERVICES = """
+UPDATE providers
+   SET services = coalesce(%(services)s, services), services_at = %(now)s
+ WHERE id = %(provider_id)s
+"""
+
+
+async def keep_services(
+    conn: Connection,
+    *,
+    provider_id: int,
+    services: Sequence[Mapping[str, object]] | None,
+    now: datetime,
+) -> None:
+    """Keep what a provider says that it books; None: it was asked and what is known stays."""
+    kept = None if services is None else Jsonb([dict(one) for one in services])
+    await conn.execute(KEEP_SERVICES, {"provider_id": provider_id, "services": kept, "now": now})
+
+
+LIST_STALE = f"""
+SELECT {COLUMNS} FROM providers
+ WHERE removed_at IS NULL AND kind <> 'sandbox'
+   AND coalesce(services_at, '-infinity') <= %(before)s
+ ORDER BY services_at NULLS FIRST LIMIT 10
+"""
+
+
+async def list_stale(conn: Connection, *, before: datetime) -> list[ProviderRow]:
+    """List providers that were not asked since what they book."""
+    async with conn.cursor(row_factory=class_row(ProviderRow)) as cursor:
+        await cursor.execute(LIST_STALE, {"before": before})
+        return await cursor.fetchall()
+
+
 SLOW_DOWN = """
 UPDATE providers SET slow_until = greatest(slow_until, %(until)s) WHERE id = %(provider_id)s
 """
@@ -133,6 +171,24 @@ async def list_closed(
         )
         for key, paused, until in rows
     }
+
+
+# What was sent before a person resumed the provider says nothing about now.
+STOP = """
+UPDATE providers SET paused_reason = %(reason)s, paused_at = %(now)s
+ WHERE id = %(provider_id)s AND paused_reason IS NULL
+   AND coalesce(brake_from, '-infinity') <= %(sent_at)s
+"""
+
+
+async def stop(
+    conn: Connection, *, provider_id: int, reason: str, sent_at: datetime, now: datetime
+) -> bool:
+    """Pause a provider that refused what was sent then; False when it is paused or was resumed."""
+    cursor = await conn.execute(
+        STOP, {"provider_id": provider_id, "reason": reason, "sent_at": sent_at, "now": now}
+    )
+    return cursor.rowcount == 1
 
 
 PAUSE = """
@@ -191,6 +247,17 @@ async def set_route(
         SET_ROUTE,
         {"team_id": team_id, "kind": kind, "agent_id": agent_id, "provider_id": provider_id},
     )
+
+
+LIST_ROUTED_TEAMS = """
+SELECT DISTINCT team_id FROM routes WHERE provider_id = %(provider_id)s ORDER BY team_id
+"""
+
+
+async def list_routed_teams(conn: Connection, *, provider_id: int) -> list[int]:
+    """List the teams of which a route leads to this provider."""
+    rows = await (await conn.execute(LIST_ROUTED_TEAMS, {"provider_id": provider_id})).fetchall()
+    return [int(str(row[0])) for row in rows]
 
 
 # The narrowest route of a kind without an agent; without one it is the sandbox, as in the engine.

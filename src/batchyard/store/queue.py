@@ -1,6 +1,6 @@
 """The distributed engine's queue of turns, and the wakes that fill it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import procrastinate
@@ -182,13 +182,14 @@ async def sweep_sleepers(conn: Connection, *, now: datetime) -> int:
 OTHERS_WAIT = """
 SELECT EXISTS (
     SELECT FROM procrastinate_jobs
-     WHERE status = 'todo' AND queue_name = %(queue)s AND queueing_lock <> %(lock)s)
+     WHERE status = 'todo' AND queue_name = %(queue)s AND queueing_lock <> ALL (%(locks)s))
 """
 
 
-async def do_others_wait(conn: Connection, *, team_id: int) -> bool:
-    """Tell whether a turn of another team waits in the queue."""
-    cursor = await conn.execute(OTHERS_WAIT, {"queue": TURN_QUEUE, "lock": f"team:{team_id}"})
+async def do_others_wait(conn: Connection, *, team_ids: Collection[int]) -> bool:
+    """Tell whether a turn of a team besides these waits in the queue."""
+    locks = [f"team:{team_id}" for team_id in team_ids]
+    cursor = await conn.execute(OTHERS_WAIT, {"queue": TURN_QUEUE, "locks": locks})
     row = await cursor.fetchone()
     return bool(row and row[0])
 

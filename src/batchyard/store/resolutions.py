@@ -29,6 +29,7 @@ RESOLVE = """
 WITH chosen AS MATERIALIZED (
     SELECT i.id FROM items i
      WHERE i.batch_id = ANY (%(batch_ids)s) AND i.phase = 'unknown'
+       AND i.updated_at <= %(before)s
        AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
      ORDER BY i.id
      LIMIT %(limit)s
@@ -46,12 +47,17 @@ WITH chosen AS MATERIALIZED (
      WHERE i.id = c.id AND b.id = i.batch_id
     RETURNING i.id, i.batch_id, i.phase, i.status,
               CASE WHEN %(verdict)s = 'retry' THEN i.try - 1 ELSE i.try END AS attempt, i.intent_at
+), released AS (
+    DELETE FROM number_claims c USING resolved r WHERE c.item_id = r.id
 ), noted AS (
     UPDATE item_data d
        SET attempts = d.attempts || jsonb_build_object(
                'attempt', r.attempt, 'key', r.id || '.' || r.attempt,
                'status', 'resolved as ' || %(verdict)s, 'sent_at', r.intent_at,
-               'ended_at', %(now)s::timestamptz, 'resolved_by', %(actor)s::text),
+               'ended_at', %(now)s::timestamptz, 'resolved_by', %(actor)s::text,
+               'reference', d.provider_reference,
+               'error_code', d.error_code, 'error_message', d.error_message),
+           provider_reference = CASE WHEN r.phase = 'done' THEN d.provider_reference END,
            result = d.result - 'batchyard' - 'documents',
            error_code = CASE WHEN %(verdict)s = 'failed' THEN 'resolved_failed' END,
            error_message = CASE WHEN %(verdict)s = 'failed'
@@ -81,9 +87,10 @@ async def resolve(
     item_ids: Sequence[UUID] | None,
     actor: str,
     limit: int,
+    before: datetime,
     now: datetime,
 ) -> list[Resolved]:
-    """Decide up to `limit` unknown items of a team as `done`, `failed` or `retry`."""
+    """Decide up to `limit` items of a team, unknown since `before`: `done`, `failed`, `retry`."""
     chosen = {
         "team_id": team_id,
         "batch_id": batch_id,
@@ -101,6 +108,7 @@ async def resolve(
                 "shipment_done": SUCCESS_STATUS[Kind.SHIPMENT],
                 "actor": actor,
                 "limit": limit,
+                "before": before,
                 "now": now,
             },
         )
@@ -108,7 +116,7 @@ async def resolve(
 
 
 REOPEN = """
-UPDATE batches SET state = 'running', finished_at = NULL, updated_at = %(now)s
+UPDATE batches SET state = 'running', finished_at = NULL, expired = '{}', updated_at = %(now)s
  WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed', 'stopped')
 """
 

@@ -1,11 +1,8 @@
 """After a restore from a backup: what may have been sent since must not be sent unasked."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
-
-from psycopg.rows import class_row
 
 from batchyard.store.db import Connection
 
@@ -97,33 +94,16 @@ async def mark_unknown(
 
 
 # In id order, as everywhere.
-LOCK_PAUSED = """
-SELECT id, kind, state FROM batches
+LOCK_RESTORED = """
+SELECT id FROM batches
  WHERE team_id = %(team_id)s AND deleted_at IS NULL
-   AND CASE WHEN %(batch_ids)s::uuid[] IS NULL
-            THEN state = 'paused' AND wait_reason = 'restored'
-            ELSE id = ANY (%(batch_ids)s) END
+   AND state = 'paused' AND wait_reason = 'restored'
  ORDER BY id
    FOR UPDATE
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PausedBatch:
-    """A batch somebody wants to go on."""
-
-    id: UUID
-    kind: str
-    state: str
-
-
-async def lock_paused(
-    conn: Connection, *, team_id: int, batch_ids: Collection[UUID] | None
-) -> list[PausedBatch]:
-    """Lock these batches, or all that a restore paused; single items are batches too."""
-    async with conn.cursor(row_factory=class_row(PausedBatch)) as cursor:
-        await cursor.execute(
-            LOCK_PAUSED,
-            {"team_id": team_id, "batch_ids": None if batch_ids is None else list(batch_ids)},
-        )
-        return await cursor.fetchall()
+async def lock_restored(conn: Connection, *, team_id: int) -> list[UUID]:
+    """Lock all batches of a team that a restore paused; single items are batches too."""
+    cursor = await conn.execute(LOCK_RESTORED, {"team_id": team_id})
+    return [UUID(str(row[0])) for row in await cursor.fetchall()]

@@ -19,14 +19,12 @@ class ResultBatch:
     state: BatchState
     file_name: str | None
     reference: str | None
-    columns: list[str]
     created_at: datetime
     finished_at: datetime | None
 
 
 READ_BATCH = """
-SELECT id, kind, state, file_name, reference, coalesce(columns, '{}') AS columns,
-       created_at, finished_at
+SELECT id, kind, state, file_name, reference, created_at, finished_at
   FROM batches
  WHERE id = %(batch_id)s AND team_id = %(team_id)s AND deleted_at IS NULL AND state <> 'importing'
 """
@@ -118,52 +116,6 @@ async def list_keys(
     keys, position, item_id = row
     names = [str(key) for key in keys] if isinstance(keys, list) else []
     return names, (int(str(position)), UUID(str(item_id)))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RefusedRow:
-    """A row that was refused: cells in the order of its columns, or the JSON object."""
-
-    line: int
-    code: str
-    reason: str
-    cells: list[object] | dict[str, object]
-    item_id: UUID | None
-    """The item whose correction it was."""
-    columns: list[str] | None
-    """Those of its own file; None for those of the batch."""
-
-
-LIST_REFUSED = """
-SELECT r.line, r.code, r.reason, r.cells, r.item_id, u.columns
-  FROM rejected_rows r
-  LEFT JOIN uploads u ON u.id = r.upload_id
- WHERE r.batch_id = %(batch_id)s AND r.line > %(line)s
- ORDER BY r.line
- LIMIT %(limit)s
-"""
-
-
-async def list_refused(
-    conn: Connection, *, batch_id: UUID, line: int, limit: int
-) -> list[RefusedRow]:
-    """Return the next refused rows, those behind a line."""
-    async with conn.cursor(row_factory=class_row(RefusedRow)) as cursor:
-        await cursor.execute(LIST_REFUSED, {"batch_id": batch_id, "line": line, "limit": limit})
-        return await cursor.fetchall()
-
-
-LIST_COLUMNS = """
-SELECT columns FROM uploads
- WHERE batch_id = %(batch_id)s AND columns IS NOT NULL
- ORDER BY created_at, id
-"""
-
-
-async def list_columns(conn: Connection, *, batch_id: UUID) -> list[list[str]]:
-    """Return the header of each file that went into a batch, in the order they came."""
-    cursor = await conn.execute(LIST_COLUMNS, {"batch_id": batch_id})
-    return [row[0] for row in await cursor.fetchall() if isinstance(row[0], list)]
 
 
 # Of an ended batch: nothing more commits that could be skipped.

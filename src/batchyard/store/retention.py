@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from psycopg.rows import dict_row
+from psycopg.rows import args_row, dict_row
 
 from batchyard.store.db import Connection
 
@@ -66,20 +67,43 @@ async def list_teams(conn: Connection) -> list[int]:
 
 
 LIST_DUE = """
-SELECT id FROM batches
+SELECT id, finished_at FROM batches
  WHERE team_id = %(team_id)s AND finished_at < %(before)s AND NOT %(what)s = ANY (expired)
    AND state IN ('completed', 'failed', 'stopped', 'cancelled')
- ORDER BY finished_at LIMIT %(limit)s
+   AND (%(after_at)s::timestamptz IS NULL
+        OR (finished_at, id) > (%(after_at)s, %(after_id)s::uuid))
+ ORDER BY finished_at, id LIMIT %(limit)s
 """
 
 
+class Due(NamedTuple):
+    """A batch of which something is kept for too long."""
+
+    batch_id: UUID
+    finished_at: datetime
+
+
 async def list_due(
-    conn: Connection, *, team_id: int, what: str, before: datetime, limit: int
-) -> list[UUID]:
-    """List batches that ended before a time and of which this is still kept."""
-    values = {"team_id": team_id, "what": what, "before": before, "limit": limit}
-    rows = await (await conn.execute(LIST_DUE, values)).fetchall()
-    return [row[0] for row in rows if isinstance(row[0], UUID)]
+    conn: Connection,
+    *,
+    team_id: int,
+    what: str,
+    before: datetime,
+    after: Due | None = None,
+    limit: int,
+) -> list[Due]:
+    """List batches behind `after` that ended before a time and of which this is still kept."""
+    values = {
+        "team_id": team_id,
+        "what": what,
+        "before": before,
+        "after_at": None if after is None else after.finished_at,
+        "after_id": None if after is None else after.batch_id,
+        "limit": limit,
+    }
+    async with conn.cursor(row_factory=args_row(Due)) as cursor:
+        await cursor.execute(LIST_DUE, values)
+        return await cursor.fetchall()
 
 
 EXPIRE_ITEMS = f"""
@@ -106,9 +130,14 @@ UPDATE item_data SET result = result - %(keys)s::text[]
  WHERE item_id IN (SELECT item_id FROM item_data
                     WHERE batch_id = %(batch_id)s AND result ?| %(keys)s::text[] LIMIT %(limit)s)
 """
+# What ends or comes later has to expire too: a batch that is not at its end is looked at again, and
+# whoever lets it go on takes the mark off.
 MARK = """
-UPDATE batches SET expired = expired || %(what)s::text
- WHERE id = %(batch_id)s AND NOT %(what)s = ANY (expired)
+UPDATE batches b SET expired = b.expired || %(what)s::text
+ WHERE b.id = %(batch_id)s AND NOT %(what)s = ANY (b.expired)
+   AND b.state IN ('completed', 'failed', 'stopped', 'cancelled')
+   AND NOT EXISTS (SELECT FROM batch_counts c
+                    WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
 """
 EXPIRE: Mapping[str, tuple[str, ...]] = {
     "items": (EXPIRE_ITEMS, EXPIRE_REFUSED),
@@ -141,7 +170,7 @@ async def expire_documents(conn: Connection, *, batch_id: UUID, limit: int) -> l
 
 
 async def mark_expired(conn: Connection, *, batch_id: UUID, what: str) -> None:
-    """Note that nothing of this kind is kept of a batch any more."""
+    """Note that nothing of this kind is kept of a batch any more, unless some of it is open."""
     await conn.execute(MARK, {"batch_id": batch_id, "what": what})
 
 

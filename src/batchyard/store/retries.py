@@ -30,7 +30,8 @@ WITH chosen AS (
      WHERE i.id = c.id
     RETURNING i.id
 )
-UPDATE item_data d SET ended_at = NULL FROM again a WHERE d.item_id = a.id
+UPDATE item_data d SET ended_at = NULL, provider_reference = NULL
+  FROM again a WHERE d.item_id = a.id
 """
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from batchyard.models import Kind
 from batchyard.store.db import Connection
 
 
@@ -14,17 +15,17 @@ class ReportedBatch:
     """A batch as its row report needs it."""
 
     id: UUID
-    kind: str
-    state: str
+    kind: Kind
     columns: list[str] | None
+    """Of the first file."""
     total_rows: int
     refused_rows: int
 
 
 READ_BATCH = """
-SELECT id, kind, state, columns, total_rows, refused_rows FROM batches
+SELECT id, kind, columns, total_rows, refused_rows FROM batches
  WHERE id = %(batch_id)s AND team_id = %(team_id)s
-   AND deleted_at IS NULL AND NOT is_single AND state <> 'importing'
+   AND deleted_at IS NULL AND state <> 'importing'
 """
 
 
@@ -43,15 +44,20 @@ class RefusedRow:
     code: str
     reason: str
     cells: list[str] | Mapping[str, object]
-    upload_id: UUID | None
+    """As they came: in the order of the columns, or a JSON object."""
+    columns: list[str] | None
+    """Of its own file; None for those of the batch."""
     item_id: UUID | None
+    """The item whose correction it was."""
 
 
 LIST_REFUSED = """
-SELECT line, code, reason, cells, upload_id, item_id FROM rejected_rows
- WHERE batch_id = %(batch_id)s AND line > %(after)s
-   AND (%(code)s::text IS NULL OR code = %(code)s)
- ORDER BY line
+SELECT r.line, r.code, r.reason, r.cells, u.columns, r.item_id
+  FROM rejected_rows r
+  LEFT JOIN uploads u ON u.id = r.upload_id
+ WHERE r.batch_id = %(batch_id)s AND r.line > %(after)s
+   AND (%(code)s::text IS NULL OR r.code = %(code)s)
+ ORDER BY r.line
  LIMIT %(limit)s
 """
 

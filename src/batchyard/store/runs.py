@@ -20,9 +20,12 @@ class Run:
     id: UUID
     kind: str
     agent_id: UUID | None
+    provider_id: int | None
+    """Where the narrowest route leads, agent before kind; None: there is no route."""
     from_numbers: list[str]
     retry_policy: Mapping[str, object]
     wait_reason: str | None
+    wait_until: datetime | None
     guardrails: object
     """The agent's hours, as they were given."""
     bypass_windows: bool
@@ -30,6 +33,8 @@ class Run:
     """Whether the team has set rules for its calls."""
     has_entries: bool
     """Whether the team has numbers that it does not contact."""
+    traceparent: str | None
+    """The span of the request that let it run, where that was traced."""
     restored_at: datetime | None
     backup_at: datetime | None
     """Set after a restore: what a key may have done since must be asked before it is sent."""
@@ -44,8 +49,12 @@ class Order(StrEnum):
 
 
 RUN = """
-SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason,
-       b.restored_at, b.backup_at,
+SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, b.wait_until,
+       b.restored_at, b.backup_at, b.traceparent,
+       coalesce((SELECT r.provider_id FROM routes r WHERE r.team_id = b.team_id
+                    AND r.kind = b.kind AND r.agent_id = b.agent_id),
+                (SELECT r.provider_id FROM routes r WHERE r.team_id = b.team_id
+                    AND r.kind = b.kind AND r.agent_id IS NULL)) AS provider_id,
        a.config -> 'calling_guardrails' AS guardrails, b.bypass_windows,
        b.kind = 'call' AND EXISTS (
            SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules,
@@ -182,7 +191,7 @@ async def finish(
 # Locks a batch after its items, against the order; but only one that has ended, which nobody else
 # locks before items except a person's decision, and then the flush is repeated.
 REOPEN = """
-UPDATE batches SET state = 'running', finished_at = NULL, updated_at = %(now)s
+UPDATE batches SET state = 'running', finished_at = NULL, expired = '{}', updated_at = %(now)s
  WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed')
 """
 

@@ -1,13 +1,15 @@
-"""Outcomes counted by ten seconds, per batch and per provider: the brake and the charts."""
+"""Outcomes counted by time, per batch, provider and team: the brake, the charts, the overview."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.store.db import Connection
 
 BUCKET_SECONDS = 10
+FAILURE_BUCKET_SECONDS = 15 * 60
+LONGEST_REASON = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,10 +18,15 @@ class Tally:
 
     ok: int = 0
     failed: int = 0
+    seconds: float = 0
+    """How long they lasted, together."""
 
-    def plus(self, *, is_failure: bool) -> "Tally":
-        """Count one more."""
-        return Tally(ok=self.ok + (not is_failure), failed=self.failed + is_failure)
+    def plus(self, n: int, *, is_failure: bool, seconds: float = 0) -> "Tally":
+        """Count so many more."""
+        lasted = self.seconds + seconds
+        if is_failure:
+            return replace(self, failed=self.failed + n, seconds=lasted)
+        return replace(self, ok=self.ok + n, seconds=lasted)
 
 
 def batch_scope(batch_id: UUID) -> str:
@@ -32,29 +39,66 @@ def provider_scope(provider_id: int) -> str:
     return f"provider:{provider_id}"
 
 
+def team_scope(team_id: int) -> str:
+    """Name the tally of a team."""
+    return f"team:{team_id}"
+
+
 # In scope order, as every worker adds to the same few rows.
 ADD = """
-INSERT INTO tallies AS t (scope, at, ok, failed)
-SELECT n.scope, %(at)s, n.ok, n.failed
-  FROM unnest(%(scopes)s::text[], %(oks)s::int[], %(faileds)s::int[]) AS n (scope, ok, failed)
+INSERT INTO tallies AS t (scope, at, ok, failed, seconds)
+SELECT n.scope, %(at)s, n.ok, n.failed, n.seconds
+  FROM unnest(%(scopes)s::text[], %(oks)s::int[], %(faileds)s::int[], %(seconds)s::float8[])
+       AS n (scope, ok, failed, seconds)
  ORDER BY n.scope
 ON CONFLICT (scope, at) DO UPDATE
-   SET ok = t.ok + excluded.ok, failed = t.failed + excluded.failed
+   SET ok = t.ok + excluded.ok, failed = t.failed + excluded.failed,
+       seconds = t.seconds + excluded.seconds
 """
 
 
 async def add(conn: Connection, tallies: Mapping[str, Tally], *, now: datetime) -> None:
     """Add outcomes to the ten seconds that `now` is in."""
-    at = datetime.fromtimestamp(now.timestamp() // BUCKET_SECONDS * BUCKET_SECONDS, tz=now.tzinfo)
     await conn.execute(
         ADD,
         {
-            "at": at,
+            "at": _bucket(now, BUCKET_SECONDS),
             "scopes": list(tallies),
             "oks": [tally.ok for tally in tallies.values()],
             "faileds": [tally.failed for tally in tallies.values()],
+            "seconds": [tally.seconds for tally in tallies.values()],
         },
     )
+
+
+# In key order, for the same reason.
+ADD_FAILURES = """
+INSERT INTO failure_tallies AS t (team_id, at, reason, n)
+SELECT n.team_id, %(at)s, n.reason, n.n
+  FROM unnest(%(team_ids)s::bigint[], %(reasons)s::text[], %(ns)s::int[])
+       AS n (team_id, reason, n)
+ ORDER BY n.team_id, n.reason
+ON CONFLICT (team_id, at, reason) DO UPDATE SET n = t.n + excluded.n
+"""
+
+
+async def add_failures(
+    conn: Connection, failures: Mapping[tuple[int, str], int], *, now: datetime
+) -> None:
+    """Count why attempts failed: how many by team and reason."""
+    await conn.execute(
+        ADD_FAILURES,
+        {
+            "at": _bucket(now, FAILURE_BUCKET_SECONDS),
+            "team_ids": [team_id for team_id, _ in failures],
+            "reasons": [reason for _, reason in failures],
+            "ns": list(failures.values()),
+        },
+    )
+
+
+def _bucket(now: datetime, seconds: int) -> datetime:
+    return datetime.fromtimestamp(now.timestamp() // seconds * seconds, tz=now.tzinfo)
 
 
 BRAKE_BATCHES = """
@@ -83,7 +127,7 @@ UPDATE providers p
          GROUP BY p2.id) AS f
  WHERE p.id = f.id AND p.paused_reason IS NULL
    AND f.n >= %(attempts)s AND f.failed > f.n * %(share)s::float8
-RETURNING p.name, f.n::int, f.failed::int
+RETURNING p.id, p.name, f.n::int, f.failed::int
 """
 
 
@@ -116,21 +160,41 @@ async def brake_batches(
     ]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BrakedProvider:
+    """A provider that was paused because too much through it failed."""
+
+    provider_id: int
+    name: str
+    attempts: int
+    failed: int
+
+
 async def brake_providers(
     conn: Connection, *, since: datetime, attempts: int, share: float, now: datetime
-) -> list[str]:
-    """Pause providers that failed more than `share` of their attempts; return their names."""
+) -> list[BrakedProvider]:
+    """Pause providers through which more than `share` of the attempts since then failed."""
     cursor = await conn.execute(
         BRAKE_PROVIDERS, {"since": since, "attempts": attempts, "share": share, "now": now}
     )
-    return [str(row[0]) for row in await cursor.fetchall()]
+    return [
+        BrakedProvider(
+            provider_id=int(str(row[0])),
+            name=str(row[1]),
+            attempts=int(str(row[2])),
+            failed=int(str(row[3])),
+        )
+        for row in await cursor.fetchall()
+    ]
 
 
 FORGET = "DELETE FROM tallies WHERE at < %(before)s"
+FORGET_FAILURES = "DELETE FROM failure_tallies WHERE at < %(before)s"
 
 KEPT = timedelta(days=2)
 
 
 async def forget(conn: Connection, *, now: datetime) -> None:
     """Remove what no chart shows any more."""
-    await conn.execute(FORGET, {"before": now - KEPT})
+    for statement in (FORGET, FORGET_FAILURES):
+        await conn.execute(statement, {"before": now - KEPT})

@@ -86,3 +86,39 @@ LIST_IDS = "SELECT id FROM teams ORDER BY id"
 async def list_ids(connection: Connection) -> list[int]:
     """List the ids of all teams."""
     return [int(str(row[0])) for row in await (await connection.execute(LIST_IDS)).fetchall()]
+
+
+LIST = """
+SELECT id, uuid, slug, name, locale, timezone, created_at, weight FROM teams ORDER BY slug
+"""
+
+
+async def list_all(connection: Connection) -> list[Team]:
+    """List all teams by their slugs."""
+    async with connection.cursor(row_factory=class_row(Team)) as cursor:
+        await cursor.execute(LIST)
+        return await cursor.fetchall()
+
+
+CHANGE = """
+UPDATE teams
+   SET name = coalesce(%(name)s::text, name), locale = coalesce(%(locale)s::text, locale),
+       timezone = coalesce(%(timezone)s::text, timezone)
+ WHERE id = %(team_id)s
+RETURNING id, uuid, slug, name, locale, timezone, created_at, weight
+"""
+
+
+async def change(
+    connection: Connection,
+    *,
+    team_id: int,
+    name: str | None,
+    locale: str | None,
+    timezone: str | None,
+) -> Team | None:
+    """Write what a team is called, its language and its time zone; what is None stays."""
+    values = {"team_id": team_id, "name": name, "locale": locale, "timezone": timezone}
+    async with connection.cursor(row_factory=class_row(Team)) as cursor:
+        await cursor.execute(CHANGE, values)
+        return await cursor.fetchone()

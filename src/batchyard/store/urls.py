@@ -18,6 +18,14 @@ def check_url(url: str) -> None:
         ) from error
 
 
+_NOT_YET = ("starting up", "recovery mode", "not yet accepting connections", "shutting down")
+
+
+def will_answer_soon(error: psycopg.Error) -> bool:
+    """Tell whether PostgreSQL is there, and only not ready; libpq gives no code for that."""
+    return any(words in str(error) for words in _NOT_YET)
+
+
 def unreachable(error: psycopg.Error) -> ConfigError:
     """Return the error for people of a connection that could not be made."""
     lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from batchyard.store.audit import NAME_OF_ACTOR
 from batchyard.store.db import Connection
 
 
@@ -17,19 +18,31 @@ class BatchWait:
     scheduled_at: datetime | None
     wait_reason: str | None
     wait_until: datetime | None
+    paused_by: str | None
+    """The name of whoever paused it, where that is known."""
     alive_workers: int
     next_status: str | None
     next_due_at: datetime | None
+    is_next_held: bool | None
+    """Another call to the next item's number is undecided."""
 
 
-READ_BATCH = """
+# Whether somebody else holds the number of a ready item, at the provider it was claimed for last.
+IS_HELD = """
+EXISTS (SELECT FROM number_claims c JOIN item_data d ON d.item_id = i.id
+         WHERE c.provider_id = i.provider_id AND c.number = d.number AND c.item_id <> i.id)
+"""
+
+READ_BATCH = f"""
 SELECT b.state, b.scheduled_at, b.wait_reason, b.wait_until,
+       {NAME_OF_ACTOR.format(actor="b.paused_by", team_id="b.team_id")} AS paused_by,
        (SELECT count(*)::int FROM workers
          WHERE ended_at IS NULL AND beat_at >= %(alive_since)s) AS alive_workers,
-       i.status AS next_status, i.due_at AS next_due_at
+       i.status AS next_status, i.due_at AS next_due_at,
+       i.id IS NOT NULL AND {IS_HELD.strip()} AS is_next_held
   FROM batches b
   LEFT JOIN LATERAL (
-       SELECT status, due_at FROM items
+       SELECT id, provider_id, status, due_at FROM items
         WHERE batch_id = b.id AND phase = 'ready'
         ORDER BY due_at LIMIT 1) AS i ON true
  WHERE b.id = %(batch_id)s AND b.team_id = %(team_id)s
@@ -56,11 +69,14 @@ class ItemWait:
     status: str
     due_at: datetime
     deadline_at: datetime | None
+    is_held: bool
+    """Another call to its number is undecided."""
 
 
-READ_ITEM = """
-SELECT batch_id, phase, status, due_at, deadline_at FROM items
- WHERE id = %(item_id)s AND team_id = %(team_id)s
+READ_ITEM = f"""
+SELECT i.batch_id, i.phase, i.status, i.due_at, i.deadline_at, {IS_HELD.strip()} AS is_held
+  FROM items i
+ WHERE i.id = %(item_id)s AND i.team_id = %(team_id)s
 """
 
 

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from random import Random
 from typing import ClassVar
 from uuid import UUID, uuid4
@@ -83,6 +85,10 @@ class ProviderConformance:
                 assert promise.is_askable, "an askable provider must be askable"
             if promise.policy is Policy.REPEATABLE and promise.key_ttl is not None:
                 assert promise.key_ttl > promise.timeout, "no key would live to be repeated"
+            assert sorted(promise.looks) == list(promise.looks), "looks come one after the other"
+            assert promise.ask_patience >= timedelta(0)
+            if promise.is_exclusive_per_number:
+                assert promise.policy is Policy.ASKABLE, "only what is asked for by its numbers"
             assert provider.kinds, "a provider does at least one kind of item"
             assert provider.concurrency is None or provider.concurrency > 0
 
@@ -108,7 +114,8 @@ class ProviderConformance:
         async def examine(provider: Provider) -> None:
             for request in self._requests(provider):
                 await provider.send(request)
-                self.check_finding(await provider.ask(request), request)
+                asked = self.after_send(request)
+                self.check_finding(await provider.ask(asked), asked)
 
         self._with_provider(examine)
 
@@ -139,6 +146,20 @@ class ProviderConformance:
             await provider.close()
 
         self._with_provider(examine)
+
+    async def keep(self, request: Request, reference: str) -> bool:
+        """Keep a reference, as the engine commits it."""
+        self.kept[request.key] = reference
+        return True
+
+    def after_send(self, request: Request) -> Request:
+        """Return a request as it is asked about: with the reference that was kept for it."""
+        return replace(request, reference=self.kept.get(request.key, request.reference))
+
+    @cached_property
+    def kept(self) -> dict[str, str]:
+        """References by key."""
+        return {}
 
     def make_request(self, kind: Kind, *, payload: JsonObject | None = None) -> Request:
         """Make a request with a key never used before."""
@@ -177,6 +198,7 @@ class ProviderConformance:
                 secret=self.secret,
                 allow_private=True,
                 callback_address=lambda request: f"http://127.0.0.1:9/callbacks/{request.key}",
+                keep=self.keep,
             )
         )
 

@@ -46,6 +46,10 @@ class HttpProviderConformance(ProviderConformance):
         """
         raise NotImplementedError
 
+    def prepares(self, arrived: Arrived) -> bool:  # noqa: ARG002  # for those of two steps
+        """Tell whether a request only prepares the effect; faults and counts pass it by."""
+        return False
+
     def pytest_generate_tests(self, metafunc: Metafunc) -> None:
         """Let pytest run a test once for each fault."""
         for name, faults in CASES.items():
@@ -96,7 +100,7 @@ class HttpProviderConformance(ProviderConformance):
             world.next_fault = fault_after
             await provider.send(request)
             if provider.promise.is_askable:
-                finding = await provider.ask(request)
+                finding = await provider.ask(self.after_send(request))
                 self.check_finding(finding, request)
                 assert isinstance(finding, TRUE_NEWS), f"what was done is found as {finding!r}"
             if provider.promise.policy is Policy.REPEATABLE:
@@ -121,7 +125,7 @@ class HttpProviderConformance(ProviderConformance):
             request = next(self._requests(provider))
             await provider.send(request)
             world.next_fault = undecided
-            finding = await provider.ask(request)
+            finding = await provider.ask(self.after_send(request))
             self.check_finding(finding, request)
             assert not isinstance(finding, NotReceived), f"{undecided} proves nothing"
 
@@ -150,7 +154,7 @@ class HttpProviderConformance(ProviderConformance):
 
     def _in_world(self, examine: Callable[[Provider, World], Awaitable[None]]) -> None:
         async def run() -> None:
-            world = World(self.serve)
+            world = World(self.serve, prepares=self.prepares)
             async with HttpServer(world.handle) as server:
                 provider = self.open_provider(server.url)
                 try:

@@ -65,13 +65,23 @@ class Book:
 class World:
     """Serves as told, and spoils the next answer as told."""
 
-    def __init__(self, serve: Callable[[Arrived, Book], Served]) -> None:
+    def __init__(
+        self,
+        serve: Callable[[Arrived, Book], Served],
+        *,
+        prepares: Callable[[Arrived], bool] = lambda _: False,
+    ) -> None:
         self._serve = serve
+        self._prepares = prepares
         self.book = Book()
         self.next_fault: Fault | None = None
 
     async def handle(self, arrived: Arrived, line: Line) -> None:
         """Serve one request."""
+        if self._prepares(arrived):
+            served = self._serve(arrived, self.book)
+            await line.reply(served.status, served.body, headers=served.headers)
+            return
         fault, self.next_fault = self.next_fault, None
         self.book.arrivals += 1
         match fault:

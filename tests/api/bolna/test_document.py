@@ -14,6 +14,7 @@ from batchyard.api.bolna.wire import EXAMPLE_ID
 from batchyard.api.bolna.wire_calls import Status
 from tests.api.bolna.conftest import Caller
 from tests.api.bolna.serving import TOKEN, serving
+from tests.api.documents import ungrouped, without_example
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 TESTED = Path(sys.executable).with_name("st")
@@ -75,6 +76,14 @@ async def test_document_shows_an_example_of_every_id(caller: Caller) -> None:
                     assert EXAMPLE_ID in str(parameter), path
 
 
+async def test_document_groups_every_call(caller: Caller) -> None:
+    assert ungrouped(await read_document(caller)) == []
+
+
+async def test_document_shows_an_example_of_what_is_sent_and_answered(caller: Caller) -> None:
+    assert without_example(await read_document(caller)) == []
+
+
 async def test_document_knows_every_status_of_a_call() -> None:
     words = set(Status.__args__)  # type: ignore[attr-defined]
     contract = (
@@ -114,7 +123,7 @@ def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> None:
         command = [
             *(str(TESTED), "--config-file", str(SETTINGS), "run", f"{url}/openapi.json"),
             *("--header", f"Authorization: Bearer {TOKEN}", "--checks", "all"),
-            *("--max-examples", "6", "--seed", SEED, "--warnings", "off", "--no-color"),
+            *("--max-examples", "4", "--seed", SEED, "--warnings", "off", "--no-color"),
         ]
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280

@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from batchyard.api.bolna import call_queries, report_queries
+from batchyard.api.bolna import call_queries
 from batchyard.lifecycle import STATUSES_BY_PHASE
 from batchyard.models import Phase
+from batchyard.operations import contacts, mends
 from batchyard.store.db import Database
 from tests.api.bolna.conftest import AGENT, Caller
 
@@ -262,6 +263,31 @@ async def test_several_from_numbers_take_turns(caller: Caller) -> None:
     assert {number: used.count(number) for number in numbers} == dict.fromkeys(numbers, 3)
 
 
+@pytest.mark.parametrize(
+    "row",
+    ["+4520{:06d},a\n12,b\n", "+4520{:06d},a\n\n", '"+4520{:06d}","a\nb"\n'],
+    ids=["refused", "blank", "of two lines"],
+)
+async def test_lines_that_are_no_calls_take_no_turns(caller: Caller, row: str) -> None:
+    numbers = ["+19876543007", "+19876543008"]
+    rows = "".join(row.format(number) for number in range(10))
+    batch_id = await caller.upload_batch("contact_number,x\n" + rows, from_phone_numbers=numbers)
+    calls = (await caller.get(f"/batches/{batch_id}/executions")).json()
+    used = [call["telephony_data"]["from_number"] for call in calls]
+    assert used == numbers * 5
+
+
+async def test_numbers_that_are_not_contacted_take_no_turns(caller: Caller, db: Database) -> None:
+    numbers = ["+19876543007", "+19876543008"]
+    for number in range(0, 10, 2):
+        await contacts.add_do_not_contact(db, team=caller.team, number=f"+4520{number:06d}")
+    rows = "".join(f"+4520{number:06d}\n" for number in range(10))
+    batch_id = await caller.upload_batch("contact_number\n" + rows, from_phone_numbers=numbers)
+    calls = (await caller.get(f"/batches/{batch_id}/executions")).json()
+    used = [call["telephony_data"]["from_number"] for call in calls]
+    assert used == [*numbers * 2, numbers[0]]
+
+
 async def test_calls_stream_in_blocks_in_the_order_of_the_file(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,13 +330,14 @@ async def test_page_of_calls_says_where_it_is(caller: Caller) -> None:
 async def test_refused_rows_come_back_in_their_columns(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_queries, "REJECTED_AT_ONCE", 2)
+    monkeypatch.setattr(mends, "ROWS_AT_ONCE", 2)
     content = 'Name;CONTACT_NUMBER\n"Å;b";+4520123456\n"Ø\nx";1.2E+9\nZ\na;b;c\nq;\n'
     batch_id = await caller.upload_batch(content.encode("latin-1"))
     answer = await caller.get(f"/batches/{batch_id}/errors.csv")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/csv")
-    rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+    text = io.StringIO(answer.content.decode("utf-8-sig"), newline="")
+    rows = list(csv.reader(text, delimiter=";"))
     assert rows[0] == ["Name", "CONTACT_NUMBER", "error_code", "error"]
     assert [row[:3] + row[4:] for row in rows[1:]] == [
         ["Ø\nx", "1.2E+9", "phone_scientific_notation"],

@@ -212,6 +212,21 @@ async def test_the_same_key_twenty_times_at_once_is_done_once(caller: Caller, db
     assert await count(db, "items") == 1
 
 
+async def test_more_keys_at_once_than_connections_are_all_served(
+    caller: Caller, db: Database
+) -> None:
+    body = {"agent_id": await make(caller), "recipient_phone_number": "+4520123456"}
+    async with asyncio.timeout(25):
+        answers = await asyncio.gather(
+            *(
+                caller.post("/call", json=body, headers={"Idempotency-Key": f"call-{n:012}"})
+                for n in range(3 * db.pool.max_size)
+            )
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    assert await count(db, "items") == 3 * db.pool.max_size
+
+
 async def test_the_same_upload_ten_times_at_once_is_imported_once(
     caller: Caller, db: Database
 ) -> None:

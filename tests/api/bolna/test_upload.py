@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import uuid4
 
 import httpx
@@ -13,6 +14,7 @@ from batchyard.api.bolna.routes import build_door
 from batchyard.config import Config
 from batchyard.store.db import Database
 from tests.api.bolna.conftest import AGENT, CSV, Caller
+from tests.clocks import SetClock
 
 FILE_PART = ("file", ("customers.csv", CSV, "text/csv"))
 
@@ -61,6 +63,7 @@ async def test_retry_config_and_webhook_are_kept(caller: Caller, db: Database) -
         "max_retries": 2,
         "intervals_minutes": [5.0],
         "on_voicemail": False,
+        "jitter": 0,
     }
     assert kept == (policy, "https://example.com/h")
 
@@ -253,3 +256,41 @@ async def test_agent_id_may_lack_its_dashes(caller: Caller) -> None:
     agent_id = uuid4()
     await caller.upload(agent_id=agent_id.hex)
     assert len((await caller.get(f"/batches/{agent_id}/all")).json()) == 1
+
+
+async def test_very_same_file_names_the_batch_it_went_into(
+    caller: Caller, modern: Caller, db: Database
+) -> None:
+    clock = SetClock(db.clock())
+    db.clock = clock
+    first = await caller.upload()
+    assert "batchyard-duplicate-of" not in first.headers
+    clock.shift += timedelta(minutes=14)
+    again = await modern.upload(file_name="other.csv")
+    assert again.status_code == 201
+    assert again.headers["batchyard-duplicate-of"] == first.json()["batch_id"]
+    other = await caller.upload(CSV + "+4520123458,Cy\n")
+    assert "batchyard-duplicate-of" not in other.headers
+    clock.shift += timedelta(minutes=16)
+    late = await caller.upload()
+    assert (late.status_code, "batchyard-duplicate-of" in late.headers) == (200, False)
+
+
+async def test_very_same_file_of_another_team_is_new(caller: Caller, stranger: Caller) -> None:
+    await caller.upload()
+    answer = await stranger.upload(agent_id=str(uuid4()))
+    assert (answer.status_code, "batchyard-duplicate-of" in answer.headers) == (200, False)
+
+
+async def test_very_same_file_is_refused_where_that_is_set(caller: Caller, db: Database) -> None:
+    clock = SetClock(db.clock())
+    db.clock = clock
+    app = build_door(Config(refuse_same_file=True), db)
+    strict = Caller(app=app, team=caller.team, token=caller.token)
+    batch_id = await strict.upload_batch()
+    refused = await strict.upload()
+    assert (refused.status_code, refused.json()["error"]) == (400, 400)
+    assert str(batch_id) in refused.json()["message"]
+    assert await count_batches(db) == 1
+    clock.shift += timedelta(minutes=16)
+    assert (await strict.upload()).status_code == 200

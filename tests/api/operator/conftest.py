@@ -28,6 +28,9 @@ class Client:
     async def post(self, path: str, body: object = None) -> httpx.Response:
         return await self.http.post(f"/api/v1{path}", json=body)
 
+    async def put(self, path: str, body: object) -> httpx.Response:
+        return await self.http.put(f"/api/v1{path}", json=body)
+
     async def patch(self, path: str, body: object) -> httpx.Response:
         return await self.http.patch(f"/api/v1{path}", json=body)
 

@@ -1,5 +1,7 @@
 """Tokens of the operator API: known, scoped, revoked; a matrix over every route."""
 
+from datetime import datetime, timedelta
+
 import pytest
 from fastapi.routing import APIRoute
 
@@ -8,6 +10,7 @@ from batchyard.operations.access import ADMIN_SCOPE, SCOPES
 from batchyard.store.db import Database
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
+from tests.clocks import SetClock
 
 
 def scope_of(route: APIRoute) -> str:
@@ -77,3 +80,17 @@ async def test_audit_log_cannot_be_rewritten(client: Client, db: Database) -> No
         with pytest.raises(Exception, match="append-only"):
             async with db.transaction() as conn:
                 await conn.execute(change.encode())
+
+
+async def test_last_use_of_a_token_moves_with_its_uses(client: Client) -> None:
+    clock = SetClock(client.db.clock())
+    client.db.clock = clock
+
+    async def last_used_at() -> datetime:
+        [row] = (await client.get("/tokens")).json()["data"]
+        return datetime.fromisoformat(row["last_used_at"])
+
+    first = await last_used_at()
+    assert abs(first - clock()) < timedelta(minutes=1)
+    clock.shift += timedelta(hours=1)
+    assert await last_used_at() >= first + timedelta(hours=1)

@@ -68,6 +68,26 @@ async def test_batch_is_steered_and_each_change_is_audited(client: Client) -> No
     ]
 
 
+async def test_paused_batch_says_who_paused_it(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team, state=BatchState.RUNNING)
+    path = f"/batches/{batch_id}"
+    await client.post(f"{path}/pause")
+    assert (await client.get(path)).json()["waiting"] == {
+        "reason": "paused",
+        "sentence": "test paused the batch; resume it to go on.",
+        "until": None,
+        "by": "test",
+    }
+    await client.post(f"{path}/resume")
+    async with client.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET state = 'paused', wait_reason = 'paused'")
+    shown = (await client.get(path)).json()["waiting"]
+    assert (shown["by"], shown["sentence"]) == (
+        None,
+        "Somebody paused the batch; resume it to go on.",
+    )
+
+
 async def test_wrong_state_is_a_conflict_that_changes_nothing(client: Client) -> None:
     batch_id = await factories.make_batch(client.db, team=client.team)
     answer = await client.post(f"/batches/{batch_id}/resume")
@@ -79,10 +99,32 @@ async def test_wrong_state_is_a_conflict_that_changes_nothing(client: Client) ->
 
 async def test_batch_is_changed_while_it_waits(client: Client) -> None:
     batch_id = await factories.make_batch(client.db, team=client.team)
-    change = {"priority": 9, "has_brake": False, "retries": {"statuses": ["busy"]}}
+    change = {"priority": 9, "has_brake": False, "retries": {"statuses": ["failed"]}}
     shown = (await client.patch(f"/batches/{batch_id}", change)).json()
     assert (shown["priority"], shown["has_brake"]) == (9, False)
-    assert shown["retry_policy"]["statuses"] == ["busy"]
+    assert shown["retry_policy"]["statuses"] == ["failed"]
+
+
+async def test_limits_of_a_batch_are_changed_and_the_trace_has_both(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    path = f"/batches/{batch_id}"
+    limits = {"concurrency": 5, "rates": [{"count": 10, "seconds": 60}], "burst": 2}
+    shown = (await client.patch(path, {"limits": limits, "reference": "Monday"})).json()
+    assert (shown["limits"], shown["reference"]) == (limits, "Monday")
+    shown = (await client.patch(path, {"limits": {}})).json()
+    assert shown["limits"] == {"concurrency": None, "rates": [], "burst": None}
+    later, first = (await client.get("/audit")).json()["data"]
+    assert first["before"] == {"limits": None, "reference": None}
+    assert first["after"]["reference"] == "Monday"
+    assert later["before"] == {"limits": limits}
+    assert later["source"] == "127.0.0.1"
+
+
+async def test_status_that_cannot_be_retried_is_refused(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    answer = await client.patch(f"/batches/{batch_id}", {"retries": {"statuses": ["flying"]}})
+    assert answer.status_code == 422
+    assert "'flying' cannot be retried. Known: failed" in answer.json()["detail"]
 
 
 async def test_wrong_change_names_each_field(client: Client) -> None:
@@ -115,3 +157,29 @@ async def test_cursor_made_elsewhere_is_refused(client: Client) -> None:
     answer = await client.get("/batches", cursor="!!!")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "cursor"
+
+
+async def test_windows_are_bypassed_and_kept_again(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team, kind=Kind.CALL)
+    path = f"/batches/{batch_id}"
+    assert (await client.get(path)).json()["bypass_windows"] is False
+    assert (await client.patch(path, {"bypass_windows": True})).json()["bypass_windows"] is True
+    assert (await client.patch(path, {"priority": 3})).json()["bypass_windows"] is True
+    assert (await client.patch(path, {"bypass_windows": False})).json()["bypass_windows"] is False
+
+
+async def test_time_of_a_start_is_set_moved_and_taken_back(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id)
+    path = f"/batches/{batch_id}"
+    for at in ("2999-01-01T08:00:00+00:00", "2999-01-02T08:00:00+00:00"):
+        shown = (await client.patch(path, {"scheduled_at": at})).json()
+        assert (shown["state"], shown["scheduled_at"]) == ("scheduled", at)
+    for _ in range(2):
+        shown = (await client.patch(path, {"scheduled_at": None})).json()
+        assert (shown["state"], shown["scheduled_at"]) == ("open", None)
+    assert shown["waiting"]["reason"] == "not_dispatched"
+    assert (await client.post(f"{path}/dispatch")).status_code == 200
+    answer = await client.patch(path, {"scheduled_at": None})
+    assert answer.status_code == 409
+    assert "cannot be unscheduled" in answer.json()["detail"]

@@ -12,9 +12,12 @@ NUMBER = "+4520123456"
 BODIES: dict[str, object] = {
     "/batches/{batch_id}/rows": {"rows": [{"contact_number": NUMBER}]},
     "/batches/{batch_id}/mend": {"rows": [{"contact_number": NUMBER}]},
+    "/items/{item_id}": {"payload": {}},
     "/users/{user_id}/password": {"password": "correct horse battery"},
 }
 """Where an empty body would be refused before anything is looked up."""
+OF_EACH_TEAM = {("PUT", "/mappings/{kind}/{name}")}
+"""Names that every team has for itself: the other team writes its own."""
 
 
 async def fill(owner: Client) -> dict[str, str]:
@@ -30,7 +33,13 @@ async def fill(owner: Client) -> dict[str, str]:
     await owner.post("/contacts/do-not-contact", {"number": NUMBER})
     user = {"name": "Ann", "email": "ann@example.com", "password": "correct horse battery"}
     await owner.post("/users", user)
+    mapping = {"mapping": {"Mobil": "contact_number"}}
+    await owner.http.put(f"{PREFIX}/mappings/call/crm", json=mapping)
+    rows = {"kind": "shipment", "rows": [{"currency": "X"}]}
     return {
+        "upload_id": (await owner.post("/batches", rows)).json()["batch_id"],
+        "kind": "call",
+        "name": "crm",
         "batch_id": str(batch_id),
         "item_id": str(item_id),
         "endpoint_id": endpoint,
@@ -51,6 +60,8 @@ async def test_every_route_with_an_id_of_another_team_is_not_found(clients: Clie
     for route in asked:
         path = PREFIX + route.path.format(**ids)
         method = next(iter(route.methods or ()))
+        if (method, route.path) in OF_EACH_TEAM:
+            continue
         answer = await other.http.request(method, path, json=BODIES.get(route.path, {}))
         assert answer.status_code == 404, (method, path, answer.text)
     assert (await other.get("/audit")).json()["data"] == []

@@ -1,5 +1,6 @@
 """Items through the operator API: found, read, stopped, decided."""
 
+from batchyard.models import BatchState, Kind, Phase
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem, copy_items
 from tests import factories
@@ -80,3 +81,45 @@ async def test_resolving_everything_has_to_be_said(client: Client) -> None:
     answer = await client.post("/items/resolve", {"as": "done"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "all"
+
+
+async def test_item_is_corrected_before_it_is_sent(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team, kind=Kind.CALL)
+    [item_id] = await factories.make_items(
+        client.db, team=client.team, batch_id=batch_id, number="+4520123456", payload={"name": "A"}
+    )
+    path = f"/items/{item_id}"
+    refused = await client.patch(path, {"payload": {}, "number": "12"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "phone_no_plus")
+    shown = (await client.patch(path, {"payload": {"name": "B"}, "number": "+4520123457"})).json()
+    assert (shown["number"], shown["payload"]) == ("+4520123457", {"name": "B"})
+    (replaced,) = shown["corrections"]
+    assert (replaced["number"], replaced["payload"]) == ("+4520123456", {"name": "A"})
+    await client.post(f"{path}/stop")
+    assert (await client.patch(path, {"payload": {}})).status_code == 409
+    assert [one["action"] for one in (await client.get("/audit")).json()["data"]] == [
+        "item.stop",
+        "item.correct",
+    ]
+
+
+async def test_one_item_is_tried_again_and_its_batch_runs_with_it(client: Client) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team, state=BatchState.COMPLETED)
+    failed, booked = [
+        (
+            await factories.make_items(
+                client.db,
+                team=client.team,
+                batch_id=batch_id,
+                phase=Phase.DONE,
+                status=status,
+            )
+        )[0]
+        for status in ("failed", "booked")
+    ]
+    again = (await client.post(f"/items/{failed}/retry")).json()
+    assert (again["status"], again["attempt"]) == ("retrying", 2)
+    assert (await client.get(f"/batches/{batch_id}")).json()["state"] == "running"
+    answer = await client.post(f"/items/{booked}/retry")
+    assert answer.status_code == 409
+    assert "has not failed" in answer.json()["detail"]

@@ -12,13 +12,14 @@ import pytest
 
 from batchyard.models import BatchState, Phase, Team
 from batchyard.operations import access, teams
-from batchyard.operations.live import Hub, follow
+from batchyard.operations.live import Hub, follow, while_token_works
 from batchyard.store import events
 from batchyard.store.db import Database
 from batchyard.store.live import Counts, Event, Position, forget_transactions
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
 from tests.cli.commands import running
+from tests.serving import serving
 
 TOKEN = "by_a-token-that-follows"
 Told = Event | Counts | Position | None
@@ -66,7 +67,8 @@ async def followed(
     await access.ensure_token(db, team=team, token=token, name="follower")
     principal = await access.authenticate(db, token=token)
     assert principal is not None
-    async with aclosing(follow(db, Hub(db), principal=principal, after=after)) as stream:  # type: ignore[type-var]
+    permit = while_token_works(db, principal)
+    async with aclosing(follow(db, Hub(db), team=team, permit=permit, after=after)) as stream:  # type: ignore[type-var]
         async for told in stream:
             yield told
 
@@ -160,6 +162,77 @@ async def test_counts_are_told_within_a_second_of_a_change(db: Database) -> None
     assert isinstance(first, Counts)
     assert isinstance(second, Counts)
     assert (first.counts, second.counts) == ({"waiting": 3}, {"waiting": 2, "booked": 1})
+
+
+async def test_counts_of_a_batch_are_told_at_most_twice_a_second(db: Database) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.RUNNING)
+    ids = await factories.make_items(db, team=team, batch_id=batch_id, n=60)
+    stream = followed(db, team)
+    await next_of(stream, Counts)
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+
+    async def end_one_after_another() -> None:
+        for item_id in ids:
+            async with db.transaction() as conn:
+                await conn.execute(
+                    "UPDATE items SET phase = %s, status = 'booked' WHERE id = %s",
+                    (Phase.DONE, item_id),
+                )
+            await asyncio.sleep(0.03)
+
+    ending = asyncio.create_task(end_one_after_another())
+    told = 0
+    while True:
+        counts = await next_of(stream, Counts)
+        assert isinstance(counts, Counts)
+        told += 1
+        if counts.counts == {"booked": 60}:
+            break
+    await ending
+    assert told >= 2
+    assert told <= 2 * (loop.time() - began_at) + 1
+
+
+async def test_events_of_a_batch_go_on_where_a_client_lost_them(
+    client: Client, db: Database
+) -> None:
+    batch_id = await factories.make_batch(db, team=client.team)
+    await factories.make_items(db, team=client.team, batch_id=batch_id)
+    await listed_events(client, 1)
+
+    async def read(url: str, *types: str, last_id: str | None) -> str:
+        """Read on until these have come, in this order; return the id of the last."""
+        headers = {"Authorization": client.http.headers["authorization"]}
+        headers |= {"Accept": "text/event-stream"}
+        if last_id is not None:
+            headers["Last-Event-ID"] = last_id
+        wanted, id_ = list(types), ""
+        async with (
+            asyncio.timeout(20),
+            httpx.AsyncClient() as http,
+            http.stream("GET", url, headers=headers) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                field, _, text = line.partition(": ")
+                if field == "id":
+                    id_ = text
+                elif field == "data" and (type_ := json.loads(text).get("type")):
+                    assert type_ == wanted.pop(0)
+                    if not wanted:
+                        return id_
+        raise AssertionError(f"not told: {wanted}")
+
+    async with serving(db) as base:
+        url = f"{base}/api/v1/batches/{batch_id}/events"
+        seen = await read(url, "batch.created", last_id="0-0")
+        other = await factories.make_batch(db, team=client.team)
+        await factories.make_items(db, team=client.team, batch_id=other)
+        for batch in (other, batch_id):
+            await client.post(f"/batches/{batch}/dispatch")
+            await client.post(f"/batches/{batch}/pause")
+        await read(url, "batch.queued", "batch.paused", last_id=seen)
 
 
 async def test_stream_ends_with_its_token(db: Database) -> None:

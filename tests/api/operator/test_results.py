@@ -74,6 +74,12 @@ async def test_results_are_a_csv_with_a_column_for_each_result(client: Client) -
     assert rows[1]["result.note"] == "'=1+1", "no spreadsheet may take it for a formula"
 
 
+async def test_exact_results_are_for_programs(client: Client) -> None:
+    batch_id = await ended_batch(client)
+    rows = read_csv(await client.get(f"/batches/{batch_id}/results.csv", exact=True))
+    assert rows[1]["result.note"] == "=1+1"
+
+
 async def test_results_are_lines_of_json(client: Client) -> None:
     batch_id = await ended_batch(client)
     answer = await client.get(f"/batches/{batch_id}/results.ndjson")
@@ -103,15 +109,15 @@ async def test_refused_rows_come_in_their_own_columns(client: Client) -> None:
         "name",
         "name",
         "phone",
-        "error_line",
-        "item_id",
         "error_code",
         "error",
+        "error_line",
+        "item_id",
     ]
-    fault = ["", "number_invalid", "No number."]
+    fault = ["number_invalid", "No number."]
     assert rows == [
-        ["Ann", "Berg", "+45", "2", *fault],
-        ["Bo", "Dahl", "12", "3", *fault, "beyond"],
+        ["Ann", "Berg", "+45", *fault, "2", ""],
+        ["Bo", "Dahl", "12", *fault, "3", "", "beyond"],
     ]
 
 

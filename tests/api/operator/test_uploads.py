@@ -1,6 +1,7 @@
 """Lists through the operator API: files and JSON, refused rows, more rows, keys."""
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,8 +9,13 @@ import pytest
 from batchyard.models import BatchState, Kind
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
+from tests.intake.sheets import write_book
 
 CALLS = b"contact_number,name\n+4520123456,Ann\n12,Bo\n+4520123457,Cy\n"
+BOOK = {
+    "Front": [["contact_number"], ["+4520123450"]],
+    "Calls": [["contact_number", "name"], ["+4520123456", "Ann"], ["+4520123457", "Cy"]],
+}
 
 
 async def upload(
@@ -144,3 +150,54 @@ async def test_a_cancelled_batch_takes_no_rows(client: Client) -> None:
         client.db, team=client.team, kind=Kind.CALL, state=BatchState.CANCELLED
     )
     assert (await upload(client, f"/batches/{batch_id}/rows")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "sheet,numbers",
+    [
+        (None, ["+4520123450"]),
+        ("Calls", ["+4520123456", "+4520123457"]),
+        ("calls", ["+4520123456", "+4520123457"]),
+    ],
+)
+async def test_a_spreadsheet_is_read_from_the_sheet_it_names(
+    client: Client, tmp_path: Path, sheet: str | None, numbers: list[str]
+) -> None:
+    agent_id = await factories.make_agent(client.db, team=client.team)
+    made = await upload(
+        client,
+        "/batches",
+        write_book(tmp_path / "calls.xlsx", BOOK),
+        name="calls.xlsx",
+        kind="call",
+        agent_id=str(agent_id),
+        **({} if sheet is None else {"sheet": sheet}),
+    )
+    assert made.status_code == 201, made.text
+    found = (await client.get("/items", batch_id=made.json()["batch_id"])).json()["data"]
+    assert sorted(item["number"] for item in found) == numbers
+
+
+async def test_a_sheet_that_is_not_there_is_refused_with_the_names_of_those_that_are(
+    client: Client, tmp_path: Path
+) -> None:
+    agent_id = await factories.make_agent(client.db, team=client.team)
+    answer = await upload(
+        client,
+        "/batches",
+        write_book(tmp_path / "calls.xlsx", BOOK),
+        name="calls.xlsx",
+        kind="call",
+        agent_id=str(agent_id),
+        sheet="Nowhere",
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "sheet_missing")
+    assert "Front, Calls" in answer.json()["detail"]
+    assert (await client.get("/batches")).json()["data"] == []
+
+
+async def test_more_rows_come_from_the_sheet_that_is_named(client: Client, tmp_path: Path) -> None:
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    book = write_book(tmp_path / "more.xlsx", BOOK)
+    more = await upload(client, f"/batches/{batch_id}/rows", book, name="more.xlsx", sheet="Calls")
+    assert (more.status_code, more.json()["accepted"]) == (200, 2)

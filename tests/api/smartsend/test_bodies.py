@@ -4,7 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.smartsend.conftest import Client, make_shipment
+from batchyard.api.smartsend.routes import build_door
+from batchyard.config import Config
+from batchyard.store.db import Database
+from tests.api.smartsend.conftest import Client, make_shipment, open_client
+from tests.factories import make_team
 
 JSON = {"Content-Type": "application/json"}
 
@@ -172,3 +176,45 @@ async def test_a_body_where_none_is_expected_is_not_read(client: Client) -> None
     )
 
     assert answer.status_code == 200
+
+
+@pytest.fixture
+async def usual(db: Database) -> AsyncIterator[Client]:
+    """A client of a door whose settings nobody touched."""
+    team = await make_team(db)
+    async with open_client(build_door(Config(), db), db, team=team) as client:
+        yield client
+
+
+@pytest.mark.parametrize("beyond, status, read", [(0, 201, 1), (1, 413, 0)])
+async def test_a_body_that_is_said_to_have_more_than_50_megabytes_is_not_read(
+    usual: Client, beyond: int, status: int, read: int
+) -> None:
+    sent = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        sent += 1
+        yield b"{}"
+
+    length = str(50 * 1024**2 + beyond)
+    answer = await usual.post(
+        "/booking-batches", content=body(), headers={**JSON, "Content-Length": length}
+    )
+
+    assert (answer.status_code, sent) == (status, read)
+    assert answer.is_success or answer.json() == {"message": "The request is too large."}
+
+
+async def test_a_text_of_10_megabytes_is_422_with_a_reason(usual: Client) -> None:
+    text = "x" * 10 * 1024**2
+    too_long = {"reference": ["This must have at most 255 characters."]}
+
+    for path, body, errors in (
+        ("/booking-batches", {"reference": text}, too_long),
+        ("/shipments", make_shipment(reference=text), too_long),
+        ("/booking-batches", text, {"body": ["This must be an object."]}),
+    ):
+        answer = await usual.post(path, json=body)
+        assert answer.status_code == 422
+        assert answer.json() == {"message": "The request is not valid.", "errors": errors}

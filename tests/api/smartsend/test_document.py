@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from batchyard.api.smartsend import answers
 from batchyard.models import BatchState, Phase
 from batchyard.store.db import Database
+from tests.api.documents import ungrouped, without_example
 from tests.api.smartsend.conftest import SHIPMENT, Client, make_shipment
 from tests.factories import make_batch, make_items
 
@@ -55,6 +56,14 @@ async def test_every_call_names_its_headers_team_and_errors(client: Client) -> N
             assert ("idempotency-key" in headers) == (method in {"post", "delete"})
             assert {"401", "404", "422"} < set(call["responses"])
             assert call["security"] == [{"HTTPBearer": []}]
+
+
+async def test_the_document_groups_every_call(client: Client) -> None:
+    assert ungrouped(await read_document(client)) == []
+
+
+async def test_the_document_shows_an_example_of_what_is_sent_and_answered(client: Client) -> None:
+    assert without_example(await read_document(client)) == []
 
 
 async def test_a_shipment_is_described_where_it_is_sent(client: Client) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from batchyard.api.smartsend import shipment_routes
+from batchyard.store import idempotency
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, working
 
@@ -155,6 +156,26 @@ async def test_a_booking_whose_answer_was_lost_goes_on(client: Client, db: Datab
     assert (answer.status_code, answer.json()["data"]["state"]) == (200, "booked")
     other = await client.post(f"/shipments/{made}/booking", headers=OTHER)
     assert other.status_code == 422
+
+
+async def test_a_key_whose_booking_broke_off_is_for_no_other_request(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, other = [
+        (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+        for _ in range(2)
+    ]
+
+    async def crash(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(idempotency, "complete", crash)
+        broken.setattr(shipment_routes, "PATIENCE_SECONDS", 0.1)
+        assert (await client.post(f"/shipments/{made}/booking", headers=KEY)).status_code == 500
+
+    assert (await client.post(f"/shipments/{other}/booking", headers=KEY)).status_code == 422
+    assert (await client.get(f"/shipments/{other}")).json()["data"]["state"] == "open"
 
 
 def requests(batch: str, shipment: str) -> dict[str, tuple[str, str, Any]]:

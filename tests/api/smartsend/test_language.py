@@ -7,8 +7,9 @@ import pytest
 from babel.messages.pofile import read_po
 
 from batchyard.api.smartsend.catalogue import catalogue
-from batchyard.api.smartsend.language import LANGUAGES, negotiate, translate
+from batchyard.api.smartsend.language import translate
 from batchyard.api.smartsend.messages import Message
+from batchyard.language import LANGUAGES, negotiate
 
 FOLDER = resources.files("batchyard.api.smartsend").joinpath("locale")
 

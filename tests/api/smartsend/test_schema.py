@@ -1,6 +1,7 @@
 """Schemathesis runs all its checks against the running server, from the document it serves."""
 
 import asyncio
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from batchyard.store.db import Database
 from tests.api.smartsend.server import TOKEN, serving
 
 CONFIGURATION = Path(__file__).with_name("schemathesis")
-SECONDS = 30
+SECONDS = int(os.environ.get("FUZZ_SECONDS") or 12)
+"""`make fuzz` takes its time."""
 EXAMPLES = 15
 
 

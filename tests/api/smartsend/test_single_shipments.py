@@ -204,6 +204,28 @@ async def test_what_is_booking_or_has_ended_is_not_cancelled(
     assert answer.json()["errors"] == {"state": ["The shipment is being booked, or has ended."]}
 
 
+async def test_what_a_stopped_batch_left_is_not_cancelled(client: Client, db: Database) -> None:
+    batch = await make_batch(db, team=client.team, state=BatchState.STOPPED)
+    [shipment] = await make_items(db, team=client.team, batch_id=batch, payload=make_shipment())
+
+    assert (await client.delete(f"/shipments/{shipment}")).status_code == 422
+
+
+async def test_an_operation_whose_shipment_is_cancelled_says_so(client: Client) -> None:
+    made = await make_single(client)
+    begun = await client.post(
+        f"/shipments/{made['uuid']}/booking", headers={"Prefer": "respond-async"}
+    )
+
+    cancelled = await client.delete(f"/shipments/{made['uuid']}")
+
+    assert cancelled.status_code == 200
+    operation = await client.get(f"/operations/{begun.json()['data']['uuid']}")
+    assert operation.json()["data"]["state"] == "failed"
+    [error] = operation.json()["data"]["errors"]
+    assert error["code"] == "cancelled"
+
+
 async def test_a_queued_batch_whose_shipments_are_all_cancelled_ends(
     client: Client, db: Database
 ) -> None:

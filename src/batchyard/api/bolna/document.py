@@ -188,9 +188,18 @@ def schedule_body(*, names_batch: bool) -> dict[str, object]:
 STREAMED_CSV: Responses = {
     200: {
         "description": "The refused rows in the uploaded columns, their faults behind.",
-        "content": {"text/csv": {"schema": {"type": "string"}}},
+        "content": {
+            "text/csv": {
+                "schema": {"type": "string"},
+                "example": "contact_number,first_name,error_code,error\r\n"
+                "+45 20 12,Ane,phone_too_short,The phone number is too short for its country.\r\n",
+            }
+        },
     }
 }
+
+
+FOREIGN_SHAPES = ("HTTPValidationError", "ValidationError")
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -208,8 +217,19 @@ def describe(app: FastAPI) -> dict[str, Any]:
             for operation in path.values():
                 for parameter in operation.get("parameters", ()):
                     _forbid_null(parameter)
+                _drop_foreign_refusal(operation)
+        for unused in FOREIGN_SHAPES:
+            document["components"]["schemas"].pop(unused, None)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _drop_foreign_refusal(operation: dict[str, Any]) -> None:
+    """Leave out the 422 that FastAPI adds of itself; the door answers such faults its own way."""
+    content = operation["responses"].get("422", {}).get("content", {})
+    named = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+    if named.rpartition("/")[2] in FOREIGN_SHAPES:
+        del operation["responses"]["422"]
 
 
 def _forbid_null(parameter: dict[str, Any]) -> None:

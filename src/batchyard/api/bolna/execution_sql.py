@@ -32,7 +32,7 @@ json_build_object(
         'duration', d.result ->> 'duration_seconds',
         'to_number', d.number,
         'from_number', coalesce(d.from_number, b.from_numbers[
-            1 + mod(d.position, nullif(cardinality(b.from_numbers), 0))]),
+            1 + mod(coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]),
         'recording_url', d.result -> 'recording_url',
         'hosted_telephony', d.result -> 'hosted_telephony',
         'provider_call_id', d.provider_reference,

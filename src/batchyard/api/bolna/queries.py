@@ -131,6 +131,19 @@ async def read_batch(db: Database, *, view: View, batch_id: UUID) -> bytes | Non
     )
 
 
+HAS_BATCH = f"""
+SELECT FROM batches b
+ WHERE b.id = %(batch_id)s AND b.team_id = %(team_id)s AND b.kind = 'call' AND {VISIBLE}
+"""
+
+
+async def has_batch(db: Database, *, team_id: int, batch_id: UUID) -> bool:
+    """Tell whether the team has such a batch."""
+    async with db.pool.connection() as conn:
+        cursor = await conn.execute(HAS_BATCH, {"team_id": team_id, "batch_id": batch_id})
+        return cursor.rowcount == 1
+
+
 async def fetch_text(
     db: Database, statement: str, parameters: Mapping[str, object]
 ) -> bytes | None:

@@ -19,12 +19,14 @@ from batchyard.api.bolna.requests import (
     known_id,
     read_time,
 )
-from batchyard.api.bolna.speaker import Speaks
+from batchyard.api.bolna.speaker import Speaker, Speaks
 from batchyard.api.bolna.translate import parse_id
 from batchyard.api.bolna.wire import ANY_ID, Done
 from batchyard.operations import agents, control, deletions
-from batchyard.operations.agents import AgentChange
-from batchyard.operations.transactions import Transactions
+from batchyard.operations.agents import AgentChange, Seal
+from batchyard.operations.transactions import Transactions, one_transaction
+from batchyard.store.agents import AgentRow
+from batchyard.store.db import Connection
 
 MAX_EXECUTIONS = 50
 
@@ -54,9 +56,13 @@ async def create_agent(
     """Make an agent."""
 
     async def perform(db: Transactions) -> Response:
-        agent_id = await agents.create_agent(
-            db, team=speaker.team, change=_change(body), webhook_format=speaker.webhook_format
-        )
+        change = _change(body)
+        async with one_transaction(db) as work:
+            agent_id = await agents.create_agent(
+                work, team=speaker.team, change=change, webhook_format=speaker.webhook_format
+            )
+            after = {"name": (change.config or {}).get(agents.NAME_KEY)}
+            await speaker.note(work.connection, "agent.create", subject=agent_id, after=after)
         return JSONResponse({"agent_id": str(agent_id), "state": "created"}, 201)
 
     return await answer_once(request, speaker, body=await request.body(), perform=perform)
@@ -80,12 +86,14 @@ async def read_agent(agent_id: AgentId, speaker: Speaks) -> Response:
 @router.put("/v2/agent/{agent_id}", response_model=Done, responses=document.faults(413))
 async def replace_agent(agent_id: AgentId, body: wire_agents.NewAgent, speaker: Speaks) -> Response:
     """Put a new configuration in the place of the old one."""
+    agent = known_id(agent_id, "agent")
     await agents.replace_agent(
         speaker.db,
         team=speaker.team,
-        agent_id=known_id(agent_id, "agent"),
+        agent_id=agent,
         change=_change(body),
         webhook_format=speaker.webhook_format,
+        seal=_traced(speaker, agent),
     )
     return JSONResponse({"message": "success", "state": "updated"})
 
@@ -95,12 +103,14 @@ async def change_agent(
     agent_id: AgentId, body: wire_agents.ChangedAgent, speaker: Speaks
 ) -> Response:
     """Change what is given of an agent, key by key; the rest stays."""
+    agent = known_id(agent_id, "agent")
     await agents.patch_agent(
         speaker.db,
         team=speaker.team,
-        agent_id=known_id(agent_id, "agent"),
+        agent_id=agent,
         change=_change(body),
         webhook_format=speaker.webhook_format,
+        seal=_traced(speaker, agent),
     )
     return JSONResponse({"message": "success", "state": "updated"})
 
@@ -109,7 +119,15 @@ async def change_agent(
 async def delete_agent(agent_id: AgentId, speaker: Speaks) -> Response:
     """Delete an agent with all its batches and calls."""
     agent = known_id(agent_id, "agent")
-    await agents.delete_agent(speaker.db, team=speaker.team, agent_id=agent)
+    async with one_transaction(speaker.db) as work:
+        await agents.delete_agent(work, team=speaker.team, agent_id=agent)
+        await speaker.note(
+            work.connection,
+            "agent.delete",
+            subject=agent,
+            before={"is_deleted": False},
+            after={"is_deleted": True},
+        )
     await deletions.delete_batches_of_deleted_agents(speaker.db, agent_id=agent)
     return JSONResponse({"message": "success", "state": "deleted"})
 
@@ -126,7 +144,11 @@ async def stop_agent(
     stopped: list[UUID] = []
 
     async def perform(db: Transactions) -> Response:
-        done = await agents.stop_agent(db, team=speaker.team, agent_id=known_id(agent_id, "agent"))
+        agent = known_id(agent_id, "agent")
+        async with one_transaction(db) as work:
+            done = await agents.stop_agent(work, team=speaker.team, agent_id=agent)
+            after = {"batches": [str(batch_id) for batch_id in done.batch_ids]}
+            await speaker.note(work.connection, "agent.stop", subject=agent, after=after)
         stopped.extend(done.batch_ids)
         body = f'{{"stopped_executions":{done.item_ids}}}'
         return Response(body, media_type="application/json")
@@ -201,6 +223,27 @@ async def read_user(speaker: Speaks) -> Response:
 async def list_numbers(speaker: Speaks) -> Response:
     """List the numbers the team calls from."""
     return json_of(await agent_queries.list_numbers(speaker.db, view=speaker.view()), "number")
+
+
+def _traced(speaker: Speaker, agent_id: UUID) -> Seal:
+    """Return what writes the trace of a change: each part that is another, before and after."""
+
+    async def trace(conn: Connection, old: AgentRow, new: AgentRow) -> None:
+        was, is_ = _parts(old), _parts(new)
+        keys = [key for key in {**was, **is_} if was.get(key) != is_.get(key)]
+        await speaker.note(
+            conn,
+            "agent.change",
+            subject=agent_id,
+            before={key: was.get(key) for key in keys},
+            after={key: is_.get(key) for key in keys},
+        )
+
+    return trace
+
+
+def _parts(agent: AgentRow) -> dict[str, object]:
+    return {**agent.extra, **agent.config, "agent_prompts": agent.prompts}
 
 
 def _change(body: wire_agents.NewAgent | wire_agents.ChangedAgent) -> AgentChange:

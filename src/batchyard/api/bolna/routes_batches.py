@@ -1,5 +1,7 @@
 """Lists of calls: upload, schedule, read, stop, delete."""
 
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,9 +14,7 @@ from batchyard.api.bolna import (
     answers,
     call_queries,
     document,
-    mending,
     queries,
-    report_queries,
     translate,
     wire,
     wire_calls,
@@ -37,10 +37,14 @@ from batchyard.api.bolna.speaker import Speaker, Speaks
 from batchyard.api.bolna.translate import Version
 from batchyard.api.bolna.upload import receive_batch
 from batchyard.errors import Conflict, NotFound
+from batchyard.intake.columns import ERROR, ERROR_CODE
+from batchyard.intake.files import Format
 from batchyard.models import Kind
 from batchyard.operations import control, deletions
 from batchyard.operations.batches import schedule_batch
-from batchyard.operations.transactions import Transactions
+from batchyard.operations.mends import open_mend_file
+from batchyard.operations.traces import changing_batch
+from batchyard.operations.transactions import Joined, Transactions
 from batchyard.schedule import ScheduleRules
 
 NOT_STOPPABLE = "Batch is not queued or running"
@@ -115,7 +119,8 @@ async def stop_batch(
     async def perform(db: Transactions) -> Response:
         batch = known_id(batch_id, "batch")
         try:
-            await control.mark_stopped(db, team=speaker.team, kind=Kind.CALL, batch_id=batch)
+            async with _changing(db, speaker, batch, "batch.stop") as work:
+                await control.mark_stopped(work, team=speaker.team, kind=Kind.CALL, batch_id=batch)
         except Conflict:
             raise NotFound(NOT_STOPPABLE) from None
         stopped.append(batch)
@@ -138,9 +143,9 @@ async def read_batch(batch_id: BatchId, speaker: Speaks) -> Response:
 @router.delete("/batches/{batch_id}", response_model=wire.Done, responses=document.faults())
 async def delete_batch(batch_id: BatchId, speaker: Speaks) -> Response:
     """Delete a batch in any state; it and its executions are gone at once."""
-    await deletions.delete_batch(
-        speaker.db, team=speaker.team, kind=Kind.CALL, batch_id=known_id(batch_id, "batch")
-    )
+    batch = known_id(batch_id, "batch")
+    async with _changing(speaker.db, speaker, batch, "batch.delete") as work:
+        await deletions.delete_batch(work, team=speaker.team, kind=Kind.CALL, batch_id=batch)
     return JSONResponse({"message": "success", "state": "deleted"})
 
 
@@ -174,7 +179,7 @@ async def list_executions(
 ) -> Response:
     """List the calls of a batch in the order of its file: a page where one is asked for."""
     batch = known_id(batch_id, "batch")
-    await _require_columns(speaker, batch_id=batch)
+    await _require(speaker, batch_id=batch)
     view, page = speaker.view(), page_of(page_number, page_size)
     if page is not None:
         body = await call_queries.list_executions(speaker.db, view=view, batch_id=batch, page=page)
@@ -191,19 +196,27 @@ async def list_executions(
 async def list_refused_rows(batch_id: BatchId, speaker: Speaks) -> Response:
     """Give back the refused rows of the upload, each with its fault."""
     batch = known_id(batch_id, "batch")
-    columns = await _require_columns(speaker, batch_id=batch)
-    rows = report_queries.stream_refused(speaker.db, team_id=speaker.team.id, batch_id=batch)
+    await _require(speaker, batch_id=batch)
+    file = await open_mend_file(
+        speaker.db,
+        team=speaker.team,
+        batch_id=batch,
+        format_=Format.CSV,
+        marks=(ERROR_CODE, ERROR),
+        with_failed=False,
+    )
     return StreamingResponse(
-        mending.render(rows, columns=columns),
+        file.content,
         media_type="text/csv",
         headers={"Content-Disposition": 'attachment; filename="errors.csv"'},
     )
 
 
 async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: Fields) -> Response:
+    batch = known_id(batch_id, "batch")
+    await _require(speaker, batch_id=batch)
+
     async def perform(db: Transactions) -> Response:
-        batch = known_id(batch_id, "batch")
-        await _require_columns(speaker, batch_id=batch)
         text = last(form, "scheduled_at")
         if text is None:
             raise Refusal(400, "scheduled_at is missing.")
@@ -214,24 +227,41 @@ async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: 
         )
         bypass_windows = read_flag(form, "bypass_call_guardrails")
         at = schedule.settle(schedule.parse_time(text), rules=rules, now=db.clock())
-        await schedule_batch(
-            db,
-            team=speaker.team,
-            kind=Kind.CALL,
-            batch_id=batch,
-            at=at,
-            bypass_windows=bypass_windows,
-        )
+        after = {"scheduled_at": at.isoformat(), "bypass_windows": bypass_windows}
+        async with _changing(db, speaker, batch, "batch.schedule", after=after) as work:
+            await schedule_batch(
+                work,
+                team=speaker.team,
+                kind=Kind.CALL,
+                batch_id=batch,
+                at=at,
+                bypass_windows=bypass_windows,
+            )
         state = translate.scheduled_state(at, version=speaker.version)
         return JSONResponse({"message": "success", "state": state})
 
     return await answer_once(request, speaker, body=digest(form), perform=perform)
 
 
-async def _require_columns(speaker: Speaker, *, batch_id: UUID) -> list[str]:
-    columns = await report_queries.find_columns(
-        speaker.db, team_id=speaker.team.id, batch_id=batch_id
+def _changing(
+    db: Transactions,
+    speaker: Speaker,
+    batch_id: UUID,
+    action: str,
+    *,
+    after: Mapping[str, object] | None = None,
+) -> AbstractAsyncContextManager[Joined]:
+    return changing_batch(
+        db,
+        team=speaker.team,
+        actor=speaker.actor,
+        kind=Kind.CALL,
+        batch_id=batch_id,
+        action=action,
+        after=after,
     )
-    if columns is None:
+
+
+async def _require(speaker: Speaker, *, batch_id: UUID) -> None:
+    if not await queries.has_batch(speaker.db, team_id=speaker.team.id, batch_id=batch_id):
         raise missing("batch")
-    return columns

@@ -1,6 +1,7 @@
 """Single calls, and one call of any batch."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -15,8 +16,10 @@ from batchyard.models import RetryPolicy
 from batchyard.operations.agents import require_agent
 from batchyard.operations.calls import NewCall, check_recipient, place_call
 from batchyard.operations.calls import stop_call as stop_waiting_call
+from batchyard.operations.traces import changing_item
 from batchyard.operations.transactions import Transactions
 from batchyard.schedule import ScheduleRules
+from batchyard.store.db import Connection
 
 AT_ANY_MOMENT = ScheduleRules(lead=timedelta(0), step=timedelta(0))
 """Marks and lead are rules of batches; a call is made when it is asked for."""
@@ -37,13 +40,13 @@ async def create_call(
     async def perform(db: Transactions) -> Response:
         team, now = speaker.team, db.clock()
         agent_id = known_id(body.agent_id, "agent")
-        await require_agent(speaker.db, team=team, agent_id=agent_id)
+        await require_agent(db, team=team, agent_id=agent_id)
         at = None
         if body.scheduled_at is not None:
             wanted = schedule.parse_time(body.scheduled_at)
             at = schedule.settle(wanted, rules=AT_ANY_MOMENT, now=now)
         recipient = await check_recipient(
-            speaker.db,
+            db,
             team=team,
             text=body.recipient_phone_number,
             refuses_unassigned=speaker.config.phone_check == "valid",
@@ -57,7 +60,12 @@ async def create_call(
             bypass_windows=bool(body.bypass_call_guardrails),
             at=at if at is not None and at > now else None,
         )
-        item_id = await place_call(db, team=team, call=call)
+
+        async def seal(conn: Connection, item_id: UUID) -> None:
+            after = {"scheduled_at": call.at and call.at.isoformat()}
+            await speaker.note(conn, "call.create", subject=item_id, after=after)
+
+        item_id = await place_call(db, team=team, call=call, seal=seal)
         return JSONResponse({"message": "done", "status": "queued", "execution_id": str(item_id)})
 
     return await answer_once(request, speaker, body=await request.body(), perform=perform)
@@ -75,7 +83,10 @@ async def stop_call(
 
     async def perform(db: Transactions) -> Response:
         item_id = known_id(execution_id, "execution")
-        await stop_waiting_call(db, team=speaker.team, item_id=item_id)
+        async with changing_item(
+            db, team=speaker.team, actor=speaker.actor, item_id=item_id, action="item.stop"
+        ) as work:
+            await stop_waiting_call(work, team=speaker.team, item_id=item_id)
         return JSONResponse({"message": "done", "status": "stopped", "execution_id": str(item_id)})
 
     return await answer_once(request, speaker, body=await request.body(), perform=perform)

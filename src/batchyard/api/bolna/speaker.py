@@ -1,23 +1,25 @@
 """Who sends a request, and the version of the API it is answered in."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request
 
 from batchyard.api.bolna.answers import AccessDenied, Refusal
 from batchyard.api.bolna.queries import View
-from batchyard.api.bolna.translate import DEFAULT_VERSION, Version, pick_version
+from batchyard.api.bolna.translate import DEFAULT_VERSION, DOOR, Version, pick_version
 from batchyard.config import Config
 from batchyard.models import Team
-from batchyard.operations.access import authenticate
-from batchyard.store.db import Database
+from batchyard.operations.access import authenticate, token_actor
+from batchyard.operations.audit import Actor, note
+from batchyard.store.db import Connection, Database
 
 BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 VERSION_HEADER = "Bolna-Version"
-DOOR = "bolna"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,8 @@ class Speaker:
     """A recognised client, and what its requests are answered from."""
 
     team: Team
+    actor: Actor
+    """Who the audit log names."""
     version: Version
     config: Config
     db: Database
@@ -33,6 +37,27 @@ class Speaker:
     def webhook_format(self) -> str:
         """Name the words in which webhooks of this client are written."""
         return f"{DOOR}/{self.version}"
+
+    async def note(
+        self,
+        conn: Connection,
+        action: str,
+        *,
+        subject: UUID,
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write the trace of a change, in its transaction."""
+        await note(
+            conn,
+            team=self.team,
+            actor=self.actor,
+            action=action,
+            subject=str(subject),
+            before=before,
+            after=after,
+            now=self.db.clock(),
+        )
 
     def view(self) -> View:
         """Return how this client sees its batches now."""
@@ -63,7 +88,15 @@ async def recognise(request: Request) -> Speaker:
     except ValueError:
         known = " or ".join(Version)
         raise Refusal(400, f"{VERSION_HEADER} must be {known}.") from None
-    return Speaker(team=principal.team, version=version, config=config, db=db)
+    name = token_actor(principal.name, principal.token_id)
+    source = request.client.host if request.client else None
+    return Speaker(
+        team=principal.team,
+        actor=Actor(name=name, source=source),
+        version=version,
+        config=config,
+        db=db,
+    )
 
 
 def _version_of_refusal(header: str | None) -> Version:
@@ -73,7 +106,7 @@ def _version_of_refusal(header: str | None) -> Version:
         return DEFAULT_VERSION
 
 
-def _recognised(request: Request) -> Speaker:
+async def _recognised(request: Request) -> Speaker:
     speaker: Speaker = request.state.speaker
     return speaker
 

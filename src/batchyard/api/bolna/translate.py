@@ -8,6 +8,9 @@ from uuid import UUID
 
 from batchyard.models import BatchState, RetryPolicy
 
+DOOR = "bolna"
+"""What this door is called where other doors are known."""
+
 S = BatchState
 
 

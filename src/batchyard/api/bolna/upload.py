@@ -31,6 +31,9 @@ from batchyard.store.db import Connection
 DRAINED_BYTES = 16 * 1024 * 1024
 """How much of a refused upload is still read, so that its client gets to reading the answer."""
 
+DUPLICATE_HEADER = "Batchyard-Duplicate-Of"
+"""Names the batch that the very same file went into minutes ago."""
+
 Created = Callable[[UUID], Response]
 """Makes the answer to an upload of the id of its batch."""
 
@@ -71,7 +74,10 @@ async def _import(
     config = speaker.config
     reader = MultipartReader(request.headers.get("content-type", ""))
     async with import_calls(
-        speaker.db, team=speaker.team, refuses_unassigned=config.phone_check == "valid"
+        speaker.db,
+        team=speaker.team,
+        refuses_unassigned=config.phone_check == "valid",
+        refuses_same_file=config.refuse_same_file,
     ) as upload:
         parts, digest = UploadParts(upload), PartsDigest()
         async for chunk in stream:
@@ -90,12 +96,25 @@ async def _import(
         response = created(upload.batch_id)
 
         async def seal(conn: Connection) -> None:
+            report = upload.report()
+            await speaker.note(
+                conn,
+                "batch.create",
+                subject=upload.batch_id,
+                after={
+                    "rows": report.rows,
+                    "accepted": report.accepted,
+                    "refused": report.refused,
+                },
+            )
             if held is not None:
                 seen = fingerprint_of(request, digest.value())
                 await held.complete(conn, request=seen, reply=reply_of(response))
 
         await upload.finish_file()
         await upload.open(settings, seal=seal)
+    if upload.duplicate_of is not None:
+        response.headers[DUPLICATE_HEADER] = upload.duplicate_of.hex
     return response
 
 

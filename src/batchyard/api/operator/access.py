@@ -1,7 +1,8 @@
 """Who calls, and what the token allows."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from fastapi import Depends, Request
@@ -9,12 +10,18 @@ from fastapi.security import HTTPBearer
 
 from batchyard.api.operator.problems import Unauthorized
 from batchyard.config import Config
+from batchyard.engine.inbox import Inbox
 from batchyard.errors import Forbidden
 from batchyard.models import Principal, Team
-from batchyard.operations.access import ADMIN_SCOPE, authenticate
-from batchyard.store.db import Database
+from batchyard.operations import audit
+from batchyard.operations.access import ADMIN_SCOPE, authenticate, token_actor
+from batchyard.operations.audit import Actor
+from batchyard.operations.transactions import Joined, Transactions
+from batchyard.store.db import Connection, Database
 
 BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
+KNOWN = "caller"
+"""Under this name a request carries who was recognised already."""
 bearer = HTTPBearer(auto_error=False, description="a token of `batchyard token create`")
 
 
@@ -25,7 +32,11 @@ class Caller:
     principal: Principal
     config: Config
     db: Database
+    work: Transactions
+    """Where changes are made, and read back: the request's own transaction where it has a key."""
     source: str | None
+    inbox: Callable[[], Inbox]
+    """What speaks to providers, once the server has started."""
 
     @property
     def team(self) -> Team:
@@ -33,15 +44,59 @@ class Caller:
         return self.principal.team
 
     @property
-    def actor(self) -> str:
+    def actor(self) -> Actor:
         """Who the audit log names."""
-        return f"token {self.principal.name} ({self.principal.token_id})"
+        name = token_actor(self.principal.name, self.principal.token_id)
+        return Actor(name=name, source=self.source)
+
+    def changing(
+        self,
+        action: str,
+        *,
+        subject: str | None = None,
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+    ) -> AbstractAsyncContextManager[Joined]:
+        """Lend the transaction of a change, whose trace commits with it."""
+        return audit.audited(
+            self.work,
+            team=self.team,
+            actor=self.actor,
+            action=action,
+            subject=subject,
+            before=before,
+            after=after,
+        )
+
+    async def note(
+        self,
+        conn: Connection,
+        action: str,
+        *,
+        subject: str | None = None,
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write the trace of a change in its transaction."""
+        await audit.note(
+            conn,
+            team=self.team,
+            actor=self.actor,
+            action=action,
+            subject=subject,
+            before=before,
+            after=after,
+            now=self.db.clock(),
+        )
 
 
 def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
     """Return a dependency that lends the caller where its token has this scope."""
 
     async def recognise(request: Request) -> Caller:
+        known: Caller | None = getattr(request.state, KNOWN, None)
+        if known is not None:
+            return known
         db: Database = request.app.state.db
         match = BEARER.fullmatch(request.headers.get("authorization", "").strip())
         principal = await authenticate(db, token=match[1]) if match else None
@@ -53,7 +108,9 @@ def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
             principal=principal,
             config=request.app.state.config,
             db=db,
+            work=db,
             source=request.client.host if request.client else None,
+            inbox=request.app.state.inbox,
         )
 
     recognise.__dict__["scope"] = scope

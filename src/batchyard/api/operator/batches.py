@@ -11,39 +11,24 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
-from batchyard.api.operator.cursors import read_cursor, write_cursor
 from batchyard.api.operator.keyed import KeyedRoute
+from batchyard.api.operator.wire import Limits, Retries, Text
+from batchyard.cursors import read_cursor, write_cursor
 from batchyard.errors import NotFound
-from batchyard.models import BatchState, Kind, RetryPolicy
-from batchyard.operations import audit, batches, changes, control, deletions, waiting
-from batchyard.operations.audit import Actor
+from batchyard.models import BatchState, Kind
+from batchyard.operations import batches, changes, limits, restore, waiting
+from batchyard.operations.steering import Steer, steer_batch
+from batchyard.operations.transactions import Joined, Transactions, one_transaction
 from batchyard.operations.waiting import Waiting
 
 router = APIRouter(tags=["Batches"], route_class=KeyedRoute)
 
+SHOWN_AS = {"retries": "retry_policy"}
+"""What may be changed under another name than it is shown by."""
+
 Limit = Annotated[int, Query(ge=1, le=500, description="rows of a page")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
 Sort = Literal["-created_at", "created_at", "-updated_at", "updated_at"]
-
-
-class Retries(BaseModel):
-    """Which ended calls are tried again, and when."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    statuses: list[str] = Field(default_factory=list, max_length=20)
-    max_retries: int = Field(default=0, ge=0, le=10)
-    intervals_minutes: list[float] = Field(default_factory=lambda: [30.0], min_length=1)
-    on_voicemail: bool = False
-
-    def policy(self) -> RetryPolicy:
-        """Return the policy as the engine takes it."""
-        return RetryPolicy(
-            statuses=tuple(self.statuses),
-            max_retries=self.max_retries,
-            intervals_minutes=tuple(self.intervals_minutes),
-            on_voicemail=self.on_voicemail,
-        )
 
 
 class BatchChange(BaseModel):
@@ -51,21 +36,15 @@ class BatchChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reference: str | None = Field(default=None, max_length=255)
+    reference: Text | None = Field(default=None, description="its name")
     priority: int | None = Field(default=None, ge=0, le=9)
+    limits: Limits | None = Field(default=None, description="in place of all its limits")
     retries: Retries | None = None
     has_brake: bool | None = None
     bypass_windows: bool | None = None
-    scheduled_at: AwareDatetime | None = None
-
-
-class RetryRequest(BaseModel):
-    """Which failed items to try again; nothing given takes all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    statuses: list[str] | None = None
-    item_ids: list[UUID] | None = Field(default=None, max_length=10_000)
+    scheduled_at: AwareDatetime | None = Field(
+        default=None, description="null: it waits until somebody starts it"
+    )
 
 
 @router.get("/batches")
@@ -120,15 +99,18 @@ async def change_batch(
     caller: Annotated[Caller, WRITE], batch_id: UUID, change: BatchChange
 ) -> Response:
     """Change a batch, also while it runs."""
-    kind = await _kind(caller, batch_id)
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=_actor(caller),
-        action="batch.change",
-        subject=str(batch_id),
-        after=change.model_dump(mode="json", exclude_unset=True),
-    ) as work:
+    async with one_transaction(caller.work) as work:
+        before = await _shown(work, caller, batch_id)
+        kind = Kind(str(before["kind"]))
+        if change.limits is not None:
+            # Limits are locked before batches, as everywhere.
+            await limits.set_limit(
+                work,
+                scope=f"batch:{batch_id}",
+                concurrency=change.limits.concurrency,
+                rates=change.limits.as_rates(),
+                burst=change.limits.burst,
+            )
         await changes.change_batch(
             work,
             team=caller.team,
@@ -140,83 +122,71 @@ async def change_batch(
             has_brake=change.has_brake,
             bypass_windows=change.bypass_windows,
         )
+        if "scheduled_at" in change.model_fields_set and change.scheduled_at is None:
+            await batches.unschedule_batch(work, team=caller.team, kind=kind, batch_id=batch_id)
         if change.scheduled_at is not None:
             await batches.schedule_batch(
                 work, team=caller.team, kind=kind, batch_id=batch_id, at=change.scheduled_at
             )
+        after = change.model_dump(mode="json", exclude_unset=True)
+        await caller.note(
+            work.connection,
+            "batch.change",
+            subject=str(batch_id),
+            before={name: before[SHOWN_AS.get(name, name)] for name in after},
+            after=after,
+        )
     return await _batch(caller, batch_id)
 
 
 @router.delete("/batches/{batch_id}", status_code=204)
 async def delete_batch(caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """Delete a batch in any state: gone at once, live items still run to their end."""
-    kind = await _kind(caller, batch_id)
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=_actor(caller),
-        action="batch.delete",
-        subject=str(batch_id),
-    ) as work:
-        await deletions.delete_batch(work, team=caller.team, kind=kind, batch_id=batch_id)
-    return Response(status_code=204)
+    return await _steer(caller, batch_id, Steer.DELETE)
+
+
+@router.post("/resume-restored")
+async def resume_restored(caller: Annotated[Caller, WRITE]) -> dict[str, list[UUID]]:
+    """Let all batches go on that paused because the database came from a backup."""
+    async with one_transaction(caller.work) as work:
+        resumed = await restore.resume_restored(work, team=caller.team)
+        await caller.note(
+            work.connection,
+            "batch.resume_restored",
+            before={"state": BatchState.PAUSED},
+            after={"batches": [str(batch_id) for batch_id in resumed]},
+        )
+    return {"batches": resumed}
 
 
 @router.post("/batches/{batch_id}/dispatch")
 async def dispatch_batch(caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """Start a batch now."""
-    return await _steer(caller, batch_id, "dispatch")
+    return await _steer(caller, batch_id, Steer.DISPATCH)
 
 
 @router.post("/batches/{batch_id}/pause")
 async def pause_batch(caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """Let nothing more be sent until the batch is resumed."""
-    return await _steer(caller, batch_id, "pause")
+    return await _steer(caller, batch_id, Steer.PAUSE)
 
 
 @router.post("/batches/{batch_id}/resume")
 async def resume_batch(caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """Let a paused batch go on."""
-    return await _steer(caller, batch_id, "resume")
+    return await _steer(caller, batch_id, Steer.RESUME)
 
 
 @router.post("/batches/{batch_id}/stop")
 async def stop_batch(caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """End a batch: what was not sent ends stopped, what is live finishes."""
-    return await _steer(caller, batch_id, "stop")
+    return await _steer(caller, batch_id, Steer.STOP)
 
 
 @router.post("/batches/{batch_id}/cancel")
 async def cancel_batch(caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """Cancel a batch that was never started."""
-    return await _steer(caller, batch_id, "cancel")
-
-
-@router.post("/batches/{batch_id}/retry")
-async def retry_failed(
-    caller: Annotated[Caller, WRITE], batch_id: UUID, chosen: RetryRequest | None = None
-) -> dict[str, int]:
-    """Try failed items again under new keys; unknown outcomes have to be resolved instead."""
-    kind = await _kind(caller, batch_id)
-    wanted = chosen or RetryRequest()
-    retried = await changes.retry_failed(
-        caller.db,
-        team=caller.team,
-        kind=kind,
-        batch_id=batch_id,
-        statuses=wanted.statuses,
-        item_ids=wanted.item_ids,
-    )
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=_actor(caller),
-        action="batch.retry",
-        subject=str(batch_id),
-        after={"items": retried},
-    ):
-        pass
-    return {"items": retried}
+    return await _steer(caller, batch_id, Steer.CANCEL)
 
 
 def page(rows: list[str], cursor: str | None) -> Response:
@@ -226,56 +196,60 @@ def page(rows: list[str], cursor: str | None) -> Response:
     return Response(body, media_type="application/json")
 
 
-async def _steer(caller: Caller, batch_id: UUID, action: str) -> Response:
-    kind = await _kind(caller, batch_id)
-    team = caller.team
-    async with audit.audited(
-        caller.db,
-        team=team,
-        actor=_actor(caller),
-        action=f"batch.{action}",
-        subject=str(batch_id),
-    ) as work:
-        match action:
-            case "dispatch":
-                await batches.dispatch_batch(work, team=team, kind=kind, batch_id=batch_id)
-            case "pause":
-                await control.pause_batch(work, team=team, kind=kind, batch_id=batch_id)
-            case "resume":
-                await control.resume_batch(work, team=team, kind=kind, batch_id=batch_id)
-            case "stop":
-                await control.mark_stopped(work, team=team, kind=kind, batch_id=batch_id)
-            case "cancel":
-                await batches.cancel_batch(work, team=team, kind=kind, batch_id=batch_id)
-    if action == "cancel":
-        return Response(status_code=204)
-    return await _batch(caller, batch_id)
-
-
-async def _kind(caller: Caller, batch_id: UUID) -> Kind:
-    async with caller.db.pool.connection() as conn:
+async def find_kind(work: Transactions, caller: Caller, batch_id: UUID) -> Kind:
+    """Return what a batch of the caller's team is made of. Raises `NotFound`."""
+    async with work.transaction() as conn:
         kind = await queries.find_kind(conn, team_id=caller.team.id, batch_id=batch_id)
     if kind is None:
-        raise NotFound("There is no such batch.")
+        raise missing_batch()
     return Kind(kind)
 
 
-async def _batch(caller: Caller, batch_id: UUID) -> Response:
-    async with caller.db.pool.connection() as conn:
-        batch = await queries.read_batch(conn, team_id=caller.team.id, batch_id=batch_id)
-    if batch is None:
-        raise NotFound("There is no such batch.")
-    found = await waiting.explain_batch(caller.db, team=caller.team, batch_id=batch_id)
-    return Response(with_waiting(batch, found), media_type="application/json")
+def missing_batch() -> NotFound:
+    """Return what is told of a batch that is not there, or not the team's."""
+    return NotFound("There is no such batch.")
 
 
 def with_waiting(shown: str, found: Waiting | None) -> bytes:
     """Add why something waits to its JSON."""
     told: dict[str, str | datetime | None] | None = None
     if found is not None:
-        told = {"reason": found.reason, "sentence": found.sentence, "until": found.until}
+        told = {
+            "reason": found.reason,
+            "sentence": found.sentence,
+            "until": found.until,
+            "by": found.by,
+        }
     return shown.rstrip()[:-1].encode() + b',"waiting":' + orjson.dumps(told) + b"}"
 
 
-def _actor(caller: Caller) -> Actor:
-    return Actor(name=caller.actor, source=caller.source)
+async def _steer(caller: Caller, batch_id: UUID, steer: Steer) -> Response:
+    kind = await find_kind(caller.work, caller, batch_id)
+    await steer_batch(
+        caller.work,
+        team=caller.team,
+        actor=caller.actor,
+        kind=kind,
+        batch_id=batch_id,
+        steer=steer,
+    )
+    if steer in {Steer.CANCEL, Steer.DELETE}:
+        return Response(status_code=204)
+    return await _batch(caller, batch_id)
+
+
+async def _batch(caller: Caller, batch_id: UUID) -> Response:
+    async with caller.work.transaction() as conn:
+        batch = await queries.read_batch(conn, team_id=caller.team.id, batch_id=batch_id)
+    if batch is None:
+        raise missing_batch()
+    found = await waiting.explain_batch(caller.work, team=caller.team, batch_id=batch_id)
+    return Response(with_waiting(batch, found), media_type="application/json")
+
+
+async def _shown(work: Joined, caller: Caller, batch_id: UUID) -> dict[str, object]:
+    batch = await queries.read_batch(work.connection, team_id=caller.team.id, batch_id=batch_id)
+    if batch is None:
+        raise missing_batch()
+    shown: dict[str, object] = orjson.loads(batch)
+    return shown

@@ -10,11 +10,11 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from batchyard.api.operator.access import CONTACTS, Caller
-from batchyard.api.operator.cursors import read_cursor, write_cursor
 from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.contact_rules import MAX_ATTEMPTS, TeamRules
-from batchyard.operations import audit, contacts
-from batchyard.operations.audit import Actor
+from batchyard.cursors import read_cursor, write_cursor
+from batchyard.operations import contacts
+from batchyard.store.db import Connection
 
 router = APIRouter(prefix="/contacts", tags=["Contacts"], route_class=KeyedRoute)
 
@@ -107,10 +107,12 @@ async def list_do_not_contact(
 @router.post("/do-not-contact", status_code=201)
 async def add_do_not_contact(caller: Annotated[Caller, CONTACTS], new: NewEntry) -> EntryShown:
     """Never contact a number again, also no item that waits; said again, it is replaced."""
-    entry = await contacts.add_do_not_contact(
-        caller.db, team=caller.team, number=new.number, reason=new.reason, until=new.until
-    )
-    await _trace(caller, "contact.block", {"until": new.until and new.until.isoformat()})
+    # Numbers of people stay out of a log that forgets nothing.
+    after = {"until": new.until and new.until.isoformat()}
+    async with caller.changing("contact.block", after=after) as work:
+        entry = await contacts.add_do_not_contact(
+            work, team=caller.team, number=new.number, reason=new.reason, until=new.until
+        )
     return EntryShown.model_validate(asdict(entry))
 
 
@@ -119,8 +121,8 @@ async def remove_do_not_contact(
     caller: Annotated[Caller, CONTACTS], number: Annotated[str, Path(max_length=40)]
 ) -> Response:
     """Allow a number again; 404 when it is not on the list."""
-    await contacts.remove_do_not_contact(caller.db, team=caller.team, number=number)
-    await _trace(caller, "contact.allow", {})
+    async with caller.changing("contact.allow") as work:
+        await contacts.remove_do_not_contact(work, team=caller.team, number=number)
     return Response(status_code=204)
 
 
@@ -134,10 +136,17 @@ async def read_rules(caller: Annotated[Caller, CONTACTS]) -> Rules:
 async def change_rules(caller: Annotated[Caller, CONTACTS], change: RulesChange) -> Rules:
     """Change when and whom the team calls; effective for everything not sent yet."""
     given = {name: getattr(change, name) for name in change.model_fields_set}
+
+    async def seal(conn: Connection, old: TeamRules, new: TeamRules) -> None:
+        before, after = (
+            _shown(rules).model_dump(mode="json", include=change.model_fields_set)
+            for rules in (old, new)
+        )
+        await caller.note(conn, "rules.change", before=before, after=after)
+
     rules = await contacts.set_rules(
-        caller.db, team=caller.team, change=lambda old: replace(old, **given)
+        caller.db, team=caller.team, change=lambda old: replace(old, **given), seal=seal
     )
-    await _trace(caller, "rules.change", change.model_dump(mode="json", exclude_unset=True))
     return _shown(rules)
 
 
@@ -151,15 +160,3 @@ def _shown(rules: TeamRules) -> Rules:
         countries=None if rules.countries is None else sorted(rules.countries),
         refuses_premium=rules.refuses_premium,
     )
-
-
-async def _trace(caller: Caller, action: str, after: dict[str, object]) -> None:
-    """Note a change; numbers of people stay out of a log that forgets nothing."""
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action=action,
-        after=after,
-    ):
-        pass

@@ -1,35 +1,34 @@
-"""Items: find, read with their whole history, stop, retry, decide."""
+"""Items: find, read with their whole history, correct, stop, retry."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.batches import Cursor, Limit, page, with_waiting
-from batchyard.api.operator.cursors import read_cursor, write_cursor
 from batchyard.api.operator.keyed import KeyedRoute
-from batchyard.errors import InvalidRequest, NotFound
-from batchyard.operations import audit, items, outcomes, waiting
-from batchyard.operations.audit import Actor
-from batchyard.operations.outcomes import Verdict
+from batchyard.cursors import read_cursor, write_cursor
+from batchyard.errors import NotFound
+from batchyard.operations import changes, corrections, items, waiting
+from batchyard.operations.traces import changing_item
+from batchyard.operations.transactions import Joined
 
 router = APIRouter(tags=["Items"], route_class=KeyedRoute)
 
 
-class Resolution(BaseModel):
-    """What became of items whose outcome nobody could find out, and which."""
+class Corrected(BaseModel):
+    """What takes the place of what an item has."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
-    verdict: Verdict = Field(alias="as", description="done, failed, or retry under a new key")
-    batch_id: UUID | None = None
-    item_ids: list[UUID] | None = Field(default=None, max_length=10_000)
-    everything: bool = Field(
-        default=False, alias="all", description="every unknown item of the team"
+    payload: dict[str, JsonValue] = Field(description="the whole of it, as an upload would give it")
+    number: Annotated[str, Field(max_length=40)] | None = Field(
+        default=None, description="of a call; left out, it stays"
     )
 
 
@@ -73,54 +72,59 @@ async def list_items(
 @router.get("/items/{item_id}")
 async def read_item(caller: Annotated[Caller, READ], item_id: UUID) -> Response:
     """Return an item: what was sent, every attempt, what it waits for."""
-    async with caller.db.pool.connection() as conn:
-        shown = await queries.read_item(conn, team_id=caller.team.id, item_id=item_id)
-    if shown is None:
-        raise NotFound("There is no such item.")
-    found = await waiting.explain_item(caller.db, team=caller.team, item_id=item_id)
-    return Response(with_waiting(shown, found), media_type="application/json")
+    return await _item(caller, item_id)
+
+
+@router.patch("/items/{item_id}")
+async def correct_item(
+    caller: Annotated[Caller, WRITE], item_id: UUID, corrected: Corrected
+) -> Response:
+    """Correct an item before it is sent, or when it failed: then it is tried again.
+
+    It is judged as in an upload; what it had before is kept in its history.
+    """
+    correction = await corrections.check_correction(
+        caller.db,
+        team=caller.team,
+        item_id=item_id,
+        payload=corrected.payload,
+        number=corrected.number,
+        refuses_unassigned=caller.config.phone_check == "valid",
+    )
+    async with _changing(caller, item_id, "item.correct") as work:
+        await corrections.correct_item(work, correction, team=caller.team)
+    return await _item(caller, item_id)
 
 
 @router.post("/items/{item_id}/stop", status_code=204)
 async def stop_item(caller: Annotated[Caller, WRITE], item_id: UUID) -> Response:
     """End an item that was not sent yet."""
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="item.stop",
-        subject=str(item_id),
-    ) as work:
+    async with _changing(caller, item_id, "item.stop") as work:
         await items.stop_item(work, team=caller.team, item_id=item_id)
     return Response(status_code=204)
 
 
-@router.post("/items/resolve")
-async def resolve(caller: Annotated[Caller, WRITE], resolution: Resolution) -> dict[str, int]:
-    """Decide unknown outcomes: of these items, of a batch, or all of the team."""
-    if resolution.batch_id is None and resolution.item_ids is None and not resolution.everything:
-        raise InvalidRequest(
-            "Name a batch or items, or say all.",
-            faults={"all": ["must be true when neither batch_id nor item_ids is given"]},
-        )
-    resolved = await outcomes.resolve_unknown(
-        caller.db,
-        team=caller.team,
-        verdict=resolution.verdict,
-        actor=caller.actor,
-        batch_id=resolution.batch_id,
-        item_ids=resolution.item_ids,
+@router.post("/items/{item_id}/retry")
+async def retry_item(caller: Annotated[Caller, WRITE], item_id: UUID) -> Response:
+    """Try an item that failed again, under a new key."""
+    async with _changing(caller, item_id, "item.retry") as work:
+        await changes.retry_item(work, team=caller.team, item_id=item_id)
+    return await _item(caller, item_id)
+
+
+def _changing(caller: Caller, item_id: UUID, action: str) -> AbstractAsyncContextManager[Joined]:
+    return changing_item(
+        caller.work, team=caller.team, actor=caller.actor, item_id=item_id, action=action
     )
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="items.resolve",
-        subject=None if resolution.batch_id is None else str(resolution.batch_id),
-        after={"as": resolution.verdict, "items": resolved},
-    ):
-        pass
-    return {"items": resolved}
+
+
+async def _item(caller: Caller, item_id: UUID) -> Response:
+    async with caller.work.transaction() as conn:
+        shown = await queries.read_item(conn, team_id=caller.team.id, item_id=item_id)
+    if shown is None:
+        raise NotFound("There is no such item.")
+    found = await waiting.explain_item(caller.work, team=caller.team, item_id=item_id)
+    return Response(with_waiting(shown, found), media_type="application/json")
 
 
 def _prefix(text: str | None) -> str | None:

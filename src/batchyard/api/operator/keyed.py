@@ -1,20 +1,23 @@
 """`Idempotency-Key`: a POST that is sent twice is done once."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from batchyard.api.operator.access import Caller
+from batchyard.api.operator.access import KNOWN, Caller
 from batchyard.operations import idempotency
 from batchyard.operations.idempotency import Kept, Reply, Reservation
+from batchyard.operations.slices import Slices
+from batchyard.operations.transactions import Transactions
 from batchyard.store.db import Connection
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
-MULTIPART = "multipart/form-data"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -37,17 +40,22 @@ async def tell_key(
 KEY = Depends(tell_key)
 
 
-class KeyedRoute(APIRoute):
-    """A route whose POST obeys the key; its refusals are not remembered.
-
-    A form is read by its own route, which then answers for the key itself.
-    """
+class LongRoute(APIRoute):
+    """A route whose POST takes longer than a transaction may, and answers for its key itself."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401  # as FastAPI has it
         if "POST" in (options.get("methods") or ()):
             known = [one for one in options.get("dependencies") or () if one != KEY]
             options["dependencies"] = [*known, KEY]
         super().__init__(path, endpoint, **options)
+
+
+class KeyedRoute(LongRoute):
+    """A route whose POST, where it carries a key, commits in one transaction with its answer.
+
+    The transaction is lent as `Caller.work`; no other connection is to be taken meanwhile. A
+    refusal undoes everything and is not remembered.
+    """
 
     def get_route_handler(self) -> Handler:
         """Return what answers a request."""
@@ -56,11 +64,23 @@ class KeyedRoute(APIRoute):
             return answer
 
         async def answer_once(request: Request) -> Response:
-            if key_of(request) is None or MULTIPART in request.headers.get("content-type", ""):
+            if key_of(request) is None:
                 return await answer(request)
-            seen = fingerprint_of(request, await request.body())
-            return await once(
-                request, await self._caller(request), seen=seen, perform=lambda: answer(request)
+            caller = await self._caller(request)
+
+            async def perform(work: Transactions) -> Reply:
+                setattr(request.state, KNOWN, replace(caller, work=work))
+                return reply_of(await answer(request))
+
+            return response_of(
+                await idempotency.answer_once(
+                    caller.db,
+                    team=caller.team,
+                    key=idempotency.check_key(key_of(request) or ""),
+                    request=fingerprint_of(request, await request.body()),
+                    perform=perform,
+                    tell=lambda _: None,
+                )
             )
 
         return answer_once
@@ -74,26 +94,50 @@ class KeyedRoute(APIRoute):
         raise LookupError(f"{self.path} asks for no scope")
 
 
-async def once(
-    request: Request, caller: Caller, *, seen: bytes, perform: Callable[[], Awaitable[Response]]
+@asynccontextmanager
+async def held(
+    request: Request, caller: Caller, *, seen: bytes | None = None
+) -> AsyncIterator[Reservation | Kept | None]:
+    """Hold the request's key, if it has one, while the block answers; `seen` is its fingerprint."""
+    text = key_of(request)
+    if text is None:
+        yield None
+        return
+    key = idempotency.check_key(text)
+    async with idempotency.reserved(caller.db, team=caller.team, key=key, request=seen) as found:
+        yield found
+
+
+async def answer_in_slices(
+    request: Request,
+    caller: Caller,
+    *,
+    perform: Callable[[Slices], Awaitable[int]],
+    trace: Callable[[Connection, int], Awaitable[None]],
+    answer: Callable[[int], Response],
 ) -> Response:
-    """Perform a request that carries a key, or give the answer it got; `seen` tells which it is."""
-    key = idempotency.check_key(request.headers.get(KEY_HEADER, ""))
-    async with idempotency.reserved(caller.db, team=caller.team, key=key) as held:
-        if isinstance(held, Kept):
-            return response_of(idempotency.replay(held, request=seen))
-        response = await perform()
-        if response.status_code < 400:
-            async with caller.db.transaction() as conn:
-                await complete(held, conn, seen=seen, response=response)
-            return response
-    # What was refused has done nothing; the same key may come again.
-    return response
+    """Do work in several transactions; trace and answer commit with the last of them."""
+    seen = fingerprint_of(request, await request.body())
+    async with held(request, caller, seen=seen) as found:
+        if isinstance(found, Kept):
+            return response_of(idempotency.replay(found, request=seen))
+
+        async def seal(conn: Connection, done: int) -> None:
+            await trace(conn, done)
+            if found is not None:
+                await complete(found, conn, seen=seen, response=answer(done))
+
+        if found is None:
+            return answer(await perform(Slices(began_at=caller.db.clock(), seal=seal)))
+        slices = Slices(began_at=found.began_at, done=found.done, advance=found.advance, seal=seal)
+        return answer(await perform(slices))
 
 
-async def complete(held: Reservation, conn: Connection, *, seen: bytes, response: Response) -> None:
+async def complete(
+    found: Reservation, conn: Connection, *, seen: bytes, response: Response
+) -> None:
     """Remember the answer in a transaction."""
-    await held.complete(conn, request=seen, reply=reply_of(response))
+    await found.complete(conn, request=seen, reply=reply_of(response))
 
 
 def key_of(request: Request) -> str | None:

@@ -1,6 +1,6 @@
 """Events: as a page of JSON, or followed live as server-sent events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from batchyard import tasks
 from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, Caller
 from batchyard.errors import NotFound
@@ -71,9 +72,16 @@ async def _answer(
     position = live.read_position(after)
     if EVENT_STREAM in request.headers.get("accept", ""):
         told = live.follow(
-            caller.db, _hub(request), principal=caller.principal, batch_id=batch_id, after=position
+            caller.db,
+            _hub(request),
+            team=caller.team,
+            permit=live.while_token_works(caller.db, caller.principal),
+            batch_id=batch_id,
+            after=position,
         )
-        return StreamingResponse(_write(told), media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+        return StreamingResponse(
+            tasks.relay(_write(told)), media_type=EVENT_STREAM, headers=STREAM_HEADERS
+        )
     events = await live.read_events(
         caller.db, team=caller.team, batch_id=batch_id, after=position, limit=limit
     )
@@ -82,7 +90,9 @@ async def _answer(
     return Response(orjson.dumps(page), media_type="application/json")
 
 
-async def _write(told: AsyncIterator[Event | Counts | Position | None]) -> AsyncIterator[bytes]:
+async def _write(
+    told: AsyncIterator[Event | Counts | Position | None],
+) -> AsyncGenerator[bytes, None]:
     # At once, so that the client knows that it is connected.
     yield b"retry: %d\n\n" % RECONNECT_MS
     async for one in told:

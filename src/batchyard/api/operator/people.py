@@ -1,4 +1,4 @@
-"""The team itself: its tokens and its audit log."""
+"""The team itself: what it is called, its tokens and its audit log."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -9,9 +9,9 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from batchyard.api.operator.access import ADMIN, AUDIT, READ, Caller
-from batchyard.errors import NotFound
-from batchyard.operations import access, audit
-from batchyard.operations.audit import Actor
+from batchyard.cursors import read_number, write_cursor
+from batchyard.models import Team
+from batchyard.operations import access, accounts, audit, teams
 
 router = APIRouter(tags=["Team"])
 
@@ -26,6 +26,20 @@ class TeamShown(BaseModel):
     timezone: str
     weight: int
     scopes: list[str] = Field(description="what this token may do")
+
+
+class TeamChange(BaseModel):
+    """What is to change of the team; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(default=None, min_length=1, max_length=255)
+    locale: str | None = Field(
+        default=None, max_length=35, description="the language of its messages: en, da-DK"
+    )
+    timezone: str | None = Field(
+        default=None, max_length=64, description="where it is: Europe/Copenhagen"
+    )
 
 
 class NewToken(BaseModel):
@@ -55,7 +69,22 @@ class TokenShown(BaseModel):
 @router.get("/team")
 async def read_team(caller: Annotated[Caller, READ]) -> TeamShown:
     """Return the token's team."""
-    team = caller.team
+    return _shown(caller, caller.team)
+
+
+@router.patch("/team")
+async def change_team(caller: Annotated[Caller, ADMIN], change: TeamChange) -> TeamShown:
+    """Change what the team is called, its language or its time zone."""
+    given = change.model_dump(exclude_none=True)
+    before = {name: value for name, value in teams.facts_of(caller.team).items() if name in given}
+    async with caller.changing(
+        "team.change", subject=caller.team.slug, before=before, after=given
+    ) as work:
+        team = await teams.change_team(work, team=caller.team, **given)
+    return _shown(caller, team)
+
+
+def _shown(caller: Caller, team: Team) -> TeamShown:
     return TeamShown(
         id=str(team.uuid),
         slug=team.slug,
@@ -77,46 +106,45 @@ async def list_tokens(caller: Annotated[Caller, ADMIN]) -> dict[str, list[TokenS
 @router.post("/tokens", status_code=201)
 async def create_token(caller: Annotated[Caller, ADMIN], new: NewToken) -> dict[str, str]:
     """Make a token; its text is in this answer only."""
-    async with audit.audited(
-        caller.db,
+    token = await accounts.create_token(
+        caller.work,
         team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="token.create",
-        subject=new.name,
-        after=new.model_dump(mode="json"),
-    ) as work:
-        token = await access.create_token(
-            work,
-            team=caller.team,
-            name=new.name,
-            bolna_version=new.bolna_version,
-            scopes=new.scopes,
-            expires_at=new.expires_at,
-        )
+        actor=caller.actor,
+        name=new.name,
+        bolna_version=new.bolna_version,
+        scopes=new.scopes,
+        expires_at=new.expires_at,
+    )
     return {"token": token}
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
 async def revoke_token(caller: Annotated[Caller, ADMIN], token_id: int) -> Response:
     """Revoke a token; it stops working with its next request."""
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="token.revoke",
-        subject=str(token_id),
-    ) as work:
-        if not await access.revoke_token(work, team=caller.team, token_id=token_id):
-            raise NotFound("There is no such token in use.")
+    await accounts.revoke_token(
+        caller.work, team=caller.team, actor=caller.actor, token_id=token_id
+    )
     return Response(status_code=204)
 
 
 @router.get("/audit")
 async def list_audit(
     caller: Annotated[Caller, AUDIT],
-    before_id: Annotated[int | None, Query(description="the smallest id seen so far")] = None,
+    before_id: Annotated[
+        int | None, Query(description="the smallest id seen so far; `cursor` does the same")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
 ) -> dict[str, object]:
     """List who changed what, the newest first."""
-    rows = await audit.list_entries(caller.db, team=caller.team, before_id=before_id, limit=limit)
-    return {"data": [asdict(row) for row in rows]}
+    rows = await audit.list_entries(
+        caller.db,
+        team=caller.team,
+        before_id=before_id if cursor is None else read_number(cursor),
+        limit=limit + 1,
+    )
+    more = len(rows) > limit
+    return {
+        "data": [asdict(row) for row in rows[:limit]],
+        "next_cursor": write_cursor([rows[limit - 1].id]) if more else None,
+    }

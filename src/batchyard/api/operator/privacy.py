@@ -8,8 +8,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from batchyard.api.operator.access import ADMIN, Caller
-from batchyard.operations import audit, privacy, retention
-from batchyard.operations.audit import Actor
+from batchyard.operations import privacy, retention
 from batchyard.store.files import FileStore
 
 router = APIRouter(tags=["Privacy"])
@@ -59,7 +58,7 @@ async def export_person(caller: Annotated[Caller, ADMIN], person: Person) -> Res
     found = await privacy.export_person(
         caller.db,
         team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
+        actor=caller.actor,
         number=person.number,
         email=person.email,
     )
@@ -73,7 +72,7 @@ async def erase_person(caller: Annotated[Caller, ADMIN], person: ErasePerson) ->
         caller.db,
         FileStore(caller.config),
         team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
+        actor=caller.actor,
         number=person.number,
         email=person.email,
         keep_do_not_contact=person.keep_do_not_contact,
@@ -92,11 +91,8 @@ async def read_retention(caller: Annotated[Caller, ADMIN]) -> dict[str, int]:
 @router.put("/retention")
 async def set_retention(caller: Annotated[Caller, ADMIN], days: Days) -> dict[str, int]:
     """Set for how many days the team keeps what."""
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="retention.set",
+    async with caller.changing(
+        "retention.set",
         before=await retention.read_days(caller.db, team=caller.team),
         after=days.model_dump(),
     ) as work:

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from batchyard.errors import (
     BatchyardError,
@@ -18,7 +19,10 @@ from batchyard.errors import (
     InvalidRequest,
     LimitReached,
     NotFound,
+    ProviderError,
 )
+from batchyard.intake.file_forms import UploadTooLarge
+from batchyard.logs import name_route
 from batchyard.operations.idempotency import KeyBusy, KeyMalformed, KeyTaken
 
 MEDIA_TYPE = "application/problem+json"
@@ -27,9 +31,11 @@ STATUSES: Mapping[type[BatchyardError], int] = {
     Conflict: 409,
     Forbidden: 403,
     LimitReached: 429,
+    ProviderError: 502,
     KeyMalformed: 422,
     KeyTaken: 422,
     KeyBusy: 409,
+    UploadTooLarge: 413,
     InvalidRequest: 422,
 }
 
@@ -56,14 +62,22 @@ SHAPE = {
         },
     },
 }
-TOLD: dict[int | str, dict[str, Any]] = {
-    status: {
+Told = dict[int | str, dict[str, Any]]
+
+
+def fault(status: int) -> dict[str, Any]:
+    """Describe in the document that a call may fail so."""
+    return {
         "description": HTTPStatus(status).phrase,
         "content": {MEDIA_TYPE: {"schema": SHAPE}},
     }
-    for status in (400, 401, 403, 404, 405, 409, 413, 422, 429)
-}
+
+
+TOLD: Told = {status: fault(status) for status in (400, 401, 403, 404, 405, 409, 413, 422, 429)}
 """What any call may answer instead."""
+
+UPSTREAM: Told = {502: fault(502)}
+"""What a call that speaks to a provider may answer besides."""
 
 
 class Unauthorized(BatchyardError):
@@ -76,6 +90,7 @@ def install(door: FastAPI) -> None:
     door.add_exception_handler(BatchyardError, _known)
     door.add_exception_handler(RequestValidationError, _invalid)
     door.add_exception_handler(HTTPException, _http)
+    door.add_exception_handler(ClientDisconnect, _cut_off)
     door.add_exception_handler(Exception, _unknown)
 
 
@@ -141,6 +156,11 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, str(error.detail), headers=headers)
 
 
+async def _cut_off(_: Request, __: Exception) -> JSONResponse:
+    # Nobody is left to read this.
+    return problem(400, "The request was cut off.")
+
+
 def _methods(request: Request) -> list[str]:
     """Return what may be asked of an address: its methods are spread over several routes."""
     path = request.url.path
@@ -154,5 +174,5 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:
-    log.error("request.failed", path=request.url.path, exc_info=error)
+    log.error("request.failed", route=name_route(request.scope), exc_info=error)
     return problem(500, "Something went wrong here; the log knows more.")

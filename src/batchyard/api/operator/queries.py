@@ -12,6 +12,15 @@ jsonb_build_object(
     'is_single', b.is_single, 'priority', b.priority, 'retry_policy', b.retry_policy,
     'has_brake', b.has_brake, 'bypass_windows', b.bypass_windows,
     'from_numbers', to_jsonb(b.from_numbers),
+    'limits', (SELECT jsonb_build_object(
+                          'concurrency', l.concurrency,
+                          'rates', coalesce(jsonb_agg(
+                              jsonb_build_object('count', r.count, 'seconds', r.seconds)
+                              ORDER BY r.seconds) FILTER (WHERE r.key IS NOT NULL), '[]'),
+                          'burst', max(r.burst))
+                 FROM limits l LEFT JOIN rates r ON r.key = l.key
+                WHERE l.key = 'batch:' || b.id
+                GROUP BY l.key),
     'rows', b.total_rows, 'refused_rows', b.refused_rows,
     'total', (SELECT coalesce(sum(c.n), 0) FROM batch_counts c WHERE c.batch_id = b.id),
     'counts', (SELECT coalesce(jsonb_object_agg(s.status, s.n), '{}')
@@ -33,25 +42,26 @@ SORTS: Mapping[str, tuple[str, str]] = {
 }
 """Sorts a client may ask for: the column, and how the next page compares with the cursor."""
 
+BATCH_FILTERS: Mapping[str, str] = {
+    "kind": "b.kind = %(kind)s",
+    "states": "b.state = ANY (%(states)s)",
+    "agent_id": "b.agent_id = %(agent_id)s",
+    "created_after": "b.created_at >= %(created_after)s",
+    "created_before": "b.created_at < %(created_before)s",
+    "provider": """EXISTS (
+        SELECT FROM items i JOIN providers p ON p.id = i.provider_id
+         WHERE i.batch_id = b.id AND p.name = %(provider)s)""",
+    "text": """(strpos(lower(coalesce(b.file_name, '')), lower(%(text)s)) > 0
+        OR strpos(lower(coalesce(b.reference, '')), lower(%(text)s)) > 0
+        OR strpos(lower(coalesce(b.identifier, '')), lower(%(text)s)) > 0)""",
+    "after_value": "({column}, b.id) {compares} (%(after_value)s::timestamptz, %(after_id)s::uuid)",
+}
+
 LIST_BATCHES = """
 SELECT {batch}::text, {column}::text, b.id
   FROM batches b
  WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'
-   AND (b.is_single = %(is_single)s)
-   AND (%(kind)s::text IS NULL OR b.kind = %(kind)s)
-   AND (%(states)s::text[] IS NULL OR b.state = ANY (%(states)s))
-   AND (%(agent_id)s::uuid IS NULL OR b.agent_id = %(agent_id)s)
-   AND (%(created_after)s::timestamptz IS NULL OR b.created_at >= %(created_after)s)
-   AND (%(created_before)s::timestamptz IS NULL OR b.created_at < %(created_before)s)
-   AND (%(provider)s::text IS NULL OR EXISTS (
-        SELECT FROM items i JOIN providers p ON p.id = i.provider_id
-         WHERE i.batch_id = b.id AND p.name = %(provider)s))
-   AND (%(text)s::text IS NULL
-        OR strpos(lower(coalesce(b.file_name, '')), lower(%(text)s)) > 0
-        OR strpos(lower(coalesce(b.reference, '')), lower(%(text)s)) > 0
-        OR strpos(lower(coalesce(b.identifier, '')), lower(%(text)s)) > 0)
-   AND (%(after_value)s::timestamptz IS NULL
-        OR ({column}, b.id) {compares} (%(after_value)s, %(after_id)s::uuid))
+   AND b.is_single = %(is_single)s{where}
  ORDER BY {column} {direction}, b.id {direction}
  LIMIT %(limit)s
 """
@@ -64,12 +74,31 @@ async def list_batches(
     column, compares = SORTS[sort]
     query = LIST_BATCHES.format(
         batch=BATCH_JSON,
+        where=_asked(BATCH_FILTERS, filters).format(column=column, compares=compares),
         column=column,
-        compares=compares,
         direction="DESC" if compares == "<" else "ASC",
     )
-    rows = await (await conn.execute(query, dict(filters))).fetchall()
+    rows = await _plan_and_fetch(conn, query, filters)
     return [(str(row[0]), str(row[1]), UUID(str(row[2]))) for row in rows]
+
+
+async def _plan_and_fetch(
+    conn: Connection, query: str, filters: Mapping[str, object]
+) -> list[tuple[object, ...]]:
+    """Plan for these very values: a plan for any limit would sort, and render, the whole list."""
+    return await (await conn.execute(query, dict(filters), prepare=False)).fetchall()
+
+
+def _asked(conditions: Mapping[str, str], filters: Mapping[str, object]) -> str:
+    """Put together the conditions that were asked for, and no others.
+
+    A condition that allows for a missing value keeps the plan from every index.
+    """
+    return "".join(
+        f"\n   AND {condition}"
+        for name, condition in conditions.items()
+        if filters.get(name) is not None
+    )
 
 
 READ_BATCH = f"""
@@ -112,41 +141,59 @@ jsonb_build_object(
     'created_at', d.created_at, 'updated_at', i.updated_at, 'ended_at', d.ended_at)
 """
 
-# Pages by (batch, position): an index serves both the list of one batch and the next page.
-LIST_ITEMS = f"""
-SELECT {ITEM_JSON}::text, d.batch_id, d.position, d.item_id
+ITEM_FILTERS: Mapping[str, str] = {
+    "batch_id": "d.batch_id = %(batch_id)s",
+    "statuses": "i.status = ANY (%(statuses)s)",
+    "error_code": "d.error_code = %(error_code)s",
+    "number": "d.number LIKE %(number)s",
+    "reference": "d.reference LIKE %(reference)s",
+    "words": """jsonb_to_tsvector('simple', d.payload, '["string", "numeric"]')
+       @@ websearch_to_tsquery('simple', %(words)s)""",
+    "after_id": "({order}) > ({after})",
+}
+
+# Pages by (batch, position), in the order of an index. Within one batch the batch must not be
+# compared a second time: PostgreSQL would expect one row behind the cursor, and sort all of them.
+ORDERS: Mapping[bool, tuple[str, str]] = {
+    True: ("d.position, d.item_id", "%(after_position)s::int, %(after_id)s::uuid"),
+    False: (
+        "d.batch_id, d.position, d.item_id",
+        "%(after_batch)s::uuid, %(after_position)s::int, %(after_id)s::uuid",
+    ),
+}
+"""The order of items and what a cursor names: within one batch, and over all of them."""
+
+LIST_ITEMS = """
+SELECT {item}::text, d.batch_id, d.position, d.item_id
   FROM item_data d
   JOIN items i ON i.id = d.item_id
   JOIN batches b ON b.id = d.batch_id
- WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'
-   AND (%(batch_id)s::uuid IS NULL OR d.batch_id = %(batch_id)s)
-   AND (%(statuses)s::text[] IS NULL OR i.status = ANY (%(statuses)s))
-   AND (%(error_code)s::text IS NULL OR d.error_code = %(error_code)s)
-   AND (%(number)s::text IS NULL OR d.number LIKE %(number)s)
-   AND (%(reference)s::text IS NULL OR d.reference LIKE %(reference)s)
-   AND (%(words)s::text IS NULL
-        OR jsonb_to_tsvector('simple', d.payload, '["string", "numeric"]')
-           @@ websearch_to_tsquery('simple', %(words)s))
-   AND (%(after_batch)s::uuid IS NULL
-        OR (d.batch_id, d.position, d.item_id)
-           > (%(after_batch)s, %(after_position)s::int, %(after_id)s::uuid))
- ORDER BY d.batch_id, d.position, d.item_id
+ WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'{where}
+ ORDER BY {order}
  LIMIT %(limit)s
 """
+
+
+def items_statement(filters: Mapping[str, object]) -> str:
+    """Return the statement that lists items by these filters."""
+    order, after = ORDERS[filters.get("batch_id") is not None]
+    where = _asked(ITEM_FILTERS, filters).format(order=order, after=after)
+    return LIST_ITEMS.format(item=ITEM_JSON, where=where, order=order)
 
 
 async def list_items(
     conn: Connection, filters: Mapping[str, object]
 ) -> list[tuple[str, UUID, int, UUID]]:
     """List items as (JSON, batch, position, id)."""
-    rows = await (await conn.execute(LIST_ITEMS, dict(filters))).fetchall()
+    rows = await _plan_and_fetch(conn, items_statement(filters), filters)
     return [(str(r[0]), UUID(str(r[1])), int(str(r[2])), UUID(str(r[3]))) for r in rows]
 
 
 READ_ITEM = f"""
 SELECT ({ITEM_JSON} || jsonb_build_object(
            'payload', d.payload, 'result', d.result, 'attempts', d.attempts,
-           'sends', i.sends, 'intent_at', i.intent_at, 'deadline_at', i.deadline_at,
+           'corrections', d.corrections, 'sends', i.sends, 'intent_at', i.intent_at,
+           'deadline_at', i.deadline_at,
            'documents', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                              'id', f.id, 'kind', f.kind, 'format', f.format, 'parcel', f.parcel)
                              ORDER BY f.parcel, f.id), '[]')

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from batchyard.api.operator.access import READ, Caller
 from batchyard.errors import NotFound
+from batchyard.intake.files import Format
 from batchyard.operations import documents, evidence, results
+from batchyard.operations.mends import open_mend_file
 
 CSV = "text/csv; charset=utf-8"
 NDJSON = "application/x-ndjson"
@@ -44,10 +46,17 @@ class ZipResponse(StreamingResponse):
 
 
 @router.get("/batches/{batch_id}/results.csv", response_class=CsvResponse)
-async def results_csv(caller: Annotated[Caller, READ], batch_id: UUID) -> Response:
+async def results_csv(
+    caller: Annotated[Caller, READ],
+    batch_id: UUID,
+    *,
+    exact: Annotated[
+        bool, Query(description="for programs: nothing is protected from spreadsheets")
+    ] = False,
+) -> Response:
     """Return a row for each item, its result in columns of their own; made for spreadsheets."""
     batch = await results.find_batch(caller.db, team=caller.team, batch_id=batch_id)
-    parts = results.render_results(caller.db, batch)
+    parts = results.render_results(caller.db, batch, is_exact=exact)
     return await _file(parts, CsvResponse, name=f"results-{batch_id}.csv")
 
 
@@ -62,9 +71,10 @@ async def results_ndjson(caller: Annotated[Caller, READ], batch_id: UUID) -> Res
 @router.get("/batches/{batch_id}/rejected.csv", response_class=CsvResponse)
 async def rejected_csv(caller: Annotated[Caller, READ], batch_id: UUID) -> Response:
     """Return the refused rows with what is wrong; corrected, the file can be sent to `mend`."""
-    batch = await results.find_batch(caller.db, team=caller.team, batch_id=batch_id)
-    parts = results.render_refused(caller.db, batch)
-    return await _file(parts, CsvResponse, name=f"rejected-{batch_id}.csv")
+    file = await open_mend_file(
+        caller.db, team=caller.team, batch_id=batch_id, format_=Format.CSV, with_failed=False
+    )
+    return await _file(file.content, CsvResponse, name=f"rejected-{batch_id}.csv")
 
 
 @router.get("/batches/{batch_id}/labels.pdf", response_class=PdfResponse)
@@ -92,7 +102,7 @@ async def evidence_zip(
     """Return all there is of an ended batch, with the SHA-256 of each file in `manifest.json`."""
     batch = await results.find_batch(caller.db, team=caller.team, batch_id=batch_id)
     evidence.check_ended(batch)
-    parts = evidence.render_evidence(caller.db, request.app.state.files, batch)
+    parts = evidence.render_evidence(caller.db, request.app.state.files, batch, team=caller.team)
     return await _file(parts, ZipResponse, name=f"evidence-{batch_id}.zip")
 
 

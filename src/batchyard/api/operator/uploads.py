@@ -2,92 +2,29 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel
 
-from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
-from batchyard.api.operator.batches import Retries
-from batchyard.api.operator.forms import Incoming, parse
-from batchyard.api.operator.keyed import (
-    KeyedRoute,
-    complete,
-    fingerprint_of,
-    key_of,
-    response_of,
-)
-from batchyard.errors import NotFound
-from batchyard.intake.options import Duplicates, IntakeOptions, RowPolicy, UploadReport
-from batchyard.models import Kind, RetryPolicy
-from batchyard.operations import idempotency, imports, joins, mappings, results
-from batchyard.operations.audit import Actor, audited
+from batchyard.api.operator.batches import find_kind
+from batchyard.api.operator.forms import Incoming, parse, receiving
+from batchyard.api.operator.keyed import LongRoute, complete, fingerprint_of, held, response_of
+from batchyard.api.operator.lists import NewBatch, Rows, body_of, options_of
+from batchyard.api.operator.reports import shown_upload
+from batchyard.intake.options import UploadReport
+from batchyard.operations import idempotency, imports, joins
 from batchyard.operations.idempotency import Kept, Reservation
-from batchyard.operations.imports import BatchSettings, CallSettings, ShipmentSettings
 from batchyard.store.db import Connection
 
-router = APIRouter(tags=["Uploads"], route_class=KeyedRoute)
+DUPLICATE_HEADER = "Batchyard-Duplicate-Of"
+"""Names the batch that the very same file went into minutes ago."""
 
-Text = Annotated[str, Field(max_length=255, pattern=r"^[^\x00]*$")]
-
-
-class Rows(BaseModel):
-    """How a list is read and judged."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mapping: dict[str, str | None] | None = Field(
-        default=None, description="what columns mean, by their names; null leaves one out"
-    )
-    mapping_name: Text | None = Field(default=None, description="a saved mapping")
-    sheet: Text | None = Field(default=None, description="of a spreadsheet; else the first")
-    policy: RowPolicy = RowPolicy.GOOD_ROWS
-    duplicates: Duplicates = Field(default=Duplicates.KEEP, description="within the list")
-    recent: Duplicates = Field(default=Duplicates.KEEP, description="against earlier batches")
-    recent_days: int = Field(default=7, ge=0, le=365)
-
-
-class NewBatch(Rows):
-    """What is said of a new batch beside its list."""
-
-    kind: Kind
-    agent_id: UUID | None = Field(default=None, description="of calls")
-    reference: Text | None = None
-    identifier: Text | None = None
-    from_numbers: list[Text] = Field(default_factory=list, max_length=1000)
-    retries: Retries | None = None
-    priority: int | None = Field(default=None, ge=0, le=9)
-    bypass_windows: bool | None = None
-    has_brake: bool | None = None
-    refuses_same_file: bool = False
-
-    @model_validator(mode="after")
-    def check_agent(self) -> "NewBatch":
-        """Refuse calls of nobody."""
-        if (self.kind is Kind.CALL) is (self.agent_id is None):
-            raise ValueError("calls need an agent_id, shipments have none")
-        return self
-
-    def settings(self, file_name: str | None) -> BatchSettings:
-        """Return what the import takes."""
-        said: dict[str, Any] = {
-            "file_name": file_name,
-            "reference": self.reference,
-            "identifier": self.identifier,
-            "retry_policy": RetryPolicy() if self.retries is None else self.retries.policy(),
-            "priority": self.priority,
-            "bypass_windows": self.bypass_windows,
-            "has_brake": self.has_brake,
-        }
-        if self.agent_id is None:
-            return ShipmentSettings(**said)
-        return CallSettings(
-            **said, agent_id=self.agent_id, creates_agent=False, from_numbers=self.from_numbers
-        )
+router = APIRouter(tags=["Uploads"], route_class=LongRoute)
 
 
 class Refusal(BaseModel):
@@ -113,50 +50,7 @@ class Report(BaseModel):
     offered_mapping: str | None = None
 
 
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    """Describe a list in the document: a form with a file, or JSON with rows."""
-    shape = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    named = shape.pop("$defs", {})
-    fields = {name: _resolved(field, named) for name, field in shape["properties"].items()}
-    file = {"type": "string", "format": "binary", "description": "behind all other fields"}
-    rows = {"type": "array", "items": {"type": "object"}}
-    needed = shape.get("required", [])
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                media_type: {
-                    "schema": {
-                        "type": "object",
-                        "properties": fields | {name: one},
-                        "required": [*needed, name],
-                        "additionalProperties": False,
-                    }
-                }
-                for media_type, name, one in (
-                    ("multipart/form-data", "file", file),
-                    ("application/json", "rows", rows),
-                )
-            },
-        }
-    }
-
-
-def _resolved(shape: Any, named: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
-    """Put named shapes where they are used; the document names only those of answers."""
-    if isinstance(shape, list):
-        return [_resolved(one, named) for one in shape]
-    if not isinstance(shape, dict):
-        return shape
-    if "$ref" in shape:
-        return _resolved(named[shape["$ref"].rpartition("/")[2]], named)
-    return {name: _resolved(one, named) for name, one in shape.items()}
-
-
-Seal = Callable[[Connection], Awaitable[None]]
-
-
-@router.post("/batches", status_code=201, response_model=Report, openapi_extra=_body(NewBatch))
+@router.post("/batches", status_code=201, response_model=Report, openapi_extra=body_of(NewBatch))
 async def create_batch(request: Request, caller: Annotated[Caller, WRITE]) -> Response:
     """Make a batch of a list: CSV, XLSX, JSON or NDJSON as a file, or rows in a JSON body.
 
@@ -164,9 +58,9 @@ async def create_batch(request: Request, caller: Annotated[Caller, WRITE]) -> Re
     open: it starts when it is dispatched.
     """
 
-    async def perform(incoming: Incoming, held: Reservation | None) -> Response:
+    async def perform(incoming: Incoming, found: Reservation | None) -> Response:
         said = parse(NewBatch, await incoming.read_options())
-        options = await _options(request, caller, said, kind=said.kind)
+        options = await options_of(request, caller, said, kind=said.kind)
         answer: list[Response] = []
         async with imports.import_file(caller.db, team=caller.team, options=options) as upload:
             async for chunk in incoming.chunks():
@@ -174,71 +68,49 @@ async def create_batch(request: Request, caller: Annotated[Caller, WRITE]) -> Re
             await upload.finish_file()
 
             async def seal(conn: Connection) -> None:
-                answer.append(_reported(upload.batch_id, upload.report(), status=201))
-                await _remember(request, incoming, held, conn, answer[0])
+                report = upload.report()
+                answer.append(_reported(upload.batch_id, report, status=201))
+                await _trace(caller, conn, "batch.create", upload.batch_id, report)
+                await _remember(request, incoming, found, conn, answer[0])
 
             await upload.open(said.settings(incoming.file_name), seal=seal)
-        await _trace(caller, "batch.create", upload.batch_id)
         return answer[0]
 
     return await _receive(request, caller, perform)
 
 
-@router.post("/batches/{batch_id}/rows", response_model=Report, openapi_extra=_body(Rows))
+@router.post("/batches/{batch_id}/rows", response_model=Report, openapi_extra=body_of(Rows))
 async def add_rows(request: Request, caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """Add rows to a batch that was not cancelled; one that has ended runs again with them."""
     return await _join(request, caller, batch_id, action="batch.add_rows")
 
 
-@router.post("/batches/{batch_id}/mend", response_model=Report, openapi_extra=_body(Rows))
+@router.post("/batches/{batch_id}/mend", response_model=Report, openapi_extra=body_of(Rows))
 async def mend(request: Request, caller: Annotated[Caller, WRITE], batch_id: UUID) -> Response:
     """Take a corrected file of refused or failed rows: each mends the row it came from."""
     return await _join(request, caller, batch_id, action="batch.mend")
 
 
-@router.get("/batches/{batch_id}/rows")
-async def report_rows(
-    caller: Annotated[Caller, READ],
-    batch_id: UUID,
-    after_line: Annotated[int, Query(ge=0, le=2**31 - 1, description="the last line seen")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> dict[str, object]:
-    """Return the row report: what each file brought, and the refused rows by line."""
-    batch = await results.find_batch(caller.db, team=caller.team, batch_id=batch_id)
-    uploads = await imports.list_uploads(caller.db, team=caller.team, batch_id=batch_id)
-    refused = await results.list_refused(caller.db, batch, after_line=after_line, limit=limit + 1)
-    return {
-        "uploads": [
-            {
-                "id": one.id,
-                "state": one.state,
-                "file_name": one.file_name,
-                "format": one.format,
-                "rows": one.rows,
-                "accepted": one.accepted,
-                "corrected": one.corrected,
-                "refused": one.refused,
-                "skipped": one.skipped,
-                "codes": one.codes,
-                "created_at": one.created_at,
-                "ended_at": one.ended_at,
-            }
-            for one in uploads
-        ],
-        "data": [asdict(row) for row in refused[:limit]],
-        "next_after_line": refused[limit - 1].line if len(refused) > limit else None,
-    }
+@router.get("/uploads")
+async def list_uploads(caller: Annotated[Caller, READ]) -> dict[str, object]:
+    """List the files that are coming in, or are joining their batch, the newest first."""
+    rows = await imports.list_uploads(caller.db, team=caller.team)
+    return {"data": [shown_upload(row) for row in rows]}
+
+
+@router.get("/uploads/{upload_id}")
+async def read_upload(caller: Annotated[Caller, READ], upload_id: UUID) -> dict[str, object]:
+    """Return how far a file has come: bytes, rows read, accepted, refused."""
+    found = await imports.read_upload(caller.db, team=caller.team, upload_id=upload_id)
+    return shown_upload(found)
 
 
 async def _join(request: Request, caller: Caller, batch_id: UUID, *, action: str) -> Response:
-    async with caller.db.pool.connection() as conn:
-        kind = await queries.find_kind(conn, team_id=caller.team.id, batch_id=batch_id)
-    if kind is None:
-        raise NotFound("There is no such batch.")
+    kind = await find_kind(caller.db, caller, batch_id)
 
-    async def perform(incoming: Incoming, held: Reservation | None) -> Response:
+    async def perform(incoming: Incoming, found: Reservation | None) -> Response:
         said = parse(Rows, await incoming.read_options())
-        options = await _options(request, caller, said, kind=Kind(kind))
+        options = await options_of(request, caller, said, kind=kind)
         answer: list[Response] = []
         async with joins.add_rows(
             caller.db, team=caller.team, batch_id=batch_id, options=options
@@ -248,11 +120,12 @@ async def _join(request: Request, caller: Caller, batch_id: UUID, *, action: str
             await upload.finish_file()
 
             async def seal(conn: Connection) -> None:
-                answer.append(_reported(batch_id, upload.staging.report(), status=200))
-                await _remember(request, incoming, held, conn, answer[0])
+                report = upload.staging.report()
+                answer.append(_reported(batch_id, report, status=200))
+                await _trace(caller, conn, action, batch_id, report)
+                await _remember(request, incoming, found, conn, answer[0])
 
             await upload.join(file_name=incoming.file_name, seal=seal)
-        await _trace(caller, action, batch_id)
         return answer[0]
 
     return await _receive(request, caller, perform)
@@ -263,46 +136,32 @@ async def _receive(
     caller: Caller,
     perform: Callable[[Incoming, Reservation | None], Awaitable[Response]],
 ) -> Response:
-    """Take an upload; a form that carries a key is done once, its answer commits with it."""
-    incoming = Incoming(request, limit=caller.config.max_upload_bytes)
-    text = key_of(request)
-    if text is None or not incoming.is_form:
-        return await perform(incoming, None)
-    key = idempotency.check_key(text)
-    async with idempotency.reserved(caller.db, team=caller.team, key=key) as held:
-        if isinstance(held, Kept):
+    """Take an upload; one that carries a key is done once, its answer commits with it."""
+    async with (
+        receiving(request, limit=caller.config.max_upload_bytes) as incoming,
+        held(request, caller) as found,
+    ):
+        if not isinstance(found, Kept):
+            answer = await perform(incoming, found)
+        else:
             seen = fingerprint_of(request, await incoming.digest())
-            return response_of(idempotency.replay(held, request=seen))
-        return await perform(incoming, held)
+            answer = response_of(idempotency.replay(found, request=seen))
+    duplicate_of = orjson.loads(bytes(answer.body))["duplicate_of"]
+    if duplicate_of is not None:
+        answer.headers[DUPLICATE_HEADER] = duplicate_of
+    return answer
 
 
 async def _remember(
     request: Request,
     incoming: Incoming,
-    held: Reservation | None,
+    found: Reservation | None,
     conn: Connection,
     answer: Response,
 ) -> None:
-    if held is not None:
+    if found is not None:
         seen = fingerprint_of(request, await incoming.digest())
-        await complete(held, conn, seen=seen, response=answer)
-
-
-async def _options(request: Request, caller: Caller, said: Rows, *, kind: Kind) -> IntakeOptions:
-    length = request.headers.get("content-length", "")
-    return IntakeOptions(
-        columns=await mappings.find_columns(
-            caller.db, team=caller.team, kind=kind, given=said.mapping, name=said.mapping_name
-        ),
-        sheet=said.sheet,
-        policy=said.policy,
-        duplicates=said.duplicates,
-        recent=said.recent,
-        recent_days=said.recent_days,
-        refuses_unassigned=caller.config.phone_check == "valid",
-        refuses_same_file=said.refuses_same_file if isinstance(said, NewBatch) else False,
-        total_bytes=int(length) if length.isdecimal() else None,
-    )
+        await complete(found, conn, seen=seen, response=answer)
 
 
 def _reported(batch_id: UUID, report: UploadReport, *, status: int) -> Response:
@@ -313,12 +172,8 @@ def _reported(batch_id: UUID, report: UploadReport, *, status: int) -> Response:
     return Response(orjson.dumps(told), status, media_type="application/json")
 
 
-async def _trace(caller: Caller, action: str, batch_id: UUID) -> None:
-    async with audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action=action,
-        subject=str(batch_id),
-    ):
-        pass
+async def _trace(
+    caller: Caller, conn: Connection, action: str, batch_id: UUID, report: UploadReport
+) -> None:
+    after = {"rows": report.rows, "accepted": report.accepted, "refused": report.refused}
+    await caller.note(conn, action, subject=str(batch_id), after=after)

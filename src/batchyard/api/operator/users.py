@@ -10,9 +10,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from batchyard.api.operator.access import ADMIN, Caller
-from batchyard.operations import audit, users
+from batchyard.operations import accounts, users
 from batchyard.operations.access import ADMIN_SCOPE
-from batchyard.operations.audit import Actor
 
 router = APIRouter(tags=["Team"])
 
@@ -72,21 +71,15 @@ async def list_users(caller: Annotated[Caller, ADMIN]) -> dict[str, list[UserSho
 async def create_user(caller: Annotated[Caller, ADMIN], new: NewUser) -> dict[str, UUID]:
     """Let a person in."""
     password = None if new.password is None else new.password.get_secret_value()
-    async with audit.audited(
-        caller.db,
+    user_id = await accounts.create_user(
+        caller.work,
         team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="user.create",
-        after={"scopes": new.scopes, "has_password": password is not None},
-    ) as work:
-        user_id = await users.create_user(
-            work,
-            team=caller.team,
-            email=new.email,
-            name=new.name,
-            password=password,
-            scopes=new.scopes,
-        )
+        actor=caller.actor,
+        email=new.email,
+        name=new.name,
+        password=password,
+        scopes=new.scopes,
+    )
     return {"id": user_id}
 
 
@@ -96,26 +89,14 @@ async def change_password(
 ) -> Response:
     """Set a new password, or take it away."""
     password = None if new.password is None else new.password.get_secret_value()
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="user.password",
-        subject=str(user_id),
-    ) as work:
-        await users.change_password(work, team=caller.team, user_id=user_id, password=password)
+    await accounts.change_password(
+        caller.work, team=caller.team, actor=caller.actor, user_id=user_id, password=password
+    )
     return Response(status_code=204)
 
 
 @router.delete("/users/{user_id}", status_code=204)
 async def remove_user(caller: Annotated[Caller, ADMIN], user_id: UUID) -> Response:
     """Remove a person, and what is known of them."""
-    async with audit.audited(
-        caller.db,
-        team=caller.team,
-        actor=Actor(name=caller.actor, source=caller.source),
-        action="user.remove",
-        subject=str(user_id),
-    ) as work:
-        await users.remove_user(work, team=caller.team, user_id=user_id)
+    await accounts.remove_user(caller.work, team=caller.team, actor=caller.actor, user_id=user_id)
     return Response(status_code=204)

@@ -1,6 +1,6 @@
 """Webhooks: who listens to the team, what signs, what was told, and telling it again."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -10,11 +10,10 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from batchyard.api.operator.access import WEBHOOKS, Caller
-from batchyard.api.operator.cursors import read_cursor, write_cursor
 from batchyard.api.operator.keyed import KeyedRoute
+from batchyard.cursors import read_cursor, write_cursor
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.operations import endpoints, webhooks
-from batchyard.operations.audit import Actor, audited
+from batchyard.operations import endpoints, listeners, webhooks
 from batchyard.store.endpoints import Endpoint
 from batchyard.store.webhooks import LogEntry
 
@@ -105,13 +104,8 @@ async def list_endpoints(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, list[
 @router.post("/endpoints", status_code=201)
 async def create_endpoint(caller: Annotated[Caller, WEBHOOKS], new: NewEndpoint) -> EndpointShown:
     """Let an address listen to the team."""
-    async with audited(
-        caller.db,
-        team=caller.team,
-        actor=_actor(caller),
-        action="webhook.create",
-        subject=new.url,
-        after=new.model_dump(mode="json"),
+    async with caller.changing(
+        "webhook.create", subject=new.url, after=new.model_dump(mode="json")
     ) as work:
         made = await endpoints.create_endpoint(
             work, team=caller.team, url=new.url, description=new.description, events=new.events
@@ -133,45 +127,30 @@ async def change_endpoint(
 ) -> EndpointShown:
     """Change an endpoint, disable it, or enable it again."""
     given = change.model_dump(exclude_unset=True)
-    async with audited(
-        caller.db,
+    changed = await listeners.change_endpoint(
+        caller.work,
         team=caller.team,
-        actor=_actor(caller),
-        action="webhook.change",
-        subject=str(endpoint_id),
-        after=given,
-    ) as work:
-        old = await endpoints.read_endpoint(work, team=caller.team, endpoint_id=endpoint_id)
-        changed = await endpoints.write_endpoint(
-            work,
-            team=caller.team,
-            endpoint_id=endpoint_id,
-            url=given.get("url", old.url),
-            description=given.get("description", old.description),
-            events=given.get("events", old.events),
-            is_disabled=given.get("is_disabled", old.disabled_at is not None),
-        )
+        actor=caller.actor,
+        endpoint_id=endpoint_id,
+        change=lambda old: replace(old, **given),
+    )
     return _shown(changed)
 
 
 @router.delete("/endpoints/{endpoint_id}", status_code=204)
 async def delete_endpoint(caller: Annotated[Caller, WEBHOOKS], endpoint_id: UUID) -> Response:
     """Let an address listen no more; what waits for it is dropped."""
-    async with audited(
-        caller.db,
-        team=caller.team,
-        actor=_actor(caller),
-        action="webhook.delete",
-        subject=str(endpoint_id),
-    ) as work:
-        await endpoints.delete_endpoint(work, team=caller.team, endpoint_id=endpoint_id)
+    await listeners.delete_endpoint(
+        caller.work, team=caller.team, actor=caller.actor, endpoint_id=endpoint_id
+    )
     return Response(status_code=204)
 
 
 @router.post("/endpoints/{endpoint_id}/test", status_code=202)
 async def send_test(caller: Annotated[Caller, WEBHOOKS], endpoint_id: UUID) -> dict[str, UUID]:
     """Send an event `webhook.test`; the log tells what became of it."""
-    sent = await endpoints.send_test(caller.db, team=caller.team, endpoint_id=endpoint_id)
+    async with caller.changing("webhook.test", subject=str(endpoint_id)) as work:
+        sent = await endpoints.send_test(work, team=caller.team, endpoint_id=endpoint_id)
     return {"delivery_id": sent}
 
 
@@ -184,11 +163,9 @@ async def read_secrets(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, list[st
 @router.post("/secret/rotate", status_code=201)
 async def rotate_secret(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, list[str]]:
     """Sign with a new secret too; the old one retires after a day."""
-    async with audited(
-        caller.db, team=caller.team, actor=_actor(caller), action="webhook.rotate_secret"
-    ) as work:
+    async with caller.changing("webhook.rotate_secret") as work:
         await endpoints.rotate_secret(work, team=caller.team)
-    return {"secrets": await endpoints.list_signing_secrets(caller.db, team=caller.team)}
+    return {"secrets": await endpoints.list_signing_secrets(caller.work, team=caller.team)}
 
 
 @router.get("/deliveries")
@@ -232,14 +209,16 @@ async def list_attempts(
 @router.post("/deliveries/{delivery_id}/redeliver", status_code=202)
 async def redeliver(caller: Annotated[Caller, WEBHOOKS], delivery_id: UUID) -> dict[str, int]:
     """Send a delivery once more, under its old id, by which receivers know it."""
-    await webhooks.redeliver(caller.db, team=caller.team, delivery_id=delivery_id)
+    async with caller.changing("webhook.redeliver", subject=str(delivery_id)) as work:
+        await webhooks.redeliver(work, team=caller.team, delivery_id=delivery_id)
     return {"deliveries": 1}
 
 
 @router.post("/deliveries/redeliver", status_code=202)
 async def redeliver_failed(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, int]:
     """Send everything once more that was given up."""
-    return {"deliveries": await webhooks.redeliver_failed(caller.db, team=caller.team)}
+    async with caller.changing("webhook.redeliver_failed") as work:
+        return {"deliveries": await webhooks.redeliver_failed(work, team=caller.team)}
 
 
 POSITION: TypeAdapter[tuple[datetime, int, UUID]] = TypeAdapter(tuple[datetime, int, UUID])
@@ -265,7 +244,3 @@ def _told(row: LogEntry) -> DeliveryShown:
     shown = DeliveryShown.model_validate(asdict(row))
     # A test is about its endpoint alone.
     return shown.model_copy(update={"batch_id": None}) if row.type == endpoints.TEST else shown
-
-
-def _actor(caller: Caller) -> Actor:
-    return Actor(name=caller.actor, source=caller.source)

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from batchyard.intake.shipment_shape import Incoterm, Parcel, Shipment
 
 BatchState = Literal["open", "queued", "processing", "completed", "failed"]
+EXAMPLE_ID = "0198c2f0-5d0e-7c3a-9a54-1f6f0d2b7c11"
+
 ShipmentState = Literal["open", "queued", "processing", "booked", "failed", "cancelled"]
 
 
@@ -21,9 +23,9 @@ class Answer(BaseModel):
 class Batch(Answer):
     """A batch; `progress` is a percentage."""
 
-    uuid: UUID
+    uuid: UUID = Field(examples=[EXAMPLE_ID])
     state: BatchState
-    reference: str | None
+    reference: str | None = Field(examples=["Orders of Monday"])
     identifier: str | None
     total_count: int
     completed_count: int
@@ -48,10 +50,10 @@ class Meta(Answer):
 class Service(Answer):
     """A service of a carrier; names are in the answer's language."""
 
-    service_code: str
-    service_name: str
-    carrier_code: str
-    carrier_name: str
+    service_code: str = Field(examples=["home"])
+    service_name: str = Field(examples=["Home delivery"])
+    carrier_code: str = Field(examples=["postnord"])
+    carrier_name: str = Field(examples=["PostNord"])
     carrier_logo_url: str | None
     carrier_icon_url: str | None
     is_pickup: bool
@@ -82,7 +84,7 @@ class ShownParcel(Parcel):
 class AddedShipment(Shipment):
     """A shipment that was just added."""
 
-    uuid: UUID
+    uuid: UUID = Field(examples=[EXAMPLE_ID])
     state: ShipmentState
     delivery: ShownDelivery  # type: ignore[assignment]  # answered in another shape than sent
     parcels: list[ShownParcel]  # type: ignore[assignment]  # as above
@@ -139,7 +141,7 @@ class Shipments(Answer):
 class Operation(Answer):
     """A booking that goes on in the background."""
 
-    uuid: UUID
+    uuid: UUID = Field(examples=[EXAMPLE_ID])
     state: Literal["pending", "running", "succeeded", "failed"]
     resource_url: str
     created_at: datetime
@@ -156,7 +158,7 @@ class OneOperation(Answer):
 class Document(Answer):
     """A file of a shipment; the address is signed and expires."""
 
-    uuid: UUID
+    uuid: UUID = Field(examples=[EXAMPLE_ID])
     kind: Literal["label", "customs"]
     format: Literal["pdf", "zpl"]
     url: str
@@ -177,7 +179,7 @@ class Services(Answer):
 class Done(Answer):
     """A sentence in the answer's language."""
 
-    message: str
+    message: str = Field(examples=["The batch was cancelled."])
 
 
 class Invalid(Answer):

@@ -1,5 +1,6 @@
 """Calls about booking batches and their shipments (contract, section 3)."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from batchyard.api.smartsend.requests import BatchId, Paging, Preferring, Visit,
 from batchyard.models import BatchState as OurState
 from batchyard.models import Kind
 from batchyard.operations import batches, shipments
-from batchyard.operations.transactions import Transactions
+from batchyard.operations.traces import changing_batch
+from batchyard.operations.transactions import Joined, Transactions
 from batchyard.store.db import Connection
 
 KIND = Kind.SHIPMENT
@@ -58,7 +60,7 @@ async def create_batch(
     """Make an empty batch that takes shipments."""
     new = body or wire.NewBatch()
 
-    async def perform(work: Transactions) -> Response:
+    async def perform(work: Joined) -> Response:
         batch = await batches.create_batch(
             work,
             team=visit.team,
@@ -66,6 +68,8 @@ async def create_batch(
             reference=new.reference,
             identifier=new.identifier,
         )
+        after = {"state": OurState.OPEN}
+        await visit.note(work.connection, "batch.create", subject=batch, after=after)
         return await _batch(work, visit, batch, status=201)
 
     return await once(request, visit, key, perform)
@@ -84,8 +88,9 @@ async def cancel_batch(
 ) -> Response:
     """Cancel an open batch and its shipments; it is gone after that."""
 
-    async def perform(work: Transactions) -> Response:
-        await batches.cancel_batch(work, team=visit.team, kind=KIND, batch_id=batch)
+    async def perform(work: Joined) -> Response:
+        async with _changing(work, visit, batch, "batch.cancel") as changed:
+            await batches.cancel_batch(changed, team=visit.team, kind=KIND, batch_id=batch)
         return replies.message(Message.BATCH_CANCELLED, visit)
 
     return await once(request, visit, key, perform)
@@ -97,10 +102,11 @@ async def dispatch_batch(
 ) -> Response:
     """Have an open batch booked in the background."""
 
-    async def perform(work: Transactions) -> Response:
-        await batches.dispatch_batch(
-            work, team=visit.team, kind=KIND, batch_id=batch, expected=OurState.OPEN
-        )
+    async def perform(work: Joined) -> Response:
+        async with _changing(work, visit, batch, "batch.dispatch") as changed:
+            await batches.dispatch_batch(
+                changed, team=visit.team, kind=KIND, batch_id=batch, expected=OurState.OPEN
+            )
         # Read in the same transaction: a worker may begin as soon as it is committed.
         return await _batch(work, visit, batch)
 
@@ -129,10 +135,12 @@ async def add_shipments(
     audience = await visit.audience()
     checked = await check_shipments(body.data, audience=audience, is_lenient=preferred.is_lenient)
 
-    async def perform(work: Transactions) -> Response:
+    async def perform(work: Joined) -> Response:
         ids = await shipments.add_shipments(
             work, team=visit.team, batch_id=batch, shipments=checked.payloads
         )
+        after = {"rows": len(ids)}
+        await visit.note(work.connection, "batch.add_rows", subject=batch, after=after)
         added: dict[str, object] = {
             "data": [
                 translate.new_shipment(shipment_id, payload, audience=audience)
@@ -170,6 +178,14 @@ async def list_shipments_of_batch(
     shown = [translate.shipment(row, audience=audience) for row in rows]
     meta = translate.meta(page, total=total, count=len(rows))
     return replies.page(orjson.dumps(shown), meta)
+
+
+def _changing(
+    work: Joined, visit: Visit, batch: UUID, action: str
+) -> AbstractAsyncContextManager[Joined]:
+    return changing_batch(
+        work, team=visit.team, actor=visit.actor, kind=KIND, batch_id=batch, action=action
+    )
 
 
 async def _batch(work: Transactions, visit: Visit, batch: UUID, *, status: int = 200) -> Response:

@@ -16,9 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Event
 
 from batchyard.api.smartsend import faults
-from batchyard.api.smartsend.language import negotiate, translate
+from batchyard.api.smartsend.language import translate
 from batchyard.api.smartsend.messages import Message
 from batchyard.errors import NotFound
+from batchyard.language import negotiate
 from batchyard.models import Principal
 from batchyard.operations import access
 from batchyard.store.db import Database

@@ -11,11 +11,12 @@ from batchyard.api.smartsend.faults import KEY_HEADER
 from batchyard.api.smartsend.requests import Visit
 from batchyard.operations import idempotency
 from batchyard.operations.idempotency import Kept, Reply
-from batchyard.operations.transactions import Transactions, one_transaction
+from batchyard.operations.transactions import Joined, one_transaction
 
 REPLAYED_HEADER = "Idempotency-Replayed"
 
-Perform = Callable[[Transactions], Awaitable[Response]]
+Perform = Callable[[Joined], Awaitable[Response]]
+"""Does what is asked for, in the transaction it is lent."""
 
 Key = Annotated[
     str | None,
@@ -34,7 +35,7 @@ async def once(request: Request, visit: Visit, key: str | None, perform: Perform
         async with one_transaction(visit.db) as work:
             return await perform(work)
 
-    async def reply(work: Transactions) -> Reply:
+    async def reply(work: Joined) -> Reply:
         return reply_of(await perform(work))
 
     kept = await idempotency.answer_once(
@@ -61,7 +62,9 @@ async def once_slowly(
     `begin` must know its own `key` again: after a crash the request may come a second time.
     """
     fingerprint = fingerprint_of(request)
-    async with idempotency.reserved(visit.db, team=visit.team, key=key) as held:
+    async with idempotency.reserved(
+        visit.db, team=visit.team, key=key, request=fingerprint, is_for_one=True
+    ) as held:
         if isinstance(held, Kept):
             return response_of(idempotency.replay(held, request=fingerprint))
         try:

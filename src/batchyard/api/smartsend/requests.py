@@ -1,6 +1,7 @@
 """The parts of a request as the routes of this door take them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -19,7 +20,9 @@ from batchyard.api.smartsend.translate import Audience
 from batchyard.config import Config
 from batchyard.errors import NotFound
 from batchyard.models import Principal, Team
-from batchyard.store.db import Database
+from batchyard.operations.access import token_actor
+from batchyard.operations.audit import Actor, note
+from batchyard.store.db import Connection, Database
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 PRINTABLE = "^[ -~\u00a1-\u00ac\u00ae-\u00ff]*$"
@@ -33,10 +36,31 @@ class Visit:
     db: Database
     config: Config
     team: Team
+    actor: Actor
+    """Who the audit log names."""
     language: str
     offers: Offers
     base_url: str
     """Where this server is reached, without a slash at the end."""
+
+    async def note(
+        self,
+        conn: Connection,
+        action: str,
+        *,
+        subject: UUID,
+        after: Mapping[str, object],
+    ) -> None:
+        """Write the trace of a change, in its transaction."""
+        await note(
+            conn,
+            team=self.team,
+            actor=self.actor,
+            action=action,
+            subject=str(subject),
+            after=after,
+            now=self.db.clock(),
+        )
 
     async def audience(self) -> Audience:
         """Return for whom answers with shipments and services are made."""
@@ -59,7 +83,7 @@ def _check_request_id(header: object) -> object:
     return header
 
 
-def visit(
+async def visit(
     request: Request,
     team: Annotated[str, Path(min_length=1, description="UUID or slug of the token's team")],
     accept_language: Annotated[
@@ -92,6 +116,10 @@ def visit(
         db=state.db,
         config=config,
         team=principal.team,
+        actor=Actor(
+            name=token_actor(principal.name, principal.token_id),
+            source=request.client.host if request.client else None,
+        ),
         language=request.state.language,
         offers=state.offers,
         base_url=(config.public_url or str(request.base_url)).rstrip("/"),
@@ -105,7 +133,7 @@ def _uuid(text: object) -> UUID:
     return UUID(text)
 
 
-def page(
+async def page(
     page: Annotated[int, Query(ge=1, description="counts from 1")] = 1,
     per_page: Annotated[int, Query(ge=1, le=1000, description="entries of a page")] = 100,
 ) -> Page:
@@ -123,7 +151,7 @@ class Preferences:
     """To have good shipments taken though others are not."""
 
 
-def preferences(
+async def preferences(
     request: Request,
     prefer: Annotated[
         str | None,

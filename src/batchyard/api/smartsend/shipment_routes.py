@@ -34,7 +34,8 @@ from batchyard.intake.shipment_shape import Shipment
 from batchyard.models import BatchState as OurState
 from batchyard.operations import bookings, shipments
 from batchyard.operations.bookings import Endings
-from batchyard.operations.transactions import Transactions
+from batchyard.operations.traces import changing_item
+from batchyard.operations.transactions import Joined, Transactions
 from batchyard.store.db import Connection
 
 PATIENCE_SECONDS = 25.0
@@ -81,8 +82,10 @@ async def create_shipment(
     audience = await visit.audience()
     payload = check_shipment(body, audience=audience)
 
-    async def perform(work: Transactions) -> Response:
+    async def perform(work: Joined) -> Response:
         shipment = await shipments.create_shipment(work, team=visit.team, shipment=payload)
+        after = {"status": "waiting"}
+        await visit.note(work.connection, "shipment.create", subject=shipment, after=after)
         shown = translate.new_shipment(shipment, payload, audience=audience)
         return replies.data({**shown, "errors": []}, status=201)
 
@@ -101,9 +104,16 @@ async def cancel_shipment(
 ) -> Response:
     """Cancel a shipment that is not booked, nor being booked."""
 
-    async def perform(work: Transactions) -> Response:
+    async def perform(work: Joined) -> Response:
         try:
-            await shipments.cancel_shipment(work, team=visit.team, shipment_id=shipment)
+            async with changing_item(
+                work,
+                team=visit.team,
+                actor=visit.actor,
+                item_id=shipment,
+                action="shipment.cancel",
+            ) as changed:
+                await shipments.cancel_shipment(changed, team=visit.team, shipment_id=shipment)
         except Conflict as error:
             raise faults.refused(
                 Message.SHIPMENT_TAKEN, under="state", language=visit.language
@@ -130,7 +140,7 @@ async def book_shipment(
     """
     if preferred.is_async:
 
-        async def perform(work: Transactions) -> Response:
+        async def perform(work: Joined) -> Response:
             return await _operation(work, visit, await _book(work, visit, shipment, key))
 
         answer = await once(request, visit, key, perform)
@@ -168,8 +178,14 @@ async def list_services(visit: Visiting) -> Response:
 
 
 async def _book(work: Transactions, visit: Visit, shipment: UUID, key: str | None) -> UUID:
+    async def seal(conn: Connection, booking_id: UUID) -> None:
+        after = {"operation": str(booking_id)}
+        await visit.note(conn, "shipment.book", subject=shipment, after=after)
+
     try:
-        return await bookings.book_shipment(work, team=visit.team, shipment_id=shipment, key=key)
+        return await bookings.book_shipment(
+            work, team=visit.team, shipment_id=shipment, key=key, seal=seal
+        )
     except Conflict as error:
         in_batch = error.state == OurState.OPEN
         message = Message.SHIPMENT_IN_BATCH if in_batch else Message.SHIPMENT_NOT_OPEN

@@ -17,6 +17,7 @@ from batchyard.models import JsonObject
 OUTCOME_UNKNOWN = "outcome_unknown"
 STOPPED = "stopped"
 FAILED = "failed"
+CANCELLED = "cancelled"
 
 OPERATION_STATES = {
     "open": "pending",
@@ -98,7 +99,7 @@ def operation(row: OperationRow, *, base_url: str, language: str) -> dict[str, o
         "resource_url": f"{base_url}/shipments/{row.id}",
         "created_at": moment(row.requested_at),
         "finished_at": moment(row.at) if has_ended else None,
-        "errors": _errors(row, language),
+        "errors": _cancellation(row, language) or _errors(row, language),
     }
 
 
@@ -166,6 +167,13 @@ def _parcels(payload: JsonObject, result: JsonObject) -> list[dict[str, object]]
     return parcels
 
 
+def _cancellation(row: ShipmentRow, language: str) -> list[dict[str, object]]:
+    """Tell why an operation came to nothing though nothing went wrong."""
+    if row.state != CANCELLED:
+        return []
+    return [_error(row, CANCELLED, Message.SHIPMENT_CANCELLED.value, language)]
+
+
 def _errors(row: ShipmentRow, language: str) -> list[dict[str, object]]:
     if row.state != "failed":
         return []
@@ -178,14 +186,18 @@ def _errors(row: ShipmentRow, language: str) -> list[dict[str, object]]:
         code = row.error_code or FAILED
         message = row.error_message or Message.SHIPMENT_FAILED.value
         retryable = row.result.get("retryable") is True
-    return [
-        {
-            "code": code,
-            "message": translate(message, language=language),
-            "retryable": retryable,
-            "at": moment(row.at),
-        }
-    ]
+    return [_error(row, code, message, language, is_retryable=retryable)]
+
+
+def _error(
+    row: ShipmentRow, code: str, message: str, language: str, *, is_retryable: bool = False
+) -> dict[str, object]:
+    return {
+        "code": code,
+        "message": translate(message, language=language),
+        "retryable": is_retryable,
+        "at": moment(row.at),
+    }
 
 
 def _object(value: object) -> JsonObject:

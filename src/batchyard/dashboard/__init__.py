@@ -1,0 +1,1 @@
+"""The dashboard: pages about what a team has, rendered here; no build step."""

@@ -1,0 +1,134 @@
+"""The refused rows of a batch: why, as a file to be corrected, and corrected back in."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from batchyard.dashboard import row_queries
+from batchyard.dashboard.batch_head import batch_page, read_head, read_standing
+from batchyard.dashboard.frame import put_notice
+from batchyard.dashboard.visitors import PREFIX, READ, WRITE, Visitor
+from batchyard.intake.file_forms import FileForm
+from batchyard.intake.options import IntakeOptions, UploadReport
+from batchyard.intake.verdicts import REFUSALS
+from batchyard.operations import joins, mappings, mends
+from batchyard.operations.audit import audited
+
+PAGE = 50
+
+router = APIRouter()
+
+Line = Annotated[int | None, Query(ge=0, le=2**31 - 1)]
+
+
+@router.get("/batches/{batch_id}/refused")
+async def show_refused(
+    request: Request,
+    visitor: Annotated[Visitor, READ],
+    batch_id: UUID,
+    *,
+    code: str = "",
+    after: Line = None,
+    before: Line = None,
+) -> Response:
+    """Show refused rows, a page of them."""
+    head = await read_head(visitor, batch_id)
+    known = code if code in REFUSALS else None
+    is_before = before is not None
+    async with visitor.db.pool.connection() as conn:
+        codes = await row_queries.list_codes(conn, team_id=visitor.team.id, batch_id=batch_id)
+        rows = await row_queries.list_refused(
+            conn,
+            team_id=visitor.team.id,
+            batch_id=batch_id,
+            code=known,
+            from_line=before if is_before else after,
+            backwards=is_before,
+            limit=PAGE + 1,
+        )
+    has_more = len(rows) > PAGE
+    if has_more:
+        rows = rows[1:] if is_before else rows[:-1]
+    return batch_page(
+        request,
+        visitor,
+        "batch_refused.html",
+        head=head,
+        tab="/refused",
+        rows=rows,
+        code=known,
+        codes=[word for word in codes if word in REFUSALS],
+        verdicts=REFUSALS,
+        next=rows[-1].line if rows and (has_more or is_before) else None,
+        previous=rows[0].line if rows and (has_more if is_before else after) else None,
+    )
+
+
+@router.get("/batches/{batch_id}/refused/file")
+async def download_refused(visitor: Annotated[Visitor, READ], batch_id: UUID) -> Response:
+    """Send the refused rows as a file of the kind that was uploaded, to be corrected."""
+    file = await mends.open_mend_file(
+        visitor.db, team=visitor.team, batch_id=batch_id, with_failed=False
+    )
+    return StreamingResponse(
+        file.content,
+        media_type=file.media_type,
+        headers={"Content-Disposition": f'attachment; filename="{file.name}"'},
+    )
+
+
+@router.post("/batches/{batch_id}/refused/file")
+async def upload_mended(
+    request: Request, visitor: Annotated[Visitor, WRITE], batch_id: UUID
+) -> Response:
+    """Take the corrected file; each of its rows mends the one it came from."""
+    standing = await read_standing(visitor, batch_id)
+    form = FileForm(
+        request.headers.get("content-type", ""),
+        request.stream(),
+        limit=visitor.config.max_upload_bytes,
+    )
+    await form.read_fields()
+    length = request.headers.get("content-length", "")
+    options = IntakeOptions(
+        columns=await mappings.find_columns(
+            visitor.db, team=visitor.team, kind=standing.batch.kind, given=None, name=None
+        ),
+        refuses_unassigned=visitor.config.phone_check == "valid",
+        total_bytes=int(length) if length.isdecimal() else None,
+    )
+    async with joins.add_rows(
+        visitor.db, team=visitor.team, batch_id=batch_id, options=options
+    ) as upload:
+        async for chunk in form.chunks():
+            await upload.feed(chunk)
+        await upload.finish_file()
+        report = await upload.join(file_name=form.file_name)
+    async with audited(
+        visitor.db,
+        team=visitor.team,
+        actor=visitor.actor,
+        action="batch.mend",
+        subject=str(batch_id),
+        after={"accepted": report.accepted, "refused": report.refused},
+    ):
+        pass
+    # The page goes on by script: a redirect would be followed unseen and lose the notice.
+    answer = Response(
+        status_code=204, headers={"HX-Redirect": f"{PREFIX}/batches/{batch_id}/refused"}
+    )
+    put_notice(answer, visitor.config, _told(visitor, report))
+    return answer
+
+
+def _told(visitor: Visitor, report: UploadReport) -> str:
+    voice = visitor.voice
+    taken = report.accepted + report.corrected
+    sentences = [voice.count(taken, "1 row was taken.", "{n} rows were taken.")]
+    if report.refused:
+        sentences.append(
+            voice.count(report.refused, "1 is still refused.", "{n} are still refused.")
+        )
+    return " ".join(sentences)

@@ -1,0 +1,140 @@
+// A new batch: drop a file, look at its beginning, correct what columns mean, send it.
+"use strict";
+
+(() => {
+  const form = document.getElementById("new");
+  const look = document.getElementById("look");
+  const told = document.getElementById("told");
+  const progress = document.getElementById("progress");
+  const drop = form.querySelector("[data-drop]");
+  const input = form.querySelector("[data-file]");
+  const after = form.querySelector("[data-after]");
+  const headers = JSON.parse(document.body.getAttribute("hx-headers"));
+  const lookBytes = 256 * 1024;
+  const wholeBytes = 24 * 1024 * 1024;
+  let file = null;
+  let sending = null;
+  let asked = 0;
+
+  const kind = () => form.querySelector("[name=kind]:checked").value;
+
+  function showKind() {
+    const agent = form.querySelector("[name=agent_id]").value;
+    for (const field of form.querySelectorAll("[data-for]")) field.hidden = field.dataset.for !== kind();
+    const named = form.querySelector("[data-new-agent]");
+    named.hidden = named.hidden || agent !== "new";
+  }
+
+  // The columns go along only once they are known: another file or kind begins anew.
+  async function lookAt(withColumns) {
+    const form_ = new FormData();
+    form_.append("kind", kind());
+    if (withColumns) {
+      for (const [name, value] of new FormData(form)) if (/^(column|meaning)\./.test(name)) form_.append(name, value);
+    }
+    const isSheet = /\.xlsx$/i.test(file.name);
+    const part = isSheet ? file.slice(0, wholeBytes) : file.slice(0, lookBytes);
+    if (part.size === file.size) form_.append("is_whole", "yes");
+    form_.append("file", part, file.name);
+    const mine = ++asked;
+    const answer = await fetch(form.dataset.look, {
+      method: "POST", body: form_, headers: { ...headers, "HX-Request": "true" },
+    });
+    const html = await answer.text();
+    if (mine !== asked) return;
+    const focused = document.activeElement?.name;
+    if (answer.headers.has("HX-Redirect")) location.assign(answer.headers.get("HX-Redirect"));
+    look.innerHTML = html;
+    document.getElementById("look-told").textContent = look.querySelector("[data-told]")?.textContent ?? "";
+    after.hidden = !answer.ok;
+    told.replaceChildren();
+    if (focused) form.elements[focused]?.focus?.();
+  }
+
+  function take(chosen) {
+    if (!chosen) return;
+    file = chosen;
+    form.querySelector("[data-file-name]").textContent = file.name;
+    lookAt(false).catch(failed);
+  }
+
+  function failed() {
+    told.innerHTML = "";
+    const line = document.createElement("p");
+    line.className = "notice bad";
+    line.setAttribute("role", "alert");
+    line.textContent = form.dataset.lost ?? "";
+    told.append(line);
+  }
+
+  input.addEventListener("change", () => take(input.files[0]));
+  drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
+  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    take(event.dataTransfer.files[0]);
+  });
+  form.addEventListener("change", (event) => {
+    if (event.target.name === "kind" || event.target.name === "agent_id") showKind();
+    if (file === null || sending !== null) return;
+    if (event.target.name === "kind") lookAt(false).catch(failed);
+    if (event.target.matches("[data-meaning]")) lookAt(true).catch(failed);
+  });
+
+  // --- sending ----------------------------------------------------------------------------------
+  function lock(isLocked) {
+    for (const element of form.elements) element.disabled = isLocked;
+    progress.hidden = !isLocked;
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (file === null || sending !== null) return;
+    const id = crypto.randomUUID?.() ?? uuid();
+    const body = new FormData(form);
+    body.append("upload_id", id);
+    body.append("file", file, file.name);
+    told.replaceChildren();
+    lock(true);
+    sending = new XMLHttpRequest();
+    sending.open("POST", form.dataset.upload);
+    for (const [name, value] of Object.entries({ ...headers, "HX-Request": "true" })) sending.setRequestHeader(name, value);
+    sending.upload.addEventListener("progress", (sent) => {
+      if (sent.lengthComputable) progress.querySelector("progress").value = (100 * sent.loaded) / sent.total;
+    });
+    const follow = setInterval(() => tell(id), 700);
+    sending.addEventListener("loadend", () => {
+      clearInterval(follow);
+      const answer = sending;
+      sending = null;
+      const onward = answer.getResponseHeader("HX-Redirect");
+      if (onward) {
+        location.assign(onward);
+        return;
+      }
+      lock(false);
+      if (answer.status) told.innerHTML = answer.responseText;
+      else failed();
+    });
+    sending.send(body);
+  });
+
+  async function tell(id) {
+    const answer = await fetch(form.dataset.progress + id, { headers: { "HX-Request": "true" } }).catch(() => null);
+    // Before its first block the upload is not known yet.
+    if (answer?.ok) document.getElementById("progress-told").innerHTML = await answer.text();
+  }
+
+  // Pages without encryption have no `randomUUID`.
+  function uuid() {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    bytes[6] = (bytes[6] & 15) | 64;
+    bytes[8] = (bytes[8] & 63) | 128;
+    const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  }
+
+  window.addEventListener("beforeunload", (event) => { if (sending !== null) event.preventDefault(); });
+  showKind();
+})();

@@ -1,0 +1,21 @@
+"""Open a provider outside the engine: to look at it, never to send."""
+
+from batchyard.encryption import Vault
+from batchyard.providers.base import Provider, Surroundings
+from batchyard.providers.registry import find_kind
+from batchyard.store.db import Database
+from batchyard.store.providers import ProviderRow
+
+
+def open_row(db: Database, vault: Vault, row: ProviderRow) -> Provider:
+    """Open a stored provider; raise `ConfigError` when its settings or its secret do not allow."""
+    return find_kind(row.kind)(
+        Surroundings(
+            name=row.name,
+            clock=db.clock,
+            report=lambda _key, _answer: None,
+            settings=row.settings,
+            secret=None if row.secret is None else vault.open(row.secret),
+            allow_private=row.allow_private,
+        )
+    )

@@ -1,0 +1,152 @@
+"""A rehearsal's play: the whole for what is expected, parts of it for the range; pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
+
+from batchyard.intake.options import UploadReport
+from batchyard.models import Kind
+from batchyard.operations.outlooks import (
+    Assumptions,
+    DrawnOutlook,
+    SampledItem,
+    SandboxOutlook,
+    draw_assumed,
+    draw_observed,
+)
+from batchyard.rehearsal import Outlook, Plan, Played, play
+from batchyard.store.rehearsals import ObservedAttempt
+
+PARTS = 4
+"""Plays of a part each, from which the range comes."""
+LEAST_SPREAD = 0.02
+"""No range is narrower: machines and networks differ by as much."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Range:
+    """A number, and between what it will most likely be."""
+
+    low: float
+    expected: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """A moment, and between what it will most likely be."""
+
+    low: datetime
+    expected: datetime
+    high: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsal:
+    """What a batch of the file would do."""
+
+    upload: UploadReport
+    items: int
+    sampled: int
+    """Items that were played; each stands for as many of the file."""
+    provider: str
+    basis: str
+    """`exact`, `observed` or `assumed`: where durations and outcomes come from."""
+    attempts: Range
+    retries: float
+    ended: Mapping[str, float]
+    """Items by the status they would end with."""
+    costs: Mapping[str, Range]
+    """By currency, in minor units."""
+    starts_at: datetime | None
+    ends_at: Span
+    busiest_hour: datetime | None
+    busiest_hour_attempts: float
+    pace: Sequence[tuple[datetime, float]]
+    """Attempts that begin from each moment on, in steps of equal length."""
+    limited_by: str | None
+    """What items wait for most, in the words of `operations.waiting`."""
+    waits: Mapping[str, float]
+    """Seconds that items wait, by reason."""
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """Everything a play needs; travels to another process."""
+
+    kind: Kind
+    items: Sequence[SampledItem]
+    plan: Plan
+    sandbox: tuple[float, str] | None
+    """Speed and seed, where the items go to the sandbox."""
+    observed: Sequence[ObservedAttempt]
+    assumptions: Assumptions
+
+
+def play_scene(scene: Scene) -> Rehearsal:
+    """Play a scene whole, and parts of it for the range; runs in any process."""
+    whole = play(scene.plan, _outlook(scene, scene.items, die=0))
+    plays = [whole, *(_play_part(scene, part) for part in range(PARTS))]
+    waits = dict(whole.waits)
+    limited_by = max(waits, key=lambda reason: waits[reason], default=None)
+    start_at = scene.plan.start_at
+    seconds = _range([(one.ends_at - start_at).total_seconds() for one in plays])
+    return Rehearsal(
+        upload=UploadReport(),
+        items=0,
+        sampled=len(scene.items),
+        provider="",
+        basis="exact" if scene.sandbox else "observed" if scene.observed else "assumed",
+        attempts=_range([one.attempts for one in plays]),
+        retries=whole.attempts - sum(n for _, n in whole.ended.items()),
+        ended=whole.ended,
+        costs={
+            currency: _range([one.costs.get(currency, 0) for one in plays])
+            for currency in whole.costs
+        },
+        starts_at=whole.starts_at,
+        ends_at=Span(
+            low=start_at + timedelta(seconds=seconds.low),
+            expected=whole.ends_at,
+            high=start_at + timedelta(seconds=seconds.high),
+        ),
+        busiest_hour=whole.busiest_hour,
+        busiest_hour_attempts=whole.busiest_hour_attempts,
+        pace=whole.pace,
+        limited_by=limited_by,
+        waits=waits,
+    )
+
+
+def _play_part(scene: Scene, part: int) -> Played:
+    """Play a fair part of the items, each for as many more."""
+    places = list(range(len(scene.items)))
+    Random(part).shuffle(places)  # noqa: S311  # must be repeatable
+    chosen = sorted(places[part::PARTS]) or places
+    items = [scene.items[place] for place in chosen]
+    plan = replace(
+        scene.plan,
+        zones=[one.zones for one in items],
+        stands_for=scene.plan.stands_for * (len(scene.items) / len(items) if items else 1),
+    )
+    return play(plan, _outlook(scene, items, die=part + 1))
+
+
+def _outlook(scene: Scene, items: Sequence[SampledItem], *, die: int) -> Outlook:
+    if scene.sandbox is not None:
+        speed, seed = scene.sandbox
+        return SandboxOutlook(items, kind=scene.kind, speed=speed, seed=seed, die=die)
+    if scene.observed:
+        return DrawnOutlook(draw_observed(scene.observed), die=die)
+    return DrawnOutlook(draw_assumed(scene.assumptions, kind=scene.kind), die=die)
+
+
+def _range(values: Sequence[float]) -> Range:
+    expected = values[0]
+    return Range(
+        low=min(*values, expected * (1 - LEAST_SPREAD)),
+        expected=expected,
+        high=max(*values, expected * (1 + LEAST_SPREAD)),
+    )

@@ -1,0 +1,46 @@
+"""Every control call in every state: it does what the lifecycle allows, or changes nothing."""
+
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from batchyard.lifecycle import BatchEvent, states_allowing
+from batchyard.models import BatchState, Phase
+from tests import factories
+from tests.api.operator.conftest import Client
+from tests.api.operator.test_keys import everything
+
+RIGHT: Mapping[str, Collection[BatchState]] = {
+    "dispatch": states_allowing(BatchEvent.DISPATCHED),
+    "pause": states_allowing(BatchEvent.PAUSED),
+    "resume": states_allowing(BatchEvent.RESUMED),
+    "stop": states_allowing(BatchEvent.STOPPED),
+    "cancel": states_allowing(BatchEvent.CANCELLED),
+    "retry": (BatchState.RUNNING, BatchState.PAUSED, *states_allowing(BatchEvent.REOPENED)),
+}
+"""What may be done to a batch in which states."""
+
+GONE = {BatchState.IMPORTING, BatchState.CANCELLED}
+"""There is no batch yet, or none any more."""
+
+
+@pytest.mark.parametrize("state", BatchState)
+@pytest.mark.parametrize("call", RIGHT)
+async def test_control_call_is_refused_in_every_wrong_state(
+    client: Client, call: str, state: BatchState
+) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team, state=state)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id)
+    await factories.make_items(
+        client.db, team=client.team, batch_id=batch_id, phase=Phase.DONE, status="failed"
+    )
+    before = await everything(client.db)
+    answer = await client.post(f"/batches/{batch_id}/{call}", {} if call == "retry" else None)
+    after = await everything(client.db)
+    if state in RIGHT[call]:
+        assert answer.status_code == (204 if call == "cancel" else 200), answer.text
+        assert after != before
+    else:
+        assert answer.status_code == (404 if state in GONE else 409), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert after == before

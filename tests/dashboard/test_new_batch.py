@@ -1,0 +1,328 @@
+"""The whole way of a list in a browser: dropped, corrected, rehearsed, started, followed, done."""
+
+import asyncio
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from playwright.async_api import Locator, Page, Route, expect
+
+from batchyard.dashboard.visitors import PREFIX
+from batchyard.dashboard.voice import Voice
+from batchyard.models import Kind
+from batchyard.operations import rehearsals
+from batchyard.operations.limits import set_limit
+from batchyard.operations.scenes import RehearsalSettings
+from tests import factories
+from tests.dashboard.conftest import Yard
+from tests.dashboard.looks import check_page
+from tests.intake.sheets import write_sheet
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LATIN = "latin-1"
+ROWS = "".join(f"+45201234{n:02};Bjørn {n};Ærø\n" for n in range(3, 40))
+DAMAGED = f"Hvem;Navn;By\n{ROWS}+4520I23412;Carl;Ry\n;Dora;Ribe\n"
+"""In Windows' own writing, the number in a column of no usual name, and two rows that are wrong."""
+IN_VIEW = "SELECT count(*) FROM batches WHERE team_id = %s AND state <> 'importing'"
+
+
+async def test_damaged_list_is_corrected_rehearsed_started_and_steered(
+    page: Page, yard: Yard, tmp_path: Path
+) -> None:
+    file = tmp_path / "gæster.csv"
+    file.write_bytes(DAMAGED.encode(LATIN))
+    await page.goto(f"{PREFIX}/new")
+    await check_page(page)
+    await page.get_by_label("File", exact=True).set_input_files(file)
+    look = page.locator("#look")
+    await expect(look).to_contain_text("CP1252")
+    await expect(look).to_contain_text("semicolon")
+    await expect(look).to_contain_text("Bjørn 3")
+    await expect(look.get_by_role("alert")).to_contain_text("contact_number")
+    await page.get_by_label("Meaning of Hvem").select_option("contact_number")
+    await expect(look).to_contain_text("39 looked at, 2 cannot be taken")
+    await expect(look.get_by_role("alert")).to_have_count(0)
+    await expect(page.get_by_label("Meaning of Hvem")).to_have_value("contact_number")
+    await page.get_by_label("Meaning of By").select_option("left out")
+    await page.get_by_label("Name of the new agent").fill("Ann")
+    await page.get_by_label("Name", exact=True).fill("Guests")
+    await check_page(page)
+    assert await yard.value(IN_VIEW, [yard.team.id]) == 0
+
+    await page.get_by_role("button", name="Check all rows").click()
+    await expect(page.get_by_role("heading", name="Guests")).to_be_visible()
+    await expect(page.get_by_role("status").first).to_contain_text("37 rows were taken.")
+    await expect(page.get_by_role("status").first).to_contain_text("Nothing has started yet.")
+    # The first one starts the process that plays.
+    await expect(page.locator("#rehearsal")).to_contain_text("Ends about", timeout=20_000)
+    await page.locator("#rehearsal canvas").wait_for()
+    await check_page(page)
+    batch_id = await yard.value("SELECT id FROM batches WHERE reference = 'Guests'")
+    assert await yard.value("SELECT state FROM batches WHERE id = %s", [batch_id]) == "open"
+
+    await page.get_by_role("link", name="2 rows were refused.").click()
+    mended = tmp_path / "mended.csv"
+    async with page.expect_download() as coming:
+        await page.get_by_role("link", name="Download refused rows").click()
+    await (await coming.value).save_as(mended)
+    text = mended.read_text("utf-8-sig").replace("2OI23412", "20123412").replace("20I2", "2012")
+    mended.write_text(text, "utf-8")
+    await page.get_by_label("Corrected file").set_input_files(mended)
+    await page.get_by_role("button", name="Upload corrected file").click()
+    await expect(page.get_by_role("status").first).to_contain_text("1 row was taken.")
+
+    await set_limit(yard.db, scope=f"batch:{batch_id}", concurrency=1, rates=[])
+    await page.get_by_role("link", name="Rehearsal").click()
+    await page.get_by_label("When it starts").fill("2099-01-15T10:00")
+    await page.get_by_label("When it starts").blur()
+    await expect(page.locator("#rehearsal")).to_contain_text("2099")
+    async with yard.working():
+        await page.get_by_role("button", name="Start now").first.click()
+        await expect(page.locator("#batch-head .badge").first).to_have_text("running")
+        await page.get_by_role("link", name="Pause").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+        await expect(page.locator("#batch-head .badge").first).to_have_text("paused")
+        await set_limit(yard.db, scope=f"batch:{batch_id}", concurrency=None, rates=[])
+        await page.get_by_role("link", name="Resume").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+        # Without loading again: the page follows.
+        await expect(page.locator("#batch-head")).to_contain_text("completed", timeout=15_000)
+        await page.get_by_role("link", name="Retry failed").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Retry failed").click()
+        await expect(page.get_by_role("status").first).to_contain_text("tried again")
+        await yard.until("SELECT state = 'completed' FROM batches WHERE id = %s", [batch_id])
+    await page.get_by_role("link", name="Results").click()
+    async with page.expect_download() as coming:
+        await page.get_by_role("link", name="CSV", exact=True).click()
+    await (await coming.value).save_as(tmp_path / "results.csv")
+    results = (tmp_path / "results.csv").read_text("utf-8-sig")
+    assert len(list(csv.reader(io.StringIO(results)))) == 1 + 38
+    assert "+4520123403" in results
+    names = "SELECT array_agg(DISTINCT k) FROM item_data, jsonb_object_keys(payload) AS k"
+    assert await yard.value(f"{names} WHERE batch_id = %s AND position = 2", [batch_id]) == ["Navn"]
+
+
+async def test_list_is_brought_in_and_started_by_keyboard_alone(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    file.write_text("mobil,navn\n+4520123403,Ann\n", "utf-8")
+    await page.goto(f"{PREFIX}/overview")
+    await tab_to(page, page.get_by_role("main").get_by_role("link", name="New batch").first)
+    await page.keyboard.press("Enter")
+    # A browser takes no keys for a page that it has not painted yet.
+    await page.wait_for_url("**/new", wait_until="networkidle")
+    choose = page.get_by_label("File", exact=True)
+    await tab_to(page, choose)
+    await page.evaluate(PAINTED)
+    async with page.expect_file_chooser() as asked:
+        await page.keyboard.press("Space")
+    await (await asked.value).set_files(file)
+    meaning = page.get_by_label("Meaning of mobil")
+    await expect(meaning).to_have_value("contact_number")
+    await tab_to(page, page.get_by_label("Meaning of navn"))
+    await page.keyboard.press("ArrowDown")
+    await expect(page.get_by_label("Meaning of navn")).to_be_focused()
+    await tab_to(page, page.get_by_label("Name", exact=True))
+    await page.keyboard.type("By keys")
+    await tab_to(page, page.locator("[name=agent_id]"))
+    await page.keyboard.press("End")
+    await tab_to(page, page.get_by_label("Name of the new agent"))
+    await page.keyboard.type("Bob")
+    await tab_to(page, page.get_by_role("button", name="Check all rows"))
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="By keys")).to_be_visible()
+    await tab_to(page, page.get_by_role("main").get_by_role("button", name="Start now"))
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status").first).to_have_text("The batch was started.")
+
+
+async def test_who_leaves_half_way_leaves_nothing(yard: Yard) -> None:
+    before = await yard.value("SELECT count(*) FROM batches")
+    agent_id = await factories.make_agent(yard.db, team=yard.team)
+    head = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in (("kind", "call"), ("agent_id", str(agent_id)))
+    )
+    head += '--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+    rows = "contact_number,note\n" + f"+4520123456,{'x' * 200}\n" * 5000
+    is_in = asyncio.Event()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield (head + rows).encode()
+        await is_in.wait()
+        raise ConnectionError
+
+    async with yard.client() as client:
+        sending = asyncio.create_task(
+            client.post(
+                f"{PREFIX}/new/upload",
+                content=half(),
+                headers={"Content-Type": "multipart/form-data; boundary=x"},
+            )
+        )
+        await yard.until("SELECT count(*) > %s FROM batches WHERE state = 'importing'", [0])
+        assert "a.csv" not in (await client.get(f"{PREFIX}/batches")).text
+        is_in.set()
+        with pytest.raises(ConnectionError):
+            await sending
+    await yard.until("SELECT count(*) = %s FROM batches", [before])
+
+
+async def test_verdicts_are_counted_on_the_page_while_the_list_comes_in(
+    page: Page, yard: Yard, tmp_path: Path
+) -> None:
+    file = tmp_path / "long.csv"
+    file.write_text("contact_number\n+4520123456\n", "utf-8")
+    agent_id = await factories.make_agent(yard.db, team=yard.team)
+    asked: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    is_known, is_over = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Route) -> None:
+        """Let the page's own upload stay on its way; another one stands for its first half."""
+
+    async def tell(route: Route) -> None:
+        if not asked.done():
+            asked.set_result(route.request.url.rpartition("/")[2])
+        await is_known.wait()
+        await route.continue_()
+
+    async def half(upload_id: str) -> AsyncIterator[bytes]:
+        fields = {"kind": "call", "agent_id": str(agent_id), "upload_id": upload_id}
+        for name, value in fields.items():
+            head = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+            yield f"{head}{value}\r\n".encode()
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+        note = "x" * 200
+        rows = f"+4520123456,{note}\n+4520I23456,{note}\n+4520123457,{note}\n"
+        yield b"contact_number,note\n" + rows.encode() * 2000
+        await is_over.wait()
+        raise ConnectionError
+
+    await page.route("**/new/upload", hold)
+    await page.route("**/new/uploads/*", tell)
+    await page.goto(f"{PREFIX}/new")
+    await page.get_by_label("File", exact=True).set_input_files(file)
+    await expect(page.locator("#look")).to_contain_text("1 looked at")
+    await page.locator("[name=agent_id]").select_option(str(agent_id))
+    await page.get_by_role("button", name="Check all rows").click()
+    async with yard.client() as client:
+        sending = asyncio.create_task(
+            client.post(
+                f"{PREFIX}/new/upload",
+                content=half(await asked),
+                headers={"Content-Type": "multipart/form-data; boundary=x"},
+            )
+        )
+        try:
+            counted = "SELECT coalesce(max(refused), 0) > 0 FROM uploads WHERE id = %s"
+            await yard.until(counted, [UUID(await asked)])
+            is_known.set()
+            told = page.locator("#progress-told")
+            for name in ("Rows read", "Taken", "Refused"):
+                figure = told.locator(f"div:has(> dt:text-is('{name}')) dd")
+                await expect(figure).to_have_text(re.compile(r"^[1-9][\d,]*$"))
+            await expect(told).to_contain_text("The phone number contains letters.")
+        finally:
+            is_over.set()
+            with pytest.raises(ConnectionError):
+                await sending
+
+
+async def test_rehearsal_tells_what_it_would_cost(page: Page, yard: Yard) -> None:
+    batch_id = await factories.make_batch(yard.db, team=yard.team, kind=Kind.CALL)
+    await factories.make_items(
+        yard.db, team=yard.team, batch_id=batch_id, n=3, number="+4520123403"
+    )
+    told = await rehearsals.rehearse_batch(
+        yard.db,
+        team=yard.team,
+        batch_id=batch_id,
+        settings=RehearsalSettings(),
+        config=yard.config,
+    )
+    [(currency, cost)] = told.costs.items()
+    assert cost.expected > 0
+    voice = Voice("en", timezone="UTC", clock=yard.db.clock)
+
+    await page.goto(f"{PREFIX}/batches/{batch_id}/rehearsal")
+
+    shown = page.locator("#rehearsal div:has(> dt:text-is('Cost')) dd")
+    await expect(shown).to_contain_text(voice.money(cost.expected, currency), timeout=20_000)
+
+
+async def test_batch_is_scheduled_by_a_click(page: Page, yard: Yard) -> None:
+    batch_id = await factories.make_batch(yard.db, team=yard.team, reference="Later")
+    await factories.make_items(yard.db, team=yard.team, batch_id=batch_id)
+    await page.goto(f"{PREFIX}/batches/{batch_id}/rehearsal")
+    await page.get_by_label("When it starts").fill("2099-01-15T10:00")
+
+    await page.get_by_role("button", name="Schedule").click()
+
+    told = "The batch starts 15 Jan 2099, 10:00:00 UTC."
+    await expect(page.get_by_role("status").first).to_have_text(told)
+    await expect(page.locator("#batch-head .badge").first).to_have_text("scheduled")
+    await expect(page.get_by_label("When it starts")).to_have_value("2099-01-15T10:00")
+    kept = "SELECT state = 'scheduled' AND scheduled_at = '2099-01-15 10:00+00' FROM batches"
+    assert await yard.value(f"{kept} WHERE id = %s", [batch_id])
+
+
+async def test_batch_is_scheduled_where_the_team_is(yard: Yard) -> None:
+    team = await factories.make_team(yard.db, timezone="Europe/Copenhagen")
+    batch_id = await factories.make_batch(yard.db, team=team)
+    await factories.make_items(yard.db, team=team, batch_id=batch_id)
+    path = f"{PREFIX}/batches/{batch_id}"
+    async with yard.client(team=team) as client:
+        late = await client.post(f"{path}/schedule", data={"start_at": "2020-01-01T10:00"})
+        assert late.status_code == 422
+        none = await client.post(f"{path}/schedule", data={"start_at": "soon"})
+        assert none.status_code == 422
+        done = await client.post(f"{path}/schedule", data={"start_at": "2099-01-15T10:00"})
+        assert done.status_code == 303
+        page = await client.get(f"{path}/rehearsal")
+        assert 'value="2099-01-15T10:00"' in page.text
+        told = await client.get(f"{path}/rehearsal/result?start_at=2099-01-15T10:00")
+        assert "15 Jan 2099" in told.text
+    kept = "SELECT scheduled_at = '2099-01-15 09:00+00' FROM batches WHERE id = %s"
+    assert await yard.value(kept, [batch_id])
+
+
+async def test_list_of_any_format_is_looked_at(yard: Yard, tmp_path: Path) -> None:
+    table = "contact_number;note\n+4520123456;a\n12;b\n"
+    sheet = write_sheet(tmp_path / "a.xlsx", [line.split(";") for line in table.split()])
+    rows = [{"contact_number": "+4520123456", "note": "a"}, {"contact_number": "12"}]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    async with yard.client() as client:
+        for name, content, format_ in (
+            ("a.csv", table.encode("utf-16"), "CSV"),
+            ("a.csv.gz", gzip.compress(table.encode()), "CSV (gzip)"),
+            ("a.xlsx", sheet, "XLSX"),
+            ("a.json", json.dumps(rows).encode(), "JSON"),
+            ("a.ndjson", lines.encode(), "NDJSON"),
+        ):
+            answer = await client.post(
+                f"{PREFIX}/new/look",
+                data={"kind": "call", "is_whole": "yes"},
+                files={"file": (name, content)},
+            )
+            assert answer.status_code == 200, answer.text
+            assert f"<dd>{format_}</dd>" in answer.text, name
+            assert "2 looked at" in answer.text, name
+            assert "1 cannot be taken" in answer.text, name
+
+
+PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+async def tab_to(page: Page, wanted: Locator) -> None:
+    """Press the tabulator until the focus is there."""
+    for _ in range(60):
+        if await wanted.evaluate("element => element === document.activeElement"):
+            return
+        await page.keyboard.press("Tab")
+    raise AssertionError(f"{wanted} cannot be reached")

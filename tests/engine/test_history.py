@@ -1,0 +1,98 @@
+"""What an item remembers of each of its attempts."""
+
+from datetime import UTC, datetime, timedelta
+
+from batchyard.models import Accepted, Answer, Ended, Kind, Lost, Request, RetryPolicy, key_of
+from batchyard.operations import outcomes
+from batchyard.operations.outcomes import Verdict
+from tests.clocks import StandingClock
+from tests.engine.conftest import Yard
+from tests.engine.test_control import find_team
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+RINGING, SPEAKING = timedelta(seconds=5), timedelta(seconds=7)
+
+
+async def history(yard: Yard) -> list[dict[str, object]]:
+    """Return the only item's attempts, with their times read."""
+    found = await yard.value("SELECT attempts FROM item_data")
+    assert isinstance(found, list)
+    for entry in found:
+        for name in ("sent_at", "ended_at"):
+            entry[name] = datetime.fromisoformat(entry[name])
+    return found
+
+
+async def test_history_has_everything_of_both_attempts_of_a_call(yard: Yard) -> None:
+    async def accept(request: Request) -> Answer:
+        return Accepted(reference=f"ref-{request.attempt}")
+
+    clock = StandingClock(NOON)
+    yard.db.clock = clock
+    yard.provider.script = accept
+    policy = RetryPolicy(statuses=("busy",), max_retries=1, intervals_minutes=(1,))
+    batch_id = await yard.make_batch(items=1, kind=Kind.CALL, retry_policy=policy)
+    async with yard.working():
+        await yard.until("SELECT phase = 'live' FROM items")
+        clock.set(NOON + RINGING)
+        # The end names no reference, and the item, ready again, has none any more.
+        busy = Ended(status="busy", error_code="486", error_message="Busy here")
+        yard.provider.report(yard.provider.sent[0].key, busy)
+        await yard.until("SELECT phase = 'ready' AND try = 2 FROM items")
+    assert await yard.value("SELECT provider_reference FROM item_data") is None
+    due_at = NOON + RINGING + timedelta(minutes=1)
+    assert await yard.value("SELECT due_at FROM items") == due_at
+
+    clock.set(due_at)
+    async with yard.working():
+        await yard.until("SELECT phase = 'live' FROM items")
+        clock.set(due_at + SPEAKING)
+        completed = Ended(status="completed", reference="ref-2, in the end")
+        yard.provider.report(yard.provider.sent[1].key, completed)
+        assert await yard.until_ended(batch_id) == "completed"
+
+    item_id = yard.provider.sent[0].item_id
+    assert await history(yard) == [
+        {
+            "attempt": 1,
+            "key": key_of(item_id, 1),
+            "status": "busy",
+            "sent_at": NOON,
+            "ended_at": NOON + RINGING,
+            "reference": "ref-1",
+            "error_code": "486",
+            "error_message": "Busy here",
+        },
+        {
+            "attempt": 2,
+            "key": key_of(item_id, 2),
+            "status": "completed",
+            "sent_at": due_at,
+            "ended_at": due_at + SPEAKING,
+            "reference": "ref-2, in the end",
+            "error_code": None,
+            "error_message": None,
+        },
+    ]
+
+
+async def test_history_keeps_why_an_outcome_was_unknown_that_a_person_decided(yard: Yard) -> None:
+    async def lose_first(request: Request) -> Answer:
+        if request.attempt == 1:
+            return Lost(code="reset", message="Connection reset")
+        return Ended(status="booked", reference="ref-2")
+
+    yard.provider.script = lose_first
+    batch_id = await yard.make_batch(items=1)
+    async with yard.working():
+        await yard.until("SELECT phase = 'unknown' FROM items")
+        team = await find_team(yard)
+        await outcomes.resolve_unknown(
+            yard.db, team=team, verdict=Verdict.RETRY, batch_id=batch_id, actor="cli:ann"
+        )
+        assert await yard.until_ended(batch_id) == "completed"
+    first, second = await history(yard)
+    assert (first["attempt"], first["status"]) == (1, "resolved as retry")
+    assert (first["error_code"], first["error_message"]) == ("reset", "Connection reset")
+    assert first["resolved_by"] == "cli:ann"
+    assert (second["attempt"], second["status"], second["reference"]) == (2, "booked", "ref-2")

@@ -1,0 +1,175 @@
+"""The mend file in every format: opened, corrected, and sent back into its batch."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+import pytest
+from python_calamine import CalamineWorkbook
+
+from batchyard.intake.files import Format
+from batchyard.models import Team
+from batchyard.operations.mends import open_mend_file
+from batchyard.store.db import Database
+from tests.factories import make_team
+from tests.intake.sheets import write_sheet
+from tests.operations.lists import (
+    SHIPMENT_HEADER,
+    SHIPMENTS,
+    add,
+    check_books,
+    rows_of,
+    shipment_row,
+    upload,
+)
+
+CSV = b"phone;name\n+4520123451;=1+1\n12;b\n+11112223333;c\n+4520123451;d\n+4520123451;e;f\n"
+
+
+@pytest.fixture
+async def team(db: Database) -> Team:
+    return await make_team(db)
+
+
+async def mend_file(
+    db: Database,
+    team: Team,
+    batch_id: UUID,
+    *,
+    format_: Format | None = None,
+    is_exact: bool = False,
+) -> bytes:
+    file = await open_mend_file(
+        db, team=team, batch_id=batch_id, format_=format_, is_exact=is_exact
+    )
+    return b"".join([piece async for piece in file.content])
+
+
+async def test_mend_file_is_safe_to_open_unless_it_is_asked_for_exactly(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, CSV, team=team)).batch_id
+    safe = (await mend_file(db, team, batch_id)).decode()
+    assert safe.startswith("\ufeffphone;name;error_code;error;error_line;item_id\r\n")
+    lines = safe.splitlines()
+    assert lines[1].startswith("+4520123451;'=1+1;formula_cell;")
+    assert lines[3].endswith(";6;;f")
+    exact = (await mend_file(db, team, batch_id, is_exact=True)).decode()
+    assert exact.splitlines()[1].startswith("+4520123451;=1+1;")
+    mended = safe.replace("'=1+1", "'+note").replace("12;b", "+4520123452;b").replace(";f\r", "\r")
+    report = await add(db, mended.encode(), team=team, batch_id=batch_id)
+    assert (report.accepted, report.refused) == (3, 0)
+    names = "SELECT payload ->> 'name' FROM item_data WHERE position = 2"
+    assert await rows_of(db, names) == [("+note",)]
+    await check_books(db)
+
+
+@pytest.mark.parametrize("format_", [Format.JSON, Format.NDJSON])
+async def test_objects_come_back_as_objects(db: Database, team: Team, format_: Format) -> None:
+    objects = [{"phone": "12", "tags": [1]}, {"phone": "+4520123451"}, {"x": "="}]
+    content = (
+        orjson.dumps(objects)
+        if format_ is Format.JSON
+        else b"\n".join(map(orjson.dumps, objects)) + b"\n{broken\n"
+    )
+    batch_id = (await upload(db, content, team=team)).batch_id
+    text = await mend_file(db, team, batch_id)
+    rows = (
+        json.loads(text)
+        if format_ is Format.JSON
+        else [json.loads(line) for line in text.splitlines()]
+    )
+    assert [row["error_code"] for row in rows[:2]] == ["phone_no_plus", "column_missing"]
+    assert rows[0]["tags"] == [1]
+    if format_ is Format.NDJSON:
+        assert rows[2]["row_text"] == "{broken"
+    rows[0]["phone"] = "+4520123452"
+    rows[1]["phone"] = "+4520123453"
+    back = (
+        orjson.dumps(rows[:2])
+        if format_ is Format.JSON
+        else b"\n".join(map(orjson.dumps, rows[:2]))
+    )
+    assert (await add(db, back, team=team, batch_id=batch_id)).accepted == 2
+    assert await rows_of(db, "SELECT number, payload FROM item_data ORDER BY position") == [
+        ("+4520123452", {"tags": [1]}),
+        ("+4520123451", {}),
+        ("+4520123453", {"x": "="}),
+    ]
+    await check_books(db)
+
+
+async def test_spreadsheet_comes_back_as_a_spreadsheet(
+    db: Database, team: Team, tmp_path: Path
+) -> None:
+    rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"], [4520123452, "b"]]
+    content = write_sheet(tmp_path / "a.xlsx", rows)
+    batch_id = (await upload(db, content, team=team)).batch_id
+    back = CalamineWorkbook.from_filelike(io.BytesIO(await mend_file(db, team, batch_id)))
+    cells = back.get_sheet_by_index(0).to_python()
+    assert cells[0] == ["phone", "name", "error_code", "error", "error_line", "item_id"]
+    assert cells[1][:3] == ["4520123452", "b", "phone_no_plus"]
+    cells[1][0] = "+4520123452"
+    mended = write_sheet(tmp_path / "b.xlsx", cells)
+    assert (await add(db, mended, team=team, batch_id=batch_id)).accepted == 1
+    assert await mend_file(db, team, batch_id, format_=Format.NDJSON) == b""
+    await check_books(db)
+
+
+def read_table(content: bytes, *, delimiter: str = ",") -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter))
+
+
+async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:
+    content = b"phone,note,note\n12,a,b\n13,c,d\n+4520123451,e,f\n"
+    batch_id = (await upload(db, content, team=team)).batch_id
+    await rows_of(db, "UPDATE items SET phase = 'done', status = 'failed' RETURNING id")
+    head, *rows = read_table(await mend_file(db, team, batch_id))
+    assert head[:3] == ["phone", "note", "note"]
+    assert [row[:3] for row in rows] == [
+        ["12", "a", "b"],
+        ["13", "c", "d"],
+        ["+4520123451", "e", "f"],
+    ]
+    objects = (await mend_file(db, team, batch_id, format_=Format.NDJSON)).splitlines()
+    assert json.loads(objects[0])["note_2"] == "b"
+    rows[0][0] = "+4520123452"
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([head, *rows[:2]])
+    assert (await add(db, text.getvalue().encode(), team=team, batch_id=batch_id)).accepted == 1
+    # What is left comes in the columns of the first file, not in those of the mended one.
+    head, *rows = read_table(await mend_file(db, team, batch_id))
+    assert head == ["phone", "note", "note", "error_code", "error", "error_line", "item_id"]
+    assert [row[:3] for row in rows] == [["13", "c", "d"], ["+4520123451", "e", "f"]]
+
+
+async def test_objects_are_put_into_columns_where_a_table_is_asked_for(
+    db: Database, team: Team
+) -> None:
+    calls = b'{"phone": "12", "tags": [1]}\n{"phone": "13", "note": "=1"}\n'
+    batch_id = (await upload(db, calls, team=team)).batch_id
+    head, *rows = read_table(await mend_file(db, team, batch_id, format_=Format.CSV))
+    assert head[:3] == ["tags", "phone", "note"]
+    assert [row[:3] for row in rows] == [["[1]", "12", ""], ["", "13", "'=1"]]
+
+
+async def test_shipments_that_came_as_objects_are_mended_as_a_table(
+    db: Database, team: Team
+) -> None:
+    content = f"{SHIPMENT_HEADER}\n{shipment_row()}\n".encode()
+    await upload(db, content, team=team, options=SHIPMENTS)
+    ((payload,),) = await rows_of(db, "SELECT payload FROM item_data")
+    assert isinstance(payload, dict)
+    faulty = orjson.dumps({**payload, "currency": "X"})
+    batch_id = (await upload(db, faulty, team=team, options=SHIPMENTS)).batch_id
+    table = (await mend_file(db, team, batch_id, format_=Format.CSV)).decode()
+    assert "parties.receiver.address.city" in table.splitlines()[0]
+    mended = table.replace(",X,", f",{payload['currency']},")
+    report = await add(db, mended.encode(), team=team, batch_id=batch_id, options=SHIPMENTS)
+    assert (report.accepted, report.refused) == (1, 0)
+    query = "SELECT payload - 'parcels' FROM item_data WHERE batch_id = %s"
+    del payload["parcels"]
+    assert await rows_of(db, query, batch_id) == [(payload,)]

@@ -1,0 +1,178 @@
+"""How long things are kept: what ends later, or comes later, goes too; counts stay."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from batchyard.config import Config
+from batchyard.models import BatchState, Kind, Phase, Team
+from batchyard.operations import changes, idempotency, outcomes, retention
+from batchyard.operations.outcomes import Verdict
+from batchyard.store.db import Database
+from batchyard.store.files import FileStore
+from tests import factories
+
+NAME = "Ingeborg Testesen"
+GONE = {"expired": True}
+
+
+async def run(db: Database, statement: str, *values: object) -> list[tuple[object, ...]]:
+    async with db.transaction() as conn:
+        cursor = await conn.execute(statement.encode(), values)
+        return await cursor.fetchall() if cursor.description else []
+
+
+async def expire(db: Database) -> None:
+    await retention.expire(db, FileStore(Config()))
+
+
+async def age(db: Database, batch_id: UUID, *, state: str | None = None) -> None:
+    """Let a batch have ended ten days ago."""
+    ended = db.clock() - timedelta(days=10)
+    await run(
+        db,
+        "UPDATE batches SET finished_at = %s, state = coalesce(%s, state) WHERE id = %s",
+        ended,
+        state,
+        batch_id,
+    )
+
+
+async def add(
+    db: Database, team: Team, batch_id: UUID, *, phase: Phase = Phase.DONE, status: str = "failed"
+) -> UUID:
+    [item_id] = await factories.make_items(
+        db, team=team, batch_id=batch_id, payload={"name": NAME}, phase=phase, status=status
+    )
+    return item_id
+
+
+async def payload(db: Database, item_id: UUID) -> object:
+    [(found,)] = await run(db, "SELECT payload FROM item_data WHERE item_id = %s", item_id)
+    return found
+
+
+async def make_expiring(db: Database, state: BatchState) -> tuple[Team, UUID]:
+    team = await factories.make_team(db)
+    await retention.set_days(db, team=team, days={"items_days": 5})
+    return team, await factories.make_batch(db, team=team, state=state)
+
+
+async def test_what_ends_after_a_retry_expires_with_the_new_end(db: Database) -> None:
+    team, batch_id = await make_expiring(db, BatchState.COMPLETED)
+    first = await add(db, team, batch_id)
+    await age(db, batch_id)
+    await expire(db)
+    assert await payload(db, first) == GONE
+    second = await add(db, team, batch_id)
+    retried = await changes.retry_failed(
+        db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id, item_ids=[second]
+    )
+    assert retried == 1
+    await expire(db)
+    assert await payload(db, second) == {"name": NAME}
+
+    await run(db, "UPDATE items SET phase = 'done', status = 'booked' WHERE id = %s", second)
+    await age(db, batch_id, state="completed")
+    await expire(db)
+
+    assert await payload(db, second) == GONE
+
+
+async def test_item_decided_after_its_batch_expired_expires_too(db: Database) -> None:
+    team, batch_id = await make_expiring(db, BatchState.STOPPED)
+    ended = await add(db, team, batch_id)
+    unknown = await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown")
+    await age(db, batch_id)
+    await expire(db)
+    assert await payload(db, ended) == GONE
+    assert await payload(db, unknown) == {"name": NAME}
+
+    await outcomes.resolve_unknown(
+        db, team=team, verdict=Verdict.DONE, actor="test", item_ids=[unknown]
+    )
+    await expire(db)
+
+    assert await payload(db, unknown) == GONE
+    assert await run(db, "SELECT expired FROM batches") == [(["items"],)]
+
+
+async def test_batches_that_stay_open_keep_no_other_waiting(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCHES_AT_ONCE", 2)
+    team, _ = await make_expiring(db, BatchState.OPEN)
+    items = []
+    for _ in range(5):
+        batch_id = await factories.make_batch(db, team=team, state=BatchState.STOPPED)
+        items.append(await add(db, team, batch_id))
+        await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown")
+        await age(db, batch_id)
+
+    await expire(db)
+
+    assert [await payload(db, item_id) for item_id in items] == [GONE] * 5
+
+
+async def test_documents_and_webhook_bodies_expire_and_young_ones_stay(db: Database) -> None:
+    team = await factories.make_team(db)
+    await retention.set_days(db, team=team, days={"documents_days": 5, "webhooks_days": 5})
+    old, young = [
+        await factories.make_batch(db, team=team, state=BatchState.COMPLETED) for _ in range(2)
+    ]
+    await run(
+        db,
+        "INSERT INTO webhook_endpoints (team_id, url, format, created_at)"
+        " VALUES (%s, 'http://x', 'bolna', now())",
+        team.id,
+    )
+    for batch_id, days in ((old, 10), (young, 0)):
+        item_id = await add(db, team, batch_id, status="booked")
+        at = db.clock() - timedelta(days=days)
+        await run(db, "UPDATE batches SET finished_at = %s WHERE id = %s", at, batch_id)
+        await run(
+            db,
+            "INSERT INTO documents (id, item_id, kind, format, content, created_at)"
+            " VALUES (gen_random_uuid(), %s, 'label', 'pdf', 'x', %s)",
+            item_id,
+            at,
+        )
+        await run(
+            db,
+            "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number, type,"
+            " data, state, due_at, expires_at, created_at, ended_at)"
+            " SELECT id, %s, %s, %s, 1, 'item.booked', %s, 'delivered', %s, %s, %s, %s"
+            " FROM webhook_endpoints",
+            team.id,
+            batch_id,
+            item_id,
+            Jsonb({"result": NAME}),
+            *[at] * 4,
+        )
+
+    await expire(db)
+
+    kept = "SELECT i.batch_id FROM documents d JOIN items i ON i.id = d.item_id"
+    assert await run(db, kept) == [(young,)]
+    assert await run(db, "SELECT batch_id FROM webhook_deliveries") == [(young,)]
+    assert await run(db, "SELECT sum(n) FROM batch_counts WHERE batch_id = %s", old) == [(1,)]
+
+
+async def test_answers_kept_for_a_key_are_gone_after_a_day(db: Database) -> None:
+    team = await factories.make_team(db)
+    for key, hours in (("old", 25), ("young", 23)):
+        await run(
+            db,
+            "INSERT INTO idempotency (team_id, key, fingerprint, status, body, created_at)"
+            " VALUES (%s, %s, 'f', 200, %s, %s)",
+            team.id,
+            key,
+            NAME.encode(),
+            db.clock() - timedelta(hours=hours),
+        )
+
+    await idempotency.forget_old(db)
+
+    assert await run(db, "SELECT key FROM idempotency") == [("young",)]

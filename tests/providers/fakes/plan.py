@@ -1,0 +1,106 @@
+"""What a fake is told about the world it stands for: how often what goes wrong, and how fast."""
+
+import random
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from tests.providers.fakes.ledger import Deed
+
+FAULTS = {
+    "busy_before": "429, and nothing is done",
+    "reset_before": "the connection breaks before anything is done",
+    "unavailable_before": "503, and nothing is done",
+    "error_after": "500 although the call is placed",
+    "gateway_after": "502 in HTML although the call is placed",
+    "reset_after": "the connection breaks after the call was placed",
+    "hang_after": "no answer although the call is placed",
+    "late": "the call is placed after the client has given up",
+}
+"""The fault matrix of a request to place a call."""
+
+CALLBACK_FAULTS = ("lost", "doubled", "reordered", "early")
+
+OUTCOMES = {"completed": 0.7, "busy": 0.15, "no-answer": 0.1, "failed": 0.05}
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """Rates between 0 and 1, and times in seconds."""
+
+    seed: str = "fake"
+    faults: Mapping[str, float] = field(default_factory=dict)
+    callback_faults: Mapping[str, float] = field(default_factory=dict)
+    outcomes: Mapping[str, float] = field(default_factory=lambda: dict(OUTCOMES))
+    step_seconds: float = 0.05
+    """Between one state of a call and the next."""
+    queue_seconds: float = 0
+    """How long a call waits before it is dialled."""
+    listed_after_seconds: float = 0
+    """How long a new call is missing in lists."""
+    late_seconds: float = 0.7
+    """How long a `late` request takes before the call is placed."""
+    price_after_seconds: float = 0
+    """How long after its end a call has no price."""
+    undecided: float = 0
+    """How often a look-up answers 503."""
+    has_twins: bool = False
+    """Somebody else places the same call through the same account at the same time."""
+    wrong_signature: bool = False
+    """Callbacks are signed with another secret."""
+    is_suspended: bool = False
+    """The account's credentials are no longer taken."""
+    callback_retries: int = 1
+    """How often news that nobody took is told once more."""
+    key_seconds: float = 60
+    """How long a key given with a call is honoured, where there is one."""
+    calls_per_second: float = 0
+    """More calls than this in one second are refused, or wait, as the vendor has it; 0: never."""
+
+    def change(self, changes: Mapping[str, object]) -> None:
+        """Change what happens from now on; raise `KeyError` for what is no part of a plan."""
+        known = {one.name for one in fields(self)}
+        for name, value in changes.items():
+            if name not in known:
+                raise KeyError(name)
+            setattr(self, name, value)
+
+
+class Fate:
+    """Draws what happens; what was ordered comes first."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._dice = random.Random(plan.seed)
+        self._ordered: deque[str] = deque()
+
+    def order(self, faults: list[str]) -> None:
+        """Let the next requests meet these faults; `none` is no fault."""
+        self._ordered.extend(faults)
+
+    def fault(self) -> str | None:
+        """Draw the fault of a request to place a call."""
+        if self._ordered:
+            found = self._ordered.popleft()
+            return None if found == "none" else found
+        return self._draw(self._plan.faults)
+
+    def callback_fault(self, deed: Deed) -> str | None:
+        """Draw the fault of a call's callbacks, and note it."""
+        fault = self._draw(self._plan.callback_faults)
+        if fault is not None:
+            deed.faults.append(f"callback {fault}")
+        return fault
+
+    def outcome(self) -> str:
+        """Draw how a call ends."""
+        words, weights = zip(*self._plan.outcomes.items(), strict=True)
+        return str(self._dice.choices(words, weights)[0])
+
+    def is_undecided(self) -> bool:
+        """Draw whether a look-up fails."""
+        return self._dice.random() < self._plan.undecided
+
+    def _draw(self, chances: Mapping[str, float]) -> str | None:
+        rest = 1 - sum(chances.values())
+        return self._dice.choices([*chances, None], [*chances.values(), rest])[0]

@@ -1,0 +1,1 @@
+"""Measures what Batchyard can do, in the open: `python -m tools.bench`."""
