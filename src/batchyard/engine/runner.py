@@ -80,11 +80,15 @@ class Runner:
     @contextmanager
     def serving(self, team: Team) -> Iterator[None]:
         """Count a team among those that share the slots, by weight, while it has its turn."""
-        self._weights[team.slug] = team.weight
+        self.weigh(team)
         try:
             yield
         finally:
             del self._weights[team.slug]
+
+    def weigh(self, team: Team) -> None:
+        """Let a team that is served have the share that its weight gives it now."""
+        self._weights[team.slug] = team.weight
 
     def room(self, team: Team) -> int:
         """How many more requests of this team may go out now; a lone team may use every slot.

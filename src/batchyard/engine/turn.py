@@ -12,9 +12,9 @@ from batchyard.models import Team
 from batchyard.store import queue, teams
 from batchyard.store.db import Database
 
-TURN_SECONDS = 10.0
-CROWDED_TURN_SECONDS = 2.0
-"""Length of a turn while other teams wait."""
+TURN_SECONDS = 2.0
+"""After so long a turn ends if other teams wait for one, or else goes on with the team's settings
+read anew: if it ended, those served beside it would take its share until its next turn."""
 
 GATHER_SECONDS = 0.005
 """After a slot was freed, how long admission waits for more of them."""
@@ -62,7 +62,7 @@ class Turns:
         1. Read the wake's version, so that a wake during the turn is not slept over.
         2. Admit as much as slots and limits allow, and send it.
         3. Nothing admitted: rest until the next item is due, unless woken meanwhile.
-        4. Time up: back to the end of the queue.
+        4. Time up while other teams wait: back to the end of the queue.
         """
         if self._is_closed:
             return
@@ -73,8 +73,7 @@ class Turns:
         self._serving.add(team_id)
         self._is_idle.clear()
         try:
-            async with self._db.transaction() as conn:
-                team = await teams.find_by_id(conn, team_id=team_id)
+            team = await self._find(team_id)
             if team is not None:
                 with TURN_TIME.time(), self._runner.serving(team):
                     await self._serve(team)
@@ -102,10 +101,11 @@ class Turns:
                 if await self._rest(team, version, admission):
                     return
                 version = await self._read_version(team)
-            if await self._is_time_up(monotonic() - started):
-                async with self._db.transaction() as conn:
-                    await queue.wake(conn, team_id=team.id, now=self._db.clock())
-                return
+            if monotonic() - started >= TURN_SECONDS:
+                renewed = await self._renew(team)
+                if renewed is None:
+                    return
+                team, started = renewed, monotonic()
 
     def _nap_seconds(self, admission: Admission) -> float | None:
         """Return how long to stay for what opens in a moment; None: rest, it is too long."""
@@ -141,14 +141,21 @@ class Turns:
             is_changed = is_changed or has_moved
         return is_changed
 
-    async def _is_time_up(self, seconds: float) -> bool:
-        if seconds < CROWDED_TURN_SECONDS:
-            return False
-        if seconds >= TURN_SECONDS:
-            return True
-        async with self._db.pool.connection() as conn:
+    async def _find(self, team_id: int) -> Team | None:
+        async with self._db.transaction() as conn:
+            return await teams.find_by_id(conn, team_id=team_id)
+
+    async def _renew(self, team: Team) -> Team | None:
+        """Return the team as it is now; None: its turn is over, and it waits for its next."""
+        async with self._db.transaction() as conn:
             # A turn of a team that is served here would end at once.
-            return await queue.do_others_wait(conn, team_ids=self._serving)
+            if await queue.do_others_wait(conn, team_ids=self._serving):
+                await queue.wake(conn, team_id=team.id, now=self._db.clock())
+                return None
+        renewed = await self._find(team.id)
+        if renewed is not None:
+            self._runner.weigh(renewed)
+        return renewed
 
     async def _admit(self, team: Team, *, slots: int, singles_only: bool) -> Admission:
         async with self._db.transaction() as conn:
