@@ -111,7 +111,7 @@ def _wait_until_unused(server: psutil.Process, *, users: BinaryIO, idle_seconds:
             return
         else:
             fcntl.flock(users, fcntl.LOCK_UN)
-        time.sleep(min(0.5, idle_seconds / 4))
+        time.sleep(max(POLL_SECONDS, min(0.5, idle_seconds / 4)))
 
 
 def _stop(server: psutil.Process) -> None:
