@@ -13,6 +13,8 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 	$(if $(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print(1)' 2>/dev/null),$(name))))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Compiled once instead of at every start of a process, which takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: fuzz bench bench-soak bench-huge help setup run test test-karrio chaos check fmt docs clean
