@@ -1,10 +1,11 @@
 """Rows of `tokens`; only hashes are kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from batchyard.models import Principal, Team
 from batchyard.store.db import Connection
@@ -63,43 +64,47 @@ async def find_owner(connection: Connection, *, token_hash: bytes) -> TokenOwner
         return await cursor.fetchone()
 
 
-# Notes the use in the same round trip, at most once a minute, so that a busy token writes little.
+# Asked for every request: no row factory, no second table of names.
 SELECT_PRINCIPAL = """
-WITH used AS (
-    UPDATE tokens SET last_used_at = %(now)s
-     WHERE hash = %(hash)s AND revoked_at IS NULL
-       AND (last_used_at IS NULL OR last_used_at < %(now)s::timestamptz - interval '1 minute')
-)
-SELECT tokens.id AS token_id, tokens.bolna_version, tokens.name AS token_name, tokens.scopes,
-       teams.id, teams.uuid, teams.slug, teams.name, teams.locale, teams.timezone,
-       teams.created_at, teams.weight
-  FROM tokens
-  JOIN teams ON teams.id = tokens.team_id
- WHERE tokens.hash = %(hash)s AND tokens.revoked_at IS NULL
-   AND (tokens.expires_at IS NULL OR tokens.expires_at > %(now)s)
+SELECT t.id, t.uuid, t.slug, t.name, t.locale, t.timezone, t.created_at, t.weight,
+       k.id, k.bolna_version, k.name, k.scopes,
+       k.last_used_at IS NULL OR k.last_used_at < %(now)s::timestamptz - interval '1 minute'
+  FROM tokens k
+  JOIN teams t ON t.id = k.team_id
+ WHERE k.hash = %(hash)s AND k.revoked_at IS NULL
+   AND (k.expires_at IS NULL OR k.expires_at > %(now)s)
 """
 
-OWN_COLUMNS = ("token_id", "bolna_version", "token_name", "scopes")
+# At most once a minute, so that a busy token writes little.
+NOTE_USE = "UPDATE tokens SET last_used_at = %(now)s WHERE id = %(id)s"
 
 
 async def find_principal(
     connection: Connection, *, token_hash: bytes, now: datetime
 ) -> Principal | None:
     """Return who speaks by this token, or None when it is unknown, revoked or expired."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(SELECT_PRINCIPAL, {"hash": token_hash, "now": now})
-        row = await cursor.fetchone()
-    return None if row is None else _principal(row)
-
-
-def _principal(row: Mapping[str, object]) -> Principal:
-    team = {key: value for key, value in row.items() if key not in OWN_COLUMNS}
+    cursor = await connection.execute(SELECT_PRINCIPAL, {"hash": token_hash, "now": now})
+    row: Any = await cursor.fetchone()
+    if row is None:
+        return None
+    if row[12]:
+        await connection.execute(NOTE_USE, {"id": row[8], "now": now})
+    team = Team(
+        id=row[0],
+        uuid=row[1],
+        slug=row[2],
+        name=row[3],
+        locale=row[4],
+        timezone=row[5],
+        created_at=row[6],
+        weight=row[7],
+    )
     return Principal(
-        team=Team(**team),  # type: ignore[arg-type]  # the columns of SELECT_PRINCIPAL
-        token_id=row["token_id"],  # type: ignore[arg-type]  # bigint
-        bolna_version=row["bolna_version"],  # type: ignore[arg-type]  # text or null
-        name=str(row["token_name"]),
-        scopes=frozenset(row["scopes"]),  # type: ignore[call-overload]  # text[]
+        team=team,
+        token_id=row[8],
+        bolna_version=row[9],
+        name=row[10],
+        scopes=frozenset(row[11]),
     )
 
 

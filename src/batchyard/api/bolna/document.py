@@ -1,12 +1,13 @@
 """What the OpenAPI document says beyond the routes: errors, forms, headers, groups."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fastapi import Depends, FastAPI, Header
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 
 from batchyard.api.bolna.speaker import VERSION_HEADER
+from batchyard.api.bolna.translate import Version
 from batchyard.api.bolna.wire import ANY_ID, EXAMPLE_ID, Fault
 
 TITLE = "Batchyard: batches of calls"
@@ -103,16 +104,16 @@ OF_AGENT = links(
 _bearer = HTTPBearer(auto_error=False, description="A token: `batchyard token create`.")
 
 
-async def _version(
-    _: Annotated[
-        Literal["2024-01", "2026-08"] | None,
-        Header(alias=VERSION_HEADER, description="the version to answer in"),
-    ] = None,
-) -> None:
-    """Say that there is such a header; the gate has read it."""
+COMMON_DEPENDENCIES = [Depends(_bearer)]
 
-
-COMMON_DEPENDENCIES = [Depends(_bearer), Depends(_version)]
+# The gate reads it; a dependency that says so would cost every request.
+VERSION_PARAMETER: dict[str, Any] = {
+    "name": VERSION_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "the version to answer in",
+    "schema": {"type": "string", "enum": list(Version), "title": VERSION_HEADER},
+}
 
 UPLOAD_BODY = {
     "requestBody": {
@@ -217,6 +218,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             for operation in path.values():
                 for parameter in operation.get("parameters", ()):
                     _forbid_null(parameter)
+                operation.setdefault("parameters", []).append(VERSION_PARAMETER)
                 _drop_foreign_refusal(operation)
         for unused in FOREIGN_SHAPES:
             document["components"]["schemas"].pop(unused, None)
