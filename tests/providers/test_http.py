@@ -199,8 +199,9 @@ async def test_retry_after_is_read_in_both_forms(header: str, seconds: float | N
 async def test_other_refusals_are_permanent(status: int, body: object, message: str) -> None:
     handler = answering(status, body, Location="/elsewhere")
     booking, call = await send(handler, make_shipment()), await send(handler, make_call())
-    assert booking == Ended(status="failed", error_code=f"http_{status}", error_message=message)
-    assert call == Ended(status="error", error_code=f"http_{status}", error_message=message)
+    said = {"error_code": f"http_{status}", "error_message": message}
+    assert booking == Ended(status="failed", is_refusal=True, **said)
+    assert call == Ended(status="error", is_refusal=True, **said)
 
 
 async def test_redirect_is_not_followed() -> None:

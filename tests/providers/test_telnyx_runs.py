@@ -75,6 +75,22 @@ async def test_key_that_is_too_old_is_not_repeated_but_looked_for(yard: Yard, fa
     assert await yard.value("SELECT provider_reference ~ '^v3:' FROM item_data")
 
 
+async def test_refused_repetition_says_nothing_about_the_call_that_rings(
+    yard: Yard, fake: Fake
+) -> None:
+    """The first dial rings and uses up the channels; the answer to it was lost."""
+    await change_settings(yard, key_ttl_seconds=2.5)
+    fake.change(step_seconds=8, callback_faults={"lost": 1})
+    fake.order("hang_after", *["channels_used_up"] * 5)
+    await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until("SELECT phase = 'live' FROM items")
+    assert list(fake.per_item().values()) == [1]
+    requests = fake.ledger()["requests"]
+    assert isinstance(requests, dict)
+    assert requests["POST calls "] > 1
+
+
 async def test_call_that_is_over_before_it_was_found_is_left_to_a_person(
     yard: Yard, fake: Fake
 ) -> None:

@@ -119,9 +119,8 @@ class Inquiry:
         if repeatable_at is not None:
             wait_seconds = (repeatable_at - self._db.clock()).total_seconds()
             if wait_seconds <= 0:
-                return await send_once(
-                    provider, replace(request, delivery=question.sends + 1), self._patience
-                )
+                again = replace(request, delivery=question.sends + 1, is_repeat=True)
+                return await send_once(provider, again, self._patience)
             if not provider.promise.is_askable:
                 return Refused(code="window", message="Not now.", retry_after_seconds=wait_seconds)
         if not provider.promise.is_askable and question.result is None:

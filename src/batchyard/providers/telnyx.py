@@ -93,7 +93,12 @@ class TelnyxProvider(Provider):
         try:
             body = self._dial(request)
         except InvalidRequest as error:
-            return Ended(status="error", error_code=error.code, error_message=error.message)
+            return Ended(
+                status="error",
+                error_code=error.code,
+                error_message=error.message,
+                is_refusal=True,
+            )
         try:
             reply = await self._post("/calls", body)
         except NotSent as error:

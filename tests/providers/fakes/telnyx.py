@@ -34,6 +34,10 @@ from tests.providers.fakes.telnyx_legs import (
 from tests.providers.fakes.telnyx_types import judge_exchange, judge_webhook
 
 
+CHANNELS_USED_UP = "channels_used_up"
+"""403 because of the calls that live, maybe the very one that is asked for again; only ordered."""
+
+
 class FakeTelnyx(Fake):
     """One application."""
 
@@ -82,6 +86,10 @@ class FakeTelnyx(Fake):
         fault_name = self.fate.fault()
         if fault_name == "busy_before":
             await _refuse(line, 429, "10011", "Too many requests")
+            return
+        if fault_name == CHANNELS_USED_UP:
+            line.is_undescribed = True  # type: ignore[attr-defined]
+            await _refuse(line, 403, "90041", "Channel limit exceeded")
             return
         if self._is_too_fast():
             await _refuse(line, 429, "90103", "Dials per second limit exceeded")
