@@ -126,6 +126,21 @@ async def test_text_is_said_once_and_the_call_hung_up(yard: Yard, fake: Fake) ->
     assert (requests["POST calls speak"], requests["POST calls hangup"]) == (2, 2)
 
 
+async def test_answer_lost_to_a_command_does_not_undo_what_its_webhook_made_due(
+    yard: Yard, fake: Fake
+) -> None:
+    """The text is spoken, and that is told, while its command still waits for an answer."""
+    fake.change(outcomes={"completed": 1}, mute_commands=["speak"])
+    await change_settings(yard, timeout_seconds=0.8)
+    batch_id = await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until_ended(batch_id)
+    assert await yard.value("SELECT result ->> 'hangup_by' FROM item_data") == "caller"
+    requests = fake.ledger()["requests"]
+    assert isinstance(requests, dict)
+    assert (requests["POST calls speak"], requests["POST calls hangup"]) == (1, 1)
+
+
 async def test_end_that_nobody_told_is_looked_up(yard: Yard, fake: Fake) -> None:
     fake.change(callback_faults={"lost": 1}, outcomes={"busy": 1})
     batch_id = await call(yard, numbers(1))

@@ -221,6 +221,8 @@ class FakeTelnyx(Fake):
                 leg.said.append(str(body["payload"]))
             leg.is_hung_up = leg.is_hung_up or action == "hangup"
             leg.commands.put_nowait(action)
+        if action in self.plan.mute_commands:
+            await line.hang()
         await _answer(line, {"data": {"result": "ok"}})
 
     async def _read(self, path: list[str], query: Mapping[str, str], line: Line) -> None:
