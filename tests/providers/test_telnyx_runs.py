@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from batchyard.encryption import Vault
 from batchyard.operations import providers
+from batchyard.operations.provider_changes import change_provider
 from batchyard.store.db import Database
 from tests.engine.conftest import Yard, make_team
 from tests.providers import telephony
 from tests.providers.fakes.plan import FAULTS
 from tests.providers.fakes.process import Fake
+from tests.providers.fakes.telnyx_legs import API_KEY
 from tests.providers.telephony import (
     TELNYX_SECRET,
     call,
@@ -171,6 +174,21 @@ async def test_wrong_key_pauses_the_provider_and_fails_nothing(yard: Yard, fake:
         assert "401" in reason
         assert await yard.until_ended(batch_id) == "completed"
     assert set(fake.per_item().values()) == {1}
+
+
+async def test_wrong_key_is_mended_while_everything_runs(db: Database, fake: Fake) -> None:
+    yard = Yard(db, await make_team(db))
+    await lead_to(yard, "telnyx", telnyx_settings(fake), '{"api_key": "wrong"}')
+    batch_id = await call(yard, numbers(2))
+    async with working(yard):
+        await yard.until("SELECT paused_reason IS NOT NULL FROM providers WHERE name = 'phone'")
+        await change_provider(
+            db, Vault(telephony.KEY), name="phone", settings={}, secrets={"api_key": API_KEY}
+        )
+        await providers.resume_provider(db, name="phone")
+        assert await yard.until_ended(batch_id, seconds=30) == "completed"
+    assert set(fake.per_item().values()) == {1}
+    assert await statuses(yard) == told(fake)
 
 
 async def test_webhook_with_a_wrong_signature_is_refused_and_logged(yard: Yard, fake: Fake) -> None:

@@ -64,6 +64,7 @@ class TelnyxProvider(Provider):
     settings_model = TelnyxSettings
     secrets_model = TelnyxSecrets
     ends_calls = True
+    locating_settings = frozenset({"base_url", "connection_id"})
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
