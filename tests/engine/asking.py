@@ -121,8 +121,9 @@ async def make_overdue(
     batch_id = await yard.make_batch(items=items, kind=Kind.CALL, state="running")
     async with yard.db.transaction() as conn:
         await conn.execute(
-            "UPDATE items SET phase = CASE %(status)s WHEN 'sending' THEN 'calling' ELSE 'live' END,"
-            " status = %(status)s, provider_id = %(provider_id)s, intent_at = %(now)s, sends = 1,"
+            "UPDATE items SET status = %(status)s,"
+            " phase = CASE %(status)s::text WHEN 'sending' THEN 'calling' ELSE 'live' END,"
+            " provider_id = %(provider_id)s, intent_at = %(now)s, sends = 1,"
             " updated_at = %(now)s, deadline_at = %(now)s WHERE batch_id = %(batch_id)s",
             {
                 "status": status,

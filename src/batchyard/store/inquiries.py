@@ -51,7 +51,8 @@ class OpenQuestion:
 QUESTION = """
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
        p.name AS provider, t.try AS attempt, t.lease, t.sends, t.phase,
-       t.status, t.deadline_at AS held_until, t.intent_at, t.updated_at, t.zone_set, d.number, d.reference,
+       t.status, t.deadline_at AS held_until, t.intent_at, t.updated_at, t.zone_set, d.number,
+       d.reference,
        coalesce(d.from_number, b.from_numbers[1 + mod(
            coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]) AS from_number,
        d.provider_reference, d.payload, d.result, b.retry_policy, b.restored_at, b.backup_at,

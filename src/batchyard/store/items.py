@@ -236,9 +236,10 @@ class Settled(NamedTuple):
 # UPDATE then checks each row as it stands. The counting trigger fires at the end of the statement.
 # A live row moves only upwards, so a late or doubled callback changes nothing; only who asked the
 # provider under a lease may write the rank it has, to look again later. A result is taken at any
-# rank, with what it has to be looked up for, but no row steps back for it. Who asked neither puts off
-# nor gives up what news made due meanwhile. A reference belongs to one key, and what comes back unsent was not done under any: with an item that is ready none stays. The
-# history keeps it, told with the end or long before.
+# rank, with when to look the row up for it, but no row steps back. Who asked neither puts off nor
+# gives up what news made due meanwhile. A reference belongs to one key, and what comes back unsent
+# was not done under any: with an item that is ready none stays. The history keeps it, told with the
+# end or long before.
 SETTLE = """
 WITH locked AS MATERIALIZED (
     SELECT n.*
