@@ -118,7 +118,9 @@ def test_traces_tell_what_was_before(traced: dict[str, tuple[object, ...]]) -> N
     changed = traced["provider change"][5]
     assert isinstance(changed, dict)
     assert changed["settings"]["timeout_seconds"] == 20
-    assert before["provider change"]["allow_private"] is True
+    known = before["provider change"]
+    assert isinstance(known, dict)
+    assert known["allow_private"] is True
     assert before["provider pause"] == {"paused": None}
     assert before["provider resume"] == {"paused": "holidays"}
     assert before["limit set"] == {"concurrency": None, "rates": []}

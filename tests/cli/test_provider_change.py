@@ -78,7 +78,7 @@ def test_provider_that_is_paused_is_said_to_be(database_url: str) -> None:
         (("--timeout", "0s"), ["timeout_seconds"]),
         (("--secret-file", "/nowhere"), ["/nowhere"]),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_wrong_change_ends_in_one_line(
     options: tuple[str, ...], words: list[str], database_url: str

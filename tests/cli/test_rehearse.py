@@ -88,9 +88,9 @@ async def test_rehearsal_shows_verdicts_duration_and_what_limits(
 @pytest.mark.parametrize(
     "price,shown",
     [
-        ("500,USD", "5.00 (5.00 to 5.00)"),
-        ("500,JPY", "500 (500 to 500)"),
-        ("500,KWD", "0.500 (0.500 to 0.500)"),
+        ("500,USD", "5.00 (4.90 to 5.10)"),
+        ("500,JPY", "500 (490 to 510)"),
+        ("500,KWD", "0.500 (0.490 to 0.510)"),
     ],
 )
 async def test_cost_is_shown_with_the_digits_of_its_currency(

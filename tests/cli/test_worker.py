@@ -9,9 +9,7 @@ from tests.cli.test_commands import assert_one_line
 def test_metrics_port_in_use_ends_in_one_line(database_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        result = call(
-            "worker", BATCHYARD_DATABASE_URL=database_url, BATCHYARD_METRICS_PORT=port
-        )
+        result = call("worker", BATCHYARD_DATABASE_URL=database_url, BATCHYARD_METRICS_PORT=port)
     assert_one_line(result, f"Port {port} of 127.0.0.1 is in use", "BATCHYARD_METRICS_PORT")
 
 

@@ -7,9 +7,7 @@ from batchyard.models import Answer, Ended, Lost, Policy, Request
 from tests.engine.conftest import Yard
 
 LOST = Lost(code="timeout", message="The provider did not answer in time.")
-REFUSED = Ended(
-    status="failed", error_code="http_404", error_message="Not Found.", is_refusal=True
-)
+REFUSED = Ended(status="failed", error_code="http_404", error_message="Not Found.", is_refusal=True)
 REASON = "SELECT error_code || ': ' || error_message FROM item_data"
 
 

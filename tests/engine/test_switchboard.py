@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from batchyard.engine.switchboard import open_exchange
+from batchyard.engine.switchboard import Exchange, open_exchange
 from batchyard.models import Kind
 from batchyard.store import providers, runs
 from batchyard.store.db import Connection
@@ -60,6 +60,7 @@ async def test_provider_that_changed_is_opened_anew(yard: Yard) -> None:
     async with yard.db.transaction() as conn:
         added = await add(conn, yard, "carrier")
     exchange = await open_exchange(yard.config, yard.db, report=yard.report)
+    assert isinstance(exchange, Exchange)
     try:
         before = exchange.connected(added)
         await write(yard, "UPDATE providers SET settings = settings || '{\"concurrency\": 7}'")

@@ -88,6 +88,7 @@ async def add_twilio(db: Database, name: str, account: str) -> None:
         kind="twilio",
         settings={
             "account_sid": account,
+            "api_key_sid": f"SK{'1' * 32}",
             "say": "Hello.",
             "base_url": closed_url(),
             "calls_per_second": 5,
@@ -113,9 +114,7 @@ async def test_account_of_another_provider_is_refused(db: Database) -> None:
     await add_twilio(db, "one", f"AC{'1' * 32}")
     await add_twilio(db, "two", f"AC{'2' * 32}")
     with pytest.raises(Conflict, match="'one' has this account_sid already"):
-        await change_provider(
-            db, VAULT, name="two", settings={"account_sid": f"AC{'1' * 32}"}
-        )
+        await change_provider(db, VAULT, name="two", settings={"account_sid": f"AC{'1' * 32}"})
     await change_provider(db, VAULT, name="two", settings={"calls_per_second": 3})
 
 
@@ -189,9 +188,7 @@ async def test_place_stays_while_something_there_could_be_asked_about(
 async def test_place_changes_only_while_nothing_can_come(db: Database) -> None:
     await add_http(db, "carrier")
     team = await make_team(db)
-    await providers.set_route(
-        db, team=team, kind=Kind.SHIPMENT, agent_id=None, provider="carrier"
-    )
+    await providers.set_route(db, team=team, kind=Kind.SHIPMENT, agent_id=None, provider="carrier")
     moved = {"result_url": closed_url()}
     with pytest.raises(Conflict, match=r"may still be given items.*provider pause carrier"):
         await change_provider(db, VAULT, name="carrier", settings=moved)
@@ -210,9 +207,7 @@ async def test_place_changes_only_while_nothing_can_come(db: Database) -> None:
 async def test_place_that_is_said_again_as_it_is_does_not_change(db: Database) -> None:
     await add_http(db, "carrier")
     team = await make_team(db)
-    await providers.set_route(
-        db, team=team, kind=Kind.SHIPMENT, agent_id=None, provider="carrier"
-    )
+    await providers.set_route(db, team=team, kind=Kind.SHIPMENT, agent_id=None, provider="carrier")
     url = await read(db, "SELECT settings ->> 'url' FROM providers WHERE name = 'carrier'")
     same = {"url": url, "result_url": None}
     await change_provider(db, VAULT, name="carrier", settings=same)

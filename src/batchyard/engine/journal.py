@@ -300,9 +300,7 @@ class Journal:
         That needs the rows' locks, which are taken of the whole block at once, for their order.
         """
         joined = [
-            news.item_id
-            for news in block
-            if news.known is not None and "result" in news.settlement
+            news.item_id for news in block if news.known is not None and "result" in news.settlement
         ]
         if not joined:
             return [news.settlement for news in block]

@@ -69,7 +69,7 @@ NOTHING: Mapping[tuple[int, str], int] = MappingProxyType({})
 # room beside them.
 TAKE = f"""
 WITH rooms AS (
-    SELECT p.id AS provider_id, phase,
+    SELECT p.id AS provider_id, phases.phase,
            greatest(0, %(limit)s - coalesce(o.n, 0)) AS room
       FROM providers p
      CROSS JOIN (VALUES ('calling'), ('live')) AS phases (phase)

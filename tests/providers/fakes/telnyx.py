@@ -33,7 +33,6 @@ from tests.providers.fakes.telnyx_legs import (
 )
 from tests.providers.fakes.telnyx_types import judge_exchange, judge_webhook
 
-
 CHANNELS_USED_UP = "channels_used_up"
 """403 because of the calls that live, maybe the very one that is asked for again; only ordered."""
 
