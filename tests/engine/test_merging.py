@@ -65,9 +65,13 @@ def learned_nothing(request: Request) -> JsonObject:
     return keep(request, {})
 
 
-@pytest.mark.parametrize("told", [carried_out, learned_nothing, None])
+@pytest.mark.parametrize(
+    "told,silent_minutes",
+    [(carried_out, 0), (learned_nothing, 0), (None, 5), (None, 60)],
+    ids=["carried out", "learned nothing", "puts off", "gives up"],
+)
 async def test_step_that_news_made_due_is_not_undone_by_who_asked_before(
-    yard: Yard, told: Callable[[Request], JsonObject] | None
+    yard: Yard, told: Callable[[Request], JsonObject] | None, silent_minutes: int
 ) -> None:
     """The command to speak is out; its webhook is faster than the answer, or that is lost."""
     provider = SpeakingProvider(
@@ -76,6 +80,10 @@ async def test_step_that_news_made_due_is_not_undone_by_who_asked_before(
     batch_id = await make_overdue(yard, status="in-progress")
     marks = {"key": (await read_request(yard)).key, "step": "speak", "step_at": "then"}
     await yard.value("UPDATE item_data SET result = %s RETURNING 1", [Jsonb({MARK: marks})])
+    await yard.value(
+        "UPDATE items SET updated_at = updated_at - make_interval(mins => %s) RETURNING 1",
+        [silent_minutes],
+    )
 
     def answer(request: Request) -> Finding:
         if len(provider.asked) > 1:
