@@ -1,5 +1,7 @@
 """Settings that are refused, and how that is said."""
 
+from pathlib import Path
+
 import pytest
 
 from batchyard import config
@@ -39,3 +41,13 @@ def test_each_wrong_setting_is_named() -> None:
 def test_process_to_stop_has_ten_seconds_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BATCHYARD_STOP_SECONDS", raising=False)
     assert config.load().stop_seconds == 10
+
+
+def test_home_folder_in_the_data_folder_is_meant_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever puts something beside the database finds the same folder."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert config.load(data_dir=Path("~/yard")).data_dir == Path("/home/ann/yard")
+    monkeypatch.setenv("BATCHYARD_DATA_DIR", "~/other")
+    assert config.load().data_dir == Path("/home/ann/other")
+    with pytest.raises(ConfigError, match="BATCHYARD_DATA_DIR: "):
+        config.load(data_dir=Path("~nobody-of-this-name/yard"))

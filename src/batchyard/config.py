@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -15,6 +22,14 @@ from batchyard.errors import ConfigError
 def _number(value: object) -> object:
     """Read the digits of the environment, which a Literal does not."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _expand(value: Path) -> Path:
+    """Replace `~` by the home folder, once for all who use the folder."""
+    try:
+        return value.expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 class Config(BaseSettings):
@@ -28,7 +43,7 @@ class Config(BaseSettings):
         default=None,
         description="libpq URL of an existing PostgreSQL ≥ 16; without it a private one starts",
     )
-    data_dir: Path = Field(
+    data_dir: Annotated[Path, AfterValidator(_expand)] = Field(
         default_factory=lambda: default_data_dir(),  # noqa: PLW0108  # defined below
         description="folder of the private PostgreSQL and of the demo's token",
     )
@@ -127,7 +142,8 @@ class Config(BaseSettings):
     unknown_grace_seconds: float = Field(
         default=3600,
         ge=0,
-        description="after this time the doors show an unknown outcome as failed",
+        description="after this time the doors show an unknown outcome as failed, and what is in "
+        "flight at a provider that cannot be opened becomes unknown",
     )
     team_concurrency: int = Field(
         default=500, gt=0, description="items of one team in flight at once, unless set per team"

@@ -30,7 +30,8 @@ class Vault:
         except InvalidToken as error:
             raise ConfigError(
                 "A stored secret cannot be read: BATCHYARD_SECRET_KEY is not the key it was "
-                "stored with. Set the old key, or store the secret again."
+                "stored with. Set the old key, or store the secret again (batchyard provider "
+                "change NAME --secret-file FILE)."
             ) from error
 
     def _opened(self) -> Fernet:

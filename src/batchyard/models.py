@@ -126,6 +126,8 @@ class Request:
     """What an earlier answer told already, when it could not end the item yet."""
     since: datetime | None = None
     """Set after a restore: the key may have been used from this time on, not from `sent_at`."""
+    is_repeat: bool = False
+    """The key may have arrived there before: that it is refused now says nothing about then."""
     taken: frozenset[str] = frozenset()
     """Set where calls are told apart by their numbers: references that belong to other keys."""
 
@@ -173,6 +175,9 @@ class Ended:
     error_code: str | None = None
     error_message: str | None = None
     reference: str | None = None
+    is_refusal: bool = False
+    """This very request was turned down for good, as with a 404: no answer to its key, so it says
+    nothing about an earlier request with the same one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

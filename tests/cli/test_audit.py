@@ -19,6 +19,7 @@ CHANGING: dict[str, tuple[str, tuple[str, ...]]] = {
     "user add": ("user.create", ("ann@example.com", *TEAM, "--without-password")),
     "user remove": ("user.remove", ("ann@example.com", *TEAM)),
     "provider add": ("provider.add", ("mill", "--kind", "http", "--allow-private", "--url")),
+    "provider change": ("provider.change", ("mill", "--timeout", "20s")),
     "provider pause": ("provider.pause", ("mill", "--reason", "holidays")),
     "provider resume": ("provider.resume", ("mill",)),
     "route set": ("route.set", (*TEAM, "--kind", "shipment", "--provider", "sandbox")),
@@ -114,6 +115,12 @@ def test_traces_tell_what_was_before(traced: dict[str, tuple[object, ...]]) -> N
     before = {name: row[4] for name, row in traced.items() if row[4] is not None}
     assert before["team rules"] == {"attempts_per_day": None}
     assert before["user remove"] == {"scopes": ["admin"], "has_password": False}
+    changed = traced["provider change"][5]
+    assert isinstance(changed, dict)
+    assert changed["settings"]["timeout_seconds"] == 20
+    known = before["provider change"]
+    assert isinstance(known, dict)
+    assert known["allow_private"] is True
     assert before["provider pause"] == {"paused": None}
     assert before["provider resume"] == {"paused": "holidays"}
     assert before["limit set"] == {"concurrency": None, "rates": []}

@@ -25,7 +25,8 @@ DOES = frozenset(
         *("webhook add", "webhook test", "webhook enable", "webhook disable", "webhook remove"),
         "webhook replay",
         *("team create", "token create", "token revoke", "user add", "user remove"),
-        *("provider add", "provider remove", "provider pause", "provider resume"),
+        *("provider add", "provider change", "provider remove"),
+        *("provider pause", "provider resume"),
         *("route set", "limit set"),
     }
 )

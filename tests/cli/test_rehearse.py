@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.models import Kind
+from batchyard.operations.providers import set_route
+from batchyard.operations.teams import find_team
 from batchyard.store.db import Database
 from tests.cli.commands import call
-from tests.cli.stored import read
+from tests.cli.stored import add_http, read
 from tests.cli.test_commands import assert_one_line
 from tests.factories import make_team, make_token
 from tests.serving import serving
@@ -80,6 +83,31 @@ async def test_rehearsal_shows_verdicts_duration_and_what_limits(
     assert (shown["phone_no_plus"], shown["duplicate_in_file"]) == ("1", "1")
     assert shown["provider"] == "sandbox (exact)"
     assert "No worker is alive now" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "price,shown",
+    [
+        ("500,USD", "5.00 (4.90 to 5.10)"),
+        ("500,JPY", "500 (490 to 510)"),
+        ("500,KWD", "0.500 (0.490 to 0.510)"),
+    ],
+)
+async def test_cost_is_shown_with_the_digits_of_its_currency(
+    db: Database, shell: Shell, tmp_path: Path, price: str, shown: str
+) -> None:
+    await add_http(db, "phone")
+    team = await find_team(db, slug_or_uuid=str(await read(db, "SELECT slug FROM teams")))
+    assert team is not None
+    await set_route(db, team=team, kind=Kind.CALL, agent_id=None, provider="phone")
+    file = tmp_path / "list.csv"
+    file.write_text("contact_number\n+4520123456\n", encoding="utf-8")
+    told = await shell.call(
+        "rehearse", str(file), "--price", price, "--failure-rate", "0", "--duration", "1m"
+    )
+    assert told.returncode == 0, told.stderr
+    (line,) = [line for line in told.stdout.splitlines() if line.startswith("cost in")]
+    assert line.split("  ", 1)[1].strip() == shown
 
 
 async def test_rehearsal_that_cannot_be_says_why(shell: Shell, tmp_path: Path) -> None:

@@ -26,8 +26,10 @@ EVENTS = "SELECT count(*) FROM events WHERE type = %s AND team_id = %s"
 
 def housekeeping(yard: Yard) -> Housekeeping:
     """Return the duties of a leader, to be done by hand."""
-    journal = Journal(yard.db, unknown_grace=timedelta(hours=1), worker_id=1)
-    return Housekeeping(yard.config, yard.db, Inquiry(yard.db, journal, OneLine(yard.provider)))
+    grace = timedelta(hours=1)
+    journal = Journal(yard.db, unknown_grace=grace, worker_id=1)
+    inquiry = Inquiry(yard.db, journal, OneLine(yard.provider), unknown_grace=grace)
+    return Housekeeping(yard.config, yard.db, inquiry)
 
 
 async def add_provider(yard: Yard) -> int:

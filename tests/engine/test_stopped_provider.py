@@ -69,6 +69,19 @@ async def test_refusal_from_before_a_resume_pauses_nothing(yard: Yard) -> None:
     assert await yard.value("SELECT paused_reason FROM providers") == "new"
 
 
+async def test_refusal_from_before_a_change_was_followed_pauses_nothing(yard: Yard) -> None:
+    now = yard.db.clock()
+    async with yard.db.transaction() as conn:
+        row = await rows.find(conn, name="sandbox")
+        assert row is not None
+        assert await rows.change(conn, known=row, changed=row, now=now)
+        for seconds, is_news in ((-1, False), (1, False), (6, True)):
+            sent_at = now + timedelta(seconds=seconds)
+            assert is_news is await rows.stop(
+                conn, provider_id=1, reason="401", sent_at=sent_at, now=sent_at
+            )
+
+
 async def test_refusal_of_a_repeated_key_pauses_too_and_decides_nothing(yard: Yard) -> None:
     async def lose_first(request: Request) -> Answer:
         if len(yard.provider.sent) == 1:

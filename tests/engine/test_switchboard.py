@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from batchyard.engine.switchboard import open_exchange
+from batchyard.engine.switchboard import Exchange, open_exchange
 from batchyard.models import Kind
 from batchyard.store import providers, runs
 from batchyard.store.db import Connection
@@ -54,6 +54,32 @@ async def test_a_batch_goes_where_a_route_led_before_it_however_shortly(yard: Ya
         assert (line.provider_id, line.provider.name) == (added, "new")
     finally:
         await exchange.close()
+
+
+async def test_provider_that_changed_is_opened_anew(yard: Yard) -> None:
+    async with yard.db.transaction() as conn:
+        added = await add(conn, yard, "carrier")
+    exchange = await open_exchange(yard.config, yard.db, report=yard.report)
+    assert isinstance(exchange, Exchange)
+    try:
+        before = exchange.connected(added)
+        await write(yard, "UPDATE providers SET settings = settings || '{\"concurrency\": 7}'")
+        await exchange.refresh()
+        after = exchange.connected(added)
+        assert before is not None
+        assert after is not None
+        assert (before.concurrency, after.concurrency) == (40, 7)
+        # As it was it is not right any more either.
+        await write(yard, "UPDATE providers SET settings = '{}' WHERE kind = 'http'")
+        await exchange.refresh()
+        assert exchange.connected(added) is None
+    finally:
+        await exchange.close()
+
+
+async def write(yard: Yard, statement: str) -> None:
+    async with yard.db.transaction() as conn:
+        await conn.execute(statement.encode())
 
 
 async def test_the_narrowest_route_wins_and_without_one_it_is_the_sandbox(yard: Yard) -> None:

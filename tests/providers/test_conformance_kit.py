@@ -63,6 +63,12 @@ class PassesZeroCharactersOn(HttpProvider):
         return Ended(status="failed", error_message=f"\0{request.key}")
 
 
+class TakesRefusalsForAnswers(HttpProvider):
+    async def send(self, request: Request) -> Answer:
+        answer = await super().send(request)
+        return replace(answer, is_refusal=False) if isinstance(answer, Ended) else answer
+
+
 class BelievesEveryCallback(HttpProvider):
     async def read_callback(self, request: Request, callback: Callback) -> Answer:
         del request
@@ -110,6 +116,11 @@ K = HttpConformance
         (RaisesWhatItMeets, Policy.NEITHER, after),
         (SpeaksItsOwnWords, Policy.NEITHER, K.test_sending_brings_an_answer),
         (PassesZeroCharactersOn, Policy.NEITHER, K.test_sending_brings_an_answer),
+        (
+            TakesRefusalsForAnswers,
+            Policy.REPEATABLE,
+            K.test_bare_refusal_is_no_answer_to_a_key_that_is_sent_again,
+        ),
         (BelievesEveryCallback, Policy.NEITHER, K.test_garbage_in_callbacks_is_harmless),
         (PromisesWhatItCannotKeep, Policy.NEITHER, K.test_promise_is_consistent),
     ],

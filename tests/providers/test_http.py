@@ -1,6 +1,7 @@
 """The http provider sends what the page says, and reads every answer for what it proves."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import orjson
@@ -199,8 +200,11 @@ async def test_retry_after_is_read_in_both_forms(header: str, seconds: float | N
 async def test_other_refusals_are_permanent(status: int, body: object, message: str) -> None:
     handler = answering(status, body, Location="/elsewhere")
     booking, call = await send(handler, make_shipment()), await send(handler, make_call())
-    assert booking == Ended(status="failed", error_code=f"http_{status}", error_message=message)
-    assert call == Ended(status="error", error_code=f"http_{status}", error_message=message)
+    refused = Ended(
+        status="failed", error_code=f"http_{status}", error_message=message, is_refusal=True
+    )
+    assert booking == refused
+    assert call == replace(refused, status="error")
 
 
 async def test_redirect_is_not_followed() -> None:

@@ -27,8 +27,8 @@ async def yard(db: Database) -> Yard:
     return Yard(db, await make_team(db))
 
 
-async def lead_to(yard: Yard, url: str) -> None:
-    """Lead the yard's shipments to a carrier that can neither be asked nor be sent a key twice."""
+async def lead_to(yard: Yard, url: str, *, policy: Policy = Policy.NEITHER) -> None:
+    """Lead the yard's shipments to a carrier that cannot be asked."""
     await add_provider(
         yard.db,
         Vault(None),
@@ -36,7 +36,7 @@ async def lead_to(yard: Yard, url: str) -> None:
         kind="http",
         settings={
             "url": f"{url}/do",
-            "policy": Policy.NEITHER,
+            "policy": policy,
             "timeout_seconds": 1,
             "look_up_after_seconds": 1,
         },
@@ -120,6 +120,29 @@ async def test_label_told_by_callback_is_fetched_by_a_worker(yard: Yard) -> None
             await yard.until_ended(batch_id, seconds=30)
     assert await yard.counts(batch_id) == {"booked": 1}
     assert await yard.value("SELECT content FROM documents") == b"%PDF a label"
+
+
+async def test_booking_whose_repetition_meets_a_404_is_not_failed(yard: Yard) -> None:
+    """The carrier books and is too slow to say so; then its proxy knows no such place for once."""
+    posts: list[str] = []
+
+    async def carrier(arrived: Arrived, line: Line) -> None:
+        posts.append(arrived.headers["idempotency-key"])
+        match len(posts):
+            case 1:
+                await line.hang()
+            case 2:
+                await line.reply(404, b"<h1>no such service</h1>")
+            case _:
+                await line.reply(200, b'{"status": "booked", "result": {}}')
+
+    async with HttpServer(carrier) as server:
+        await lead_to(yard, server.url, policy=Policy.REPEATABLE)
+        batch_id = await yard.make_batch(items=1)
+        async with working(yard):
+            await yard.until_ended(batch_id, seconds=30)
+    assert await yard.counts(batch_id) == {"booked": 1}
+    assert len(set(posts)) == 1
 
 
 async def post(url: str, body: bytes) -> None:

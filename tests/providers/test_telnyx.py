@@ -106,6 +106,7 @@ async def test_row_without_its_variable_is_not_called(provider: TelnyxProvider, 
     answer = await provider.send(make_call(payload={}))
     assert isinstance(answer, Ended)
     assert (answer.status, answer.error_code) == ("error", "variable_missing")
+    assert answer.is_refusal
     assert fake.per_item() == {}
 
 
@@ -125,6 +126,7 @@ async def test_refused_dial_ends_the_item_in_the_vendors_words(
     await provider.close()
     assert isinstance(answer, Ended)
     assert (answer.status, answer.error_code) == (status, code)
+    assert answer.is_refusal
 
 
 def errors(code: str) -> bytes:

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from batchyard.encryption import Vault
 from batchyard.operations import providers
+from batchyard.operations.provider_changes import change_provider
 from batchyard.store.db import Database
 from tests.engine.conftest import Yard, make_team
 from tests.providers import telephony
 from tests.providers.fakes.plan import FAULTS
 from tests.providers.fakes.process import Fake
+from tests.providers.fakes.telnyx_legs import API_KEY
 from tests.providers.telephony import (
     TELNYX_SECRET,
     call,
@@ -75,6 +78,22 @@ async def test_key_that_is_too_old_is_not_repeated_but_looked_for(yard: Yard, fa
     assert await yard.value("SELECT provider_reference ~ '^v3:' FROM item_data")
 
 
+async def test_refused_repetition_says_nothing_about_the_call_that_rings(
+    yard: Yard, fake: Fake
+) -> None:
+    """The first dial rings and uses up the channels; the answer to it was lost."""
+    await change_settings(yard, key_ttl_seconds=2.5)
+    fake.change(step_seconds=8, callback_faults={"lost": 1})
+    fake.order("hang_after", *["channels_used_up"] * 5)
+    await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until("SELECT phase = 'live' FROM items")
+    assert list(fake.per_item().values()) == [1]
+    requests = fake.ledger()["requests"]
+    assert isinstance(requests, dict)
+    assert requests["POST calls "] > 1
+
+
 async def test_call_that_is_over_before_it_was_found_is_left_to_a_person(
     yard: Yard, fake: Fake
 ) -> None:
@@ -110,6 +129,21 @@ async def test_text_is_said_once_and_the_call_hung_up(yard: Yard, fake: Fake) ->
     assert (requests["POST calls speak"], requests["POST calls hangup"]) == (2, 2)
 
 
+async def test_answer_lost_to_a_command_does_not_undo_what_its_webhook_made_due(
+    yard: Yard, fake: Fake
+) -> None:
+    """The text is spoken, and that is told, while its command still waits for an answer."""
+    fake.change(outcomes={"completed": 1}, mute_commands=["speak"])
+    await change_settings(yard, timeout_seconds=0.8)
+    batch_id = await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until_ended(batch_id)
+    assert await yard.value("SELECT result ->> 'hangup_by' FROM item_data") == "caller"
+    requests = fake.ledger()["requests"]
+    assert isinstance(requests, dict)
+    assert (requests["POST calls speak"], requests["POST calls hangup"]) == (1, 1)
+
+
 async def test_end_that_nobody_told_is_looked_up(yard: Yard, fake: Fake) -> None:
     fake.change(callback_faults={"lost": 1}, outcomes={"busy": 1})
     batch_id = await call(yard, numbers(1))
@@ -140,6 +174,21 @@ async def test_wrong_key_pauses_the_provider_and_fails_nothing(yard: Yard, fake:
         assert "401" in reason
         assert await yard.until_ended(batch_id) == "completed"
     assert set(fake.per_item().values()) == {1}
+
+
+async def test_wrong_key_is_mended_while_everything_runs(db: Database, fake: Fake) -> None:
+    yard = Yard(db, await make_team(db))
+    await lead_to(yard, "telnyx", telnyx_settings(fake), '{"api_key": "wrong"}')
+    batch_id = await call(yard, numbers(2))
+    async with working(yard):
+        await yard.until("SELECT paused_reason IS NOT NULL FROM providers WHERE name = 'phone'")
+        await change_provider(
+            db, Vault(telephony.KEY), name="phone", settings={}, secrets={"api_key": API_KEY}
+        )
+        await providers.resume_provider(db, name="phone")
+        assert await yard.until_ended(batch_id, seconds=30) == "completed"
+    assert set(fake.per_item().values()) == {1}
+    assert await statuses(yard) == told(fake)
 
 
 async def test_webhook_with_a_wrong_signature_is_refused_and_logged(yard: Yard, fake: Fake) -> None:

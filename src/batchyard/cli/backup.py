@@ -68,5 +68,4 @@ def _cluster(settings: Config, instead: str) -> Cluster:
             "BATCHYARD_DATABASE_URL names a PostgreSQL of your own: back it up with its own means, "
             f"such as {instead}. Unset it for the private one."
         )
-    folder = settings.data_dir.expanduser().resolve()
-    return Cluster(folder=folder, version=settings.pg_version)
+    return Cluster(folder=settings.data_dir.resolve(), version=settings.pg_version)

@@ -10,6 +10,8 @@ import typer
 from batchyard.cli import options, session, tables, values
 from batchyard.cli.kind_options import option_of
 from batchyard.cli.provider_add import add
+from batchyard.cli.provider_change import change
+from batchyard.cli.provider_options import Name
 from batchyard.config import Config
 from batchyard.errors import BatchyardError, NotFound
 from batchyard.models import Rate
@@ -17,8 +19,6 @@ from batchyard.operations import administration, providers
 from batchyard.operations.providers import KindOfProvider, ListedProvider
 
 EXIT_FAULT = 1
-
-Name = Annotated[str, typer.Argument(help="Its name here.", show_default=False)]
 
 provider = typer.Typer(
     no_args_is_help=True, help="Connect providers, who do the items in the outside world."
@@ -28,6 +28,9 @@ provider = typer.Typer(
 provider.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(add)
+provider.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(change)
 
 
 @provider.command()

@@ -6,18 +6,18 @@ from typing import Annotated
 
 import typer
 
-from batchyard.cli import options, session, values
-from batchyard.cli.kind_options import read_options
+from batchyard.cli import options, session
+from batchyard.cli import provider_options as said
 from batchyard.cli.provider_secrets import read_secret
 from batchyard.config import Config
-from batchyard.models import Policy, Rate
+from batchyard.models import Rate
 from batchyard.operations.administration import add_provider
 from batchyard.providers.registry import find_kind
 
 
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Its name here.", show_default=False)],
+    name: said.Name,
     *,
     kind: Annotated[
         str,
@@ -25,70 +25,16 @@ def add(
             help="How it is spoken to; `batchyard provider kinds` lists them.", metavar="KIND"
         ),
     ],
-    url: Annotated[str | None, typer.Option(help="Where items are posted.", metavar="URL")] = None,
-    secret_file: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="File with its secret, - for standard input; NAME=FILE where the kind names "
-            "several.",
-            metavar="FILE",
-        ),
-    ] = None,
-    policy: Annotated[
-        Policy | None,
-        typer.Option(
-            parser=values.word_of(Policy, what="policy"),
-            metavar="|".join(Policy),
-            help="What it promises about a key sent twice: does it once, or can be asked, or "
-            "neither.",
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option(min=1, max=1_000_000, help="Items it is given at once.", metavar="N"),
-    ] = None,
-    rate: Annotated[
-        Rate | None,
-        typer.Option(
-            parser=values.read_rate,
-            help="Items it is given in a time: 5/s, 100/min, 1000/h or 10000/day.",
-            metavar="RATE",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            parser=values.read_duration,
-            help="An answer that takes longer is lost: 30s, 2m.",
-            metavar="TIME",
-        ),
-    ] = None,
-    result_url: Annotated[
-        str | None,
-        typer.Option(help="Where it is asked about a key, as URL/KEY.", metavar="URL"),
-    ] = None,
-    not_done: Annotated[
-        str | None,
-        typer.Option(
-            help="Statuses with which it says that nothing was done: 409,423.", metavar="LIST"
-        ),
-    ] = None,
-    key_ttl: Annotated[
-        float | None,
-        typer.Option(
-            parser=values.read_duration,
-            help="How long it remembers a key: 24h, 7d.",
-            metavar="TIME",
-        ),
-    ] = None,
-    ask_settles_after: Annotated[
-        float | None,
-        typer.Option(
-            parser=values.read_duration,
-            help="So long after a request its 'never received' is not believed: 0s, 1m.",
-            metavar="TIME",
-        ),
-    ] = None,
+    url: said.Url = None,
+    secret_file: said.SecretFile = None,
+    policy: said.PolicyWord = None,
+    concurrency: said.Concurrency = None,
+    rate: said.RateText = None,
+    timeout: said.Timeout = None,
+    result_url: said.ResultUrl = None,
+    not_done: said.NotDone = None,
+    key_ttl: said.KeyTtl = None,
+    ask_settles_after: said.AskSettlesAfter = None,
     further: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,18 +57,16 @@ def add(
     --account-sid TEXT.
     """
     found = find_kind(kind)
-    given: dict[str, object] = {
-        "url": url,
-        "policy": policy,
-        "timeout_seconds": timeout,
-        "result_url": result_url,
-        "not_done": None if not_done is None else values.read_statuses(not_done),
-        "key_ttl_seconds": key_ttl,
-        "ask_settles_after_seconds": ask_settles_after,
-    }
-    kept = {key: value for key, value in given.items() if value is not None}
-    kept |= read_options(kind, found.settings_model, context.args)
-    kept |= dict(values.read_setting(text) for text in further or [])
+    kept = said.name_settings(
+        url=url,
+        policy=policy,
+        timeout=timeout,
+        result_url=result_url,
+        not_done=not_done,
+        key_ttl=key_ttl,
+        ask_settles_after=ask_settles_after,
+    )
+    kept |= said.read_further(kind, found, context.args, further)
     secret = read_secret(found.secrets_model, secret_file or ())
     settings = session.configure(data_dir=data_dir)
     is_private = settings.database_url is None

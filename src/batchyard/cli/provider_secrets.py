@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
 
@@ -13,6 +13,10 @@ from batchyard.errors import InvalidRequest
 LONGEST_SECRET_BYTES = 64 * 1024
 
 
+Secrets = str | Mapping[str, str]
+"""A whole secret, or some by name."""
+
+
 def read_secret(model: type[BaseModel] | None, given: Sequence[str]) -> str | None:
     """Return what is stored of the secrets named as `FILE` or `NAME=FILE`, where - is a prompt.
 
@@ -20,12 +24,9 @@ def read_secret(model: type[BaseModel] | None, given: Sequence[str]) -> str | No
     `InvalidRequest`.
     """
     if model is None:
-        if len(given) > 1:
-            raise InvalidRequest("This kind has one secret; say --secret-file once.")
-        return _read(given[0], "Secret") if given else None
+        return _read_only(given)
     fields = model.model_fields
-    first = next(iter(fields))
-    files = dict(_split(text, fields, first) for text in given)
+    files = _name_files(model, given)
     missing = [name for name, field in fields.items() if field.is_required() and name not in files]
     if missing and not sys.stdin.isatty():
         raise InvalidRequest(
@@ -35,6 +36,29 @@ def read_secret(model: type[BaseModel] | None, given: Sequence[str]) -> str | No
     files |= dict.fromkeys(missing, "-")
     secrets = {name: _read(file, name.replace("_", " ")) for name, file in files.items()}
     return json.dumps(secrets) if secrets else None
+
+
+def read_new_secret(model: type[BaseModel] | None, given: Sequence[str]) -> Secrets | None:
+    """Return the secrets that are named as `FILE` or `NAME=FILE`; None where none is.
+
+    Raises `InvalidRequest`.
+    """
+    if model is None or not given:
+        return _read_only(given)
+    files = _name_files(model, given)
+    return {name: _read(file, name.replace("_", " ")) for name, file in files.items()}
+
+
+def _read_only(given: Sequence[str]) -> str | None:
+    if len(given) > 1:
+        raise InvalidRequest("This kind has one secret; say --secret-file once.")
+    return _read(given[0], "Secret") if given else None
+
+
+def _name_files(model: type[BaseModel], given: Sequence[str]) -> dict[str, str]:
+    fields = model.model_fields
+    first = next(iter(fields))
+    return dict(_split(text, fields, first) for text in given)
 
 
 def _split(text: str, names: Collection[str], first: str) -> tuple[str, str]:

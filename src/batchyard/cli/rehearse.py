@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from babel.numbers import get_currency_precision
 
 from batchyard.cli import list_options, options, remote, sending, tables, values
 from batchyard.client import Between, Client, Rehearsal
@@ -49,15 +50,19 @@ def rehearse(
     ] = None,
     price: Annotated[
         str | None,
-        typer.Option(help="Of one item, where nothing was observed.", metavar="5,USD"),
+        typer.Option(
+            help="Of one item, where nothing was observed, in the currency's smallest unit: 5,USD "
+            "is five cents.",
+            metavar="5,USD",
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Say what a file would do: verdicts, attempts, cost, time, limits.
 
     The server at BATCHYARD_URL checks the whole file like an upload of the team of BATCHYARD_TOKEN,
-    then plays it through under the rules that hold now. Nothing is stored. Prices are in the
-    smallest unit of their currency.
+    then plays it through under the rules that hold now. Nothing is stored. Costs are shown in
+    their currency; with --json, as --price, in its smallest unit.
     """
     sending.check_file(file)
     price_minor, currency = _read_price(price)
@@ -99,7 +104,10 @@ def _show(told: Rehearsal) -> None:
         ("attempts", _between(told.attempts)),
         ("  of them retries", round(told.retries)),
         *((f"  would end {status}", round(n)) for status, n in sorted(told.ended.items())),
-        *((f"cost in {currency}", _between(cost, 100)) for currency, cost in told.costs.items()),
+        *(
+            (f"cost in {currency}", _between(cost, digits=get_currency_precision(currency)))
+            for currency, cost in told.costs.items()
+        ),
         ("starts", told.starts_at),
         ("ends", told.ends_at.expected),
         ("  at the earliest", told.ends_at.low),
@@ -114,9 +122,10 @@ def _show(told: Rehearsal) -> None:
         typer.echo(remark, err=True)
 
 
-def _between(found: Between, unit: float = 1) -> str:
+def _between(found: Between, *, digits: int = 0) -> str:
+    """Show a number that is counted in units of so many decimal digits."""
+    unit = 10**digits
     low, expected, high = (number / unit for number in (found.low, found.expected, found.high))
-    digits = 0 if unit == 1 else 2
     return f"{expected:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 

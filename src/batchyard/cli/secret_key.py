@@ -19,7 +19,7 @@ def keep_secret_key(data_dir: Path) -> SecretStr:
 
     It lies beside the database, not in it: a dump alone opens no secret. Raises `ConfigError`.
     """
-    path = data_dir.expanduser() / FILE_NAME
+    path = data_dir / FILE_NAME
     try:
         if not path.exists():
             _make(path)

@@ -69,6 +69,15 @@ class Assignment:
             return False
         return ordered_at is None or ordered_at <= self.restored_at
 
+    def repeats(self, ordered_at: datetime | None) -> bool:
+        """Tell whether, after a restore, a key is sent without knowing if it was before."""
+        return (
+            self.backup_at is not None
+            and self.is_repeatable
+            and not self.provider.promise.is_askable
+            and (ordered_at is None or self.restored_at is None or ordered_at <= self.restored_at)
+        )
+
     @property
     def settled_at(self) -> datetime:
         """When, after a restore, "not received" is believed."""

@@ -6,7 +6,7 @@ from typing import TypeVar
 import structlog
 
 from batchyard.engine.patience import Patience
-from batchyard.models import Answer, Finding, Lost, Request
+from batchyard.models import Answer, Ended, Finding, Lost, Request
 from batchyard.providers.base import Provider
 
 T = TypeVar("T")
@@ -16,7 +16,15 @@ log = structlog.get_logger("batchyard.contact")
 
 async def send_once(provider: Provider, request: Request, patience: Patience) -> Answer:
     """Send a request; whatever the provider raises, nobody knows whether it arrived."""
-    return await _contact(provider, request, provider.send(request), patience)
+    answer = await _contact(provider, request, provider.send(request), patience)
+    if request.is_repeat and isinstance(answer, Ended) and answer.is_refusal:
+        # The first may have been taken, and be the very reason why the second is not.
+        return Lost(
+            code=answer.error_code or "refused",
+            message=f"Sent again, it was refused, which says nothing about the first time. "
+            f"{answer.error_message or ''}".rstrip(),
+        )
+    return answer
 
 
 async def ask_once(provider: Provider, request: Request, patience: Patience) -> Finding:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import psycopg
 import structlog
 
+from batchyard import tasks
 from batchyard.clock import monotonic
 from batchyard.config import Config
 from batchyard.encryption import Vault
@@ -79,7 +80,7 @@ class Housekeeping:
             Duty(name="dispatch_scheduled", every_seconds=1, do=self.dispatch_scheduled),
             Duty(name="end_batches", every_seconds=1, do=self.end_batches),
             Duty(name="end_stopped_items", every_seconds=1, do=self.end_stopped_items),
-            Duty(name="ask_overdue", every_seconds=0.5, do=self.ask_overdue),
+            Duty(name="ask_overdue", every_seconds=TICK_SECONDS, do=self.ask_overdue),
             Duty(name="brake", every_seconds=1, do=self.brake),
             Duty(name="sweep", every_seconds=5, do=self.sweep),
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
@@ -121,9 +122,13 @@ class Housekeeping:
                         await self._do(duty)
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            for beside in (self._asking, self._purging, self._expiring, self._refreshing):
+            for beside in (self._purging, self._expiring, self._refreshing):
                 if beside is not None:
                     beside.cancel()
+            # Whoever leads next asks; two at once would be one too many.
+            if self._asking is not None:
+                await tasks.end(self._asking)
+            await self._inquiry.break_off()
 
     async def _do(self, duty: Duty) -> None:
         try:
@@ -167,7 +172,7 @@ class Housekeeping:
         await control.end_stopped_items(self._db)
 
     async def ask_overdue(self) -> None:
-        """Ask for missing answers beside the other duties, one block after the other."""
+        """Begin to ask for missing answers, beside the other duties."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all(), name="inquiry")
 
@@ -289,6 +294,6 @@ class Housekeeping:
     async def _ask_all(self) -> None:
         try:
             while await self._inquiry.ask_overdue():
-                pass
+                await self._inquiry.room(within_seconds=TICK_SECONDS)
         except TRANSIENT as error:
             log.warning("housekeeping.duty_postponed", duty="ask_overdue", error=str(error))

@@ -60,8 +60,9 @@ class Inbox:
         line = self.switchboard.connected(question.provider_id)
         if line is None:
             raise LimitReached("The provider is not available now.", retry_after_seconds=10)
+        request = _request(question, attempt)
         try:
-            answer = await line.provider.read_callback(_request(question, attempt), callback)
+            answer = await line.provider.read_callback(request, callback)
         except Forbidden as error:
             log.warning(
                 "callback.forbidden",
@@ -72,7 +73,7 @@ class Inbox:
             )
             raise
         self.failpoint.reach(Step.IN_CALLBACK)
-        is_news = await self.reports.deliver(key_of(item_id, attempt), answer)
+        is_news = await self.reports.deliver(request.key, answer, known=request.known_result)
         if not is_news:
             log.info(
                 "callback.ignored",
@@ -103,9 +104,9 @@ class Inbox:
         # Noted first, so that whoever tells of the end knows that it was wanted.
         noted = call_endings.keep(request, {}, end_asked_at=now.isoformat())
         mark = Accepted(status=question.status, check_at=now + END_CHECK, result=noted)
-        await self.reports.deliver(request.key, mark)
+        await self.reports.deliver(request.key, mark, known=request.known_result)
         answer = await line.provider.end(replace(request, known_result=noted))
-        await self.reports.deliver(request.key, answer)
+        await self.reports.deliver(request.key, answer, known=noted)
         log.info("item.ended_by_hand", item=str(item_id), team=team.slug)
 
 

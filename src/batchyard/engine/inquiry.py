@@ -1,18 +1,22 @@
 """Asks what became of items whose answer is missing, or repeats their key where that is safe."""
 
 import asyncio
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
 
 import structlog
 
-from batchyard import lifecycle, retry
+from batchyard import lifecycle, retry, tasks
 from batchyard.asking import Asking
 from batchyard.clock import monotonic
 from batchyard.contact_rules import TeamRules
 from batchyard.engine.contact import ask_once, send_once
 from batchyard.engine.hours import HoursBook
-from batchyard.engine.journal import Journal, Stop
+from batchyard.engine.journal import Journal, News, Stop
 from batchyard.engine.outcome import Sent, news_of
 from batchyard.engine.patience import Patience
 from batchyard.engine.screening import judge_numbers
@@ -33,49 +37,119 @@ from batchyard.models import (
 from batchyard.operations.senders import with_sender
 from batchyard.providers.base import Provider
 from batchyard.store import contacts, inquiries, number_claims, runs
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.inquiries import OpenQuestion
 
-BLOCK = 500
 PARALLEL = 50
+"""Questions that are out at once, of each provider and phase: what is due in a live call does not
+wait behind lost answers."""
 HOLD = timedelta(seconds=10)
-"""How long others leave a question alone. One leader asks block after block, so another asks the
-same only after a crash, and then it should be soon; asking twice at once harms nothing."""
+"""How long others leave a question alone. The leader knows what it asks, however long that takes,
+so another asks the same only after a crash, and then it should be soon; asking twice at once harms
+nothing."""
 
 log = structlog.get_logger("batchyard.inquiry")
 
 
 class Inquiry:
-    """Works through overdue items block by block."""
+    """Asks about overdue items, each by itself, so that none waits for the slowest."""
 
-    def __init__(self, db: Database, journal: Journal, switchboard: Switchboard) -> None:
+    def __init__(
+        self, db: Database, journal: Journal, switchboard: Switchboard, *, unknown_grace: timedelta
+    ) -> None:
         self._db = db
         self._journal = journal
         self._switchboard = switchboard
+        self._unknown_grace = unknown_grace
         self._book = HoursBook()
         self._patience = Patience()
+        self._out: dict[UUID, asyncio.Task[None]] = {}
+        self._counts: Counter[tuple[int, str]] = Counter()
+        self._has_room = asyncio.Event()
+        self._unopened_since: dict[int, datetime] = {}
 
     async def ask_overdue(self) -> int:
-        """Ask for one block of overdue items; return how many there were."""
+        """Begin to ask about overdue items that there is room for; return how many."""
         taken_at = monotonic()
+        self._has_room.clear()
+        for provider_id in list(self._unopened_since):
+            if self._switchboard.connected(provider_id) is not None:
+                del self._unopened_since[provider_id]
         async with self._db.transaction() as conn:
-            questions = await inquiries.take(conn, limit=BLOCK, hold=HOLD, now=self._db.clock())
-        gate = asyncio.Semaphore(PARALLEL)
-
-        async def settle(question: OpenQuestion) -> None:
-            async with gate:
-                await self._settle(question, taken_at=taken_at)
-
-        async with asyncio.TaskGroup() as tasks:
-            for question in questions:
-                tasks.create_task(settle(question))
+            questions = await inquiries.take(
+                conn,
+                limit=PARALLEL,
+                hold=HOLD,
+                now=self._db.clock(),
+                out=self._counts,
+                but=self._out,
+            )
+        for question in questions:
+            task = asyncio.create_task(self._settle(question, taken_at=taken_at), name="question")
+            self._out[question.id] = task
+            self._counts[question.provider_id, question.phase] += 1
+            task.add_done_callback(partial(self._end, question))
         return len(questions)
 
+    async def room(self, *, within_seconds: float) -> None:
+        """Wait until there is room for more, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self._has_room.wait()
+
+    async def break_off(self) -> None:
+        """Ask no further; what is out is asked again later, by whoever leads then."""
+        await tasks.end(*self._out.values())
+
+    def _end(self, question: OpenQuestion, task: asyncio.Task[None]) -> None:
+        del self._out[question.id]
+        place = question.provider_id, question.phase
+        self._counts[place] -= 1
+        if self._counts[place] <= PARALLEL / 2:
+            self._has_room.set()
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, TRANSIENT):
+            log.warning("inquiry.postponed", item=str(question.id), error=str(error))
+        elif error is not None:
+            log.error("inquiry.broke", item=str(question.id), exc_info=error)
+
     async def _settle(self, question: OpenQuestion, *, taken_at: float) -> None:
-        line = self._switchboard.connected(question.provider_id)
-        if line is None or monotonic() - taken_at > HOLD.total_seconds() / 2:
+        if monotonic() - taken_at > HOLD.total_seconds() / 2:
             return
-        provider = line.provider
+        line = self._switchboard.connected(question.provider_id)
+        if line is not None:
+            news = await self._ask(question, line.provider)
+        elif self._is_out_of_reach(question):
+            news = self._give_up(question)
+        else:
+            return
+        # Only once it is written down may it be taken again.
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._journal.write(replace(news, written=written))
+        await written
+
+    def _is_out_of_reach(self, question: OpenQuestion) -> bool:
+        """Tell whether nobody could be asked for so long that a person has to decide."""
+        now = self._db.clock()
+        since = self._unopened_since.setdefault(question.provider_id, now)
+        return now - max(since, question.updated_at) >= self._unknown_grace
+
+    def _give_up(self, question: OpenQuestion) -> News:
+        now = self._db.clock()
+        lost = Lost(
+            code="provider_unusable",
+            message=f"The provider {question.provider} cannot be opened; `batchyard provider list` "
+            "says why.",
+        )
+        change = lifecycle.Change(
+            phase=Phase.UNKNOWN,
+            status=lifecycle.UNKNOWN_STATUS,
+            attempt=question.attempt,
+            from_phases=(Phase(question.phase),),
+        )
+        return _news(question, question.provider, lost, change, now=now)
+
+    async def _ask(self, question: OpenQuestion, provider: Provider) -> News:
         repeatable_at = await self._repeatable_at(question, provider)
         finding = await self._find_out(question, provider, repeatable_at=repeatable_at)
         now, key = self._db.clock(), key_of(question.id, question.attempt)
@@ -92,16 +166,7 @@ class Inquiry:
             asking=_asking(question, provider),
             now=now,
         )
-        sent = Sent(
-            id=question.id,
-            attempt=question.attempt,
-            key=key,
-            provider=provider.name,
-            sent_at=question.intent_at,
-        )
-        # A true end is written whoever brings it; everything else only by the holder.
-        lease = None if isinstance(finding, Ended) else question.lease
-        news = news_of(sent, finding, change, lease=lease, now=now)
+        news = _news(question, provider.name, finding, change, now=now)
         if isinstance(finding, Refused) and finding.stops_provider:
             stop = Stop(
                 provider_id=question.provider_id,
@@ -110,7 +175,7 @@ class Inquiry:
                 sent_at=now,
             )
             news = replace(news, stop=stop)
-        self._journal.write(news)
+        return news
 
     async def _find_out(
         self, question: OpenQuestion, provider: Provider, *, repeatable_at: datetime | None
@@ -119,9 +184,8 @@ class Inquiry:
         if repeatable_at is not None:
             wait_seconds = (repeatable_at - self._db.clock()).total_seconds()
             if wait_seconds <= 0:
-                return await send_once(
-                    provider, replace(request, delivery=question.sends + 1), self._patience
-                )
+                again = replace(request, delivery=question.sends + 1, is_repeat=True)
+                return await send_once(provider, again, self._patience)
             if not provider.promise.is_askable:
                 return Refused(code="window", message="Not now.", retry_after_seconds=wait_seconds)
         if not provider.promise.is_askable and question.result is None:
@@ -182,6 +246,34 @@ class Inquiry:
         if promise.looks:
             return True
         return self._db.clock() >= _arrives_until(question, provider) + promise.ask_settles_after
+
+
+def _news(
+    question: OpenQuestion,
+    provider: str,
+    finding: Finding | Refused,
+    change: lifecycle.Change,
+    *,
+    now: datetime,
+) -> News:
+    """Put together what was found; a true end is written whoever brings it, else by the holder."""
+    sent = Sent(
+        id=question.id,
+        attempt=question.attempt,
+        key=key_of(question.id, question.attempt),
+        provider=provider,
+        sent_at=question.intent_at,
+    )
+    is_held = not isinstance(finding, Ended)
+    return news_of(
+        sent,
+        finding,
+        change,
+        lease=question.lease if is_held else None,
+        held_until=question.held_until if is_held else None,
+        known=question.result or {},
+        now=now,
+    )
 
 
 def _is_booked_here(question: OpenQuestion) -> bool:

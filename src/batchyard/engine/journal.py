@@ -16,10 +16,11 @@ from batchyard.contact_rules import Block
 from batchyard.engine.counting import count_failures, count_outcomes, pair_up
 from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.filing import Filing
+from batchyard.engine.merging import join_result
 from batchyard.engine.screening import screen
 from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.metrics import JOURNAL_FLUSH_SIZE
-from batchyard.models import Document, Phase
+from batchyard.models import Document, JsonObject, Phase
 from batchyard.store import (
     attempts,
     contacts,
@@ -73,6 +74,8 @@ class News:
 
     settlement: Settlement
     documents: Sequence[Document] = ()
+    known: JsonObject | None = None
+    """The stored result that its own was made from: what changed since stays. None: it is new."""
     is_failure: bool | None = None
     """Whether an attempt went wrong, for the brake; None when this was no end of an attempt."""
     is_opt_out: bool = False
@@ -279,9 +282,10 @@ class Journal:
         files = [(news.item_id, file) for news in block for file in news.documents]
         async with self._db.transaction() as conn:
             now = self._db.clock()
+            settlements = await self._join_results(conn, block)
             if files:
                 await documents.add_to_open_items(conn, files, now=now)
-            settled = await items.settle(conn, [news.settlement for news in block], now=now)
+            settled = await items.settle(conn, settlements, now=now)
             # Also where the news came too late for its item: a wish is a wish.
             if opt_outs := [news.item_id for news in block if news.is_opt_out]:
                 await contacts.add_opt_outs(conn, item_ids=opt_outs, now=now)
@@ -289,6 +293,25 @@ class Journal:
                 await runs.reopen(conn, batch_ids=again, now=now)
             self._failpoint.reach(Step.IN_COUNTING)
             return settled
+
+    async def _join_results(self, conn: Connection, block: Sequence[News]) -> list[Settlement]:
+        """Return what is to be written, results joined with what was stored since they were made.
+
+        That needs the rows' locks, which are taken of the whole block at once, for their order.
+        """
+        joined = [
+            news.item_id for news in block if news.known is not None and "result" in news.settlement
+        ]
+        if not joined:
+            return [news.settlement for news in block]
+        await items.lock(conn, [news.item_id for news in block])
+        stored = await items.read_results(conn, joined)
+        return [
+            join_result(news.settlement, known=news.known, stored=stored[news.item_id] or {})
+            if news.known is not None and news.item_id in stored
+            else news.settlement
+            for news in block
+        ]
 
     async def _follow_up(self, block: Sequence[News], settled: Sequence[Settled]) -> None:
         """End batches and wake teams: after the commit, so that every worker's part is seen.
@@ -363,6 +386,7 @@ def _without_content(news: News) -> News:
     settlement.pop("entry", None)
     settlement.pop("result", None)
     settlement.pop("reference", None)
+    settlement.pop("held_until", None)
     settlement["phase"] = Phase.UNKNOWN
     settlement["status"] = UNKNOWN_STATUS
     settlement["next_attempt"] = settlement["attempt"]

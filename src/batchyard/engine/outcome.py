@@ -8,7 +8,16 @@ from uuid import UUID
 from batchyard.contact_rules import SENTENCES, Block
 from batchyard.engine.journal import News
 from batchyard.lifecycle import CANCELED_STATUS, FAILURE_STATUSES, SENT_PHASES, Change
-from batchyard.models import Accepted, Ended, Lost, NotReceived, Phase, Progress, Refused
+from batchyard.models import (
+    Accepted,
+    Ended,
+    JsonObject,
+    Lost,
+    NotReceived,
+    Phase,
+    Progress,
+    Refused,
+)
 from batchyard.store.items import Settlement
 
 
@@ -31,12 +40,15 @@ def news_of(
     change: Change,
     *,
     lease: int | None,
+    held_until: datetime | None = None,
+    known: JsonObject | None = None,
     now: datetime,
 ) -> News:
     """Put an answer and what it makes of the item together.
 
     `lease` is given where only the holder of the claim may write: for everything that is not the
-    key's own true answer.
+    key's own true answer. `held_until` is the deadline that a question was taken with, `known` the
+    stored result that the answer goes on from.
     """
     settlement = Settlement(
         id=sent.id,
@@ -50,6 +62,7 @@ def news_of(
     code, message = _error(answer)
     said = {
         "lease": lease,
+        "held_until": held_until,
         "due_at": change.due_at,
         "deadline_at": change.deadline_at,
         "live_rank": change.live_rank,
@@ -65,6 +78,7 @@ def news_of(
     settlement.update({name: value for name, value in said.items() if value is not None})  # type: ignore[typeddict-item]  # names as above
     return News(
         documents=answer.documents if isinstance(answer, Ended) else (),
+        known=known,
         is_failure=_is_failure(answer, change),
         is_opt_out=_is_opt_out(answer),
         settlement=settlement,

@@ -1,7 +1,7 @@
 """News that providers bring by themselves: callbacks, and timers of the sandbox."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -9,7 +9,7 @@ import structlog
 from batchyard import lifecycle, retry
 from batchyard.engine.journal import Journal
 from batchyard.engine.outcome import Sent, news_of
-from batchyard.models import Accepted, Answer, Ended, Kind, Policy, Progress, key_of
+from batchyard.models import Accepted, Answer, Ended, JsonObject, Kind, Policy, Progress, key_of
 from batchyard.store import inquiries
 from batchyard.store.db import TRANSIENT, Database
 
@@ -22,22 +22,24 @@ class Reports:
     def __init__(self, db: Database, journal: Journal) -> None:
         self._db = db
         self._journal = journal
-        self._waiting: list[tuple[UUID, int, Answer, asyncio.Future[bool] | None]] = []
+        self._waiting: list[_Told] = []
         self._has_news = asyncio.Event()
 
     def put(self, key: str, answer: Answer) -> None:
         """Take news without waiting; lost in a crash it costs only time, for it is asked again."""
-        self._take(key, answer, None)
+        self._take(_told(key, answer))
 
-    async def deliver(self, key: str, answer: Answer) -> bool:
-        """Take news and wait until it is committed; False when it no longer fitted the item."""
+    async def deliver(self, key: str, answer: Answer, *, known: JsonObject | None) -> bool:
+        """Take news and wait until it is committed; False when it no longer fitted the item.
+
+        `known` is the stored result that the news goes on from.
+        """
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._take(key, answer, written)
+        self._take(_told(key, answer, known=known or {}, written=written))
         return await written
 
-    def _take(self, key: str, answer: Answer, written: asyncio.Future[bool] | None) -> None:
-        item, _, attempt = key.rpartition(".")
-        self._waiting.append((UUID(item), int(attempt), answer, written))
+    def _take(self, told: "_Told") -> None:
+        self._waiting.append(told)
         self._has_news.set()
 
     async def run(self) -> None:
@@ -55,17 +57,16 @@ class Reports:
                     log.warning("reports.repeated", error=str(error))
                     await asyncio.sleep(0.5)
 
-    async def _judge(
-        self, block: list[tuple[UUID, int, Answer, asyncio.Future[bool] | None]]
-    ) -> None:
+    async def _judge(self, block: "list[_Told]") -> None:
         async with self._db.pool.connection() as conn:
-            contexts = await inquiries.read_contexts(conn, list({item for item, *_ in block}))
+            contexts = await inquiries.read_contexts(conn, list({told.item_id for told in block}))
         now = self._db.clock()
-        for item_id, attempt, answer, written in block:
+        for told in block:
+            item_id, attempt, answer = told.item_id, told.attempt, told.answer
             context = contexts.get(item_id)
             if context is None or not isinstance(answer, Ended | Accepted | Progress):
-                if written is not None:
-                    written.set_result(False)
+                if told.written is not None:
+                    told.written.set_result(False)
                 continue
             key = key_of(item_id, attempt)
             change = lifecycle.change_for_answer(
@@ -85,5 +86,29 @@ class Reports:
                 provider=None,
                 sent_at=context.intent_at,
             )
-            news = news_of(sent, answer, change, lease=None, now=now)
-            self._journal.write(replace(news, written=written))
+            news = news_of(sent, answer, change, lease=None, known=told.known, now=now)
+            self._journal.write(replace(news, written=told.written))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """News of one key, on its way to be judged."""
+
+    item_id: UUID
+    attempt: int
+    answer: Answer
+    known: JsonObject | None
+    written: asyncio.Future[bool] | None
+
+
+def _told(
+    key: str,
+    answer: Answer,
+    *,
+    known: JsonObject | None = None,
+    written: asyncio.Future[bool] | None = None,
+) -> _Told:
+    item, _, attempt = key.rpartition(".")
+    return _Told(
+        item_id=UUID(item), attempt=int(attempt), answer=answer, known=known, written=written
+    )

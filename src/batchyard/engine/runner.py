@@ -273,6 +273,7 @@ class Runner:
             number=item.number,
             from_number=item.from_number,
             reference=item.provider_reference,
+            is_repeat=assignment.repeats(item.ordered_at),
         )
         if assignment.backup_at is not None and assignment.may_be_forgotten(self._db.clock()):
             return Lost(

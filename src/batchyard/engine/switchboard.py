@@ -127,7 +127,7 @@ class Exchange:
             await provider.close()
 
     def _open_row(self, row: ProviderRow) -> None:
-        known, line = self._rows.get(row.id), self._open.get(row.id)
+        known = self._rows.get(row.id)
         self._rows[row.id] = row
         if known is not None and _is_same(known, row):
             return
@@ -135,16 +135,22 @@ class Exchange:
             provider = find_kind(row.kind)(self._surroundings(row))
         except BatchyardError as error:
             log.warning("provider.unusable", provider=row.name, error=error.message)
+            # As it was it is no longer right.
+            self._retire(self._open.pop(row.id, None))
             return
-        if line is not None:
-            grace = (lifecycle.SEND_WITHIN + line.provider.promise.timeout).total_seconds()
-            self._retired.append((monotonic() + grace, line.provider))
+        self._retire(self._open.get(row.id))
         self._open[row.id] = Connected(
             provider_id=row.id,
             provider=provider,
             concurrency=provider.concurrency,
             rate=provider.rate,
         )
+
+    def _retire(self, line: Connected | None) -> None:
+        """Close a provider once nothing can still be under way through it."""
+        if line is not None:
+            grace = (lifecycle.SEND_WITHIN + line.provider.promise.timeout).total_seconds()
+            self._retired.append((monotonic() + grace, line.provider))
 
     def _surroundings(self, row: ProviderRow) -> Surroundings:
         own = {"speed": self._config.sandbox_speed, "seed": self._config.sandbox_seed}

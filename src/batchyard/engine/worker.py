@@ -75,9 +75,10 @@ async def _work(
             conn, host=platform.node(), pid=os.getpid(), now=db.clock()
         )
     failpoint = Failpoint(config.failpoint)
+    grace = timedelta(seconds=config.unknown_grace_seconds)
     journal = Journal(
         db,
-        unknown_grace=timedelta(seconds=config.unknown_grace_seconds),
+        unknown_grace=grace,
         worker_id=worker_id,
         failpoint=failpoint,
         files=FileStore(config),
@@ -93,7 +94,8 @@ async def _work(
     journal.on_settled = runner.look_again
     turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
     strays = Strays(db, runner, journal, worker_id=worker_id)
-    housekeeping = Housekeeping(config, db, Inquiry(db, journal, switchboard))
+    inquiry = Inquiry(db, journal, switchboard, unknown_grace=grace)
+    housekeeping = Housekeeping(config, db, inquiry)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from batchyard.encryption import Vault
 from batchyard.models import Kind, Rate, Team
-from batchyard.operations import limits, providers
+from batchyard.operations import limits, provider_changes, providers
 from batchyard.operations.audit import Actor, note, note_to
 from batchyard.operations.limits import SetLimit
+from batchyard.operations.provider_changes import Changed, Secrets
 from batchyard.operations.teams import find_team
 from batchyard.operations.transactions import Joined, Transactions, one_transaction
 from batchyard.store import audit
@@ -49,6 +50,44 @@ async def add_provider(
         kind=kind,
         settings=settings,
         secret=secret,
+        allow_private=allow_private,
+        concurrency=concurrency,
+        rate=rate,
+        seal=seal,
+    )
+
+
+async def change_provider(
+    db: Database,
+    vault: Vault,
+    *,
+    actor: Actor,
+    name: str,
+    settings: Mapping[str, object],
+    secrets: Secrets | None = None,
+    allow_private: bool | None = None,
+    concurrency: int | None = None,
+    rate: Rate | None = None,
+) -> Changed:
+    """Store a provider anew, as `provider_changes.change_provider` does; no secret is told."""
+
+    async def seal(conn: Connection, changed: Changed) -> None:
+        await _note(
+            conn,
+            db,
+            actor=actor,
+            action="provider.change",
+            name=name,
+            before=changed.before,
+            after=changed.after,
+        )
+
+    return await provider_changes.change_provider(
+        db,
+        vault,
+        name=name,
+        settings=settings,
+        secrets=secrets,
         allow_private=allow_private,
         concurrency=concurrency,
         rate=rate,

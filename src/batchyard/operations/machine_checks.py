@@ -30,7 +30,7 @@ def check_folder(config: Config) -> Check:
     name = "data folder"
     if config.database_url is not None:
         return Check(name=name, is_ok=True, text="not used: BATCHYARD_DATABASE_URL is set")
-    folder = config.data_dir.expanduser()
+    folder = config.data_dir
     try:
         free = shutil.disk_usage(folder).free
         opened = _open_to_others(folder / KEY_FILE)

@@ -108,7 +108,7 @@ async def add_provider(
         await provider.close()
     locked = None if secret is None else vault.lock(secret)
     async with db.transaction() as conn:
-        await _check_account(conn, type(provider), settings)
+        await check_account(conn, type(provider), settings)
         provider_id = await providers.insert(
             conn,
             name=name,
@@ -128,7 +128,7 @@ async def add_provider(
         if concurrency is not None or rate is not None:
             key = limits.provider_key(provider_id)
             await limits.set_cap(conn, key=key, concurrency=concurrency)
-            await _set_rate(conn, db, key, rate)
+            await set_rate(conn, db, key, rate)
         if seal is not None:
             await seal(conn)
     return remarks
@@ -167,7 +167,7 @@ async def list_offered(db: Database, *, team: Team) -> Sequence[str]:
 async def remove_provider(db: Transactions, *, name: str) -> None:
     """Take a provider away. Raises `NotFound`, and `Conflict` while something still needs it."""
     async with db.transaction() as conn:
-        row = await _find(conn, name)
+        row = await find(conn, name)
         if row.kind == "sandbox":
             raise Conflict("The sandbox stays: it takes what no route leads elsewhere.")
         if not await providers.remove(conn, name=name, now=db.clock()):
@@ -183,7 +183,7 @@ async def check_provider(db: Database, vault: Vault, *, name: str) -> Sequence[s
     Raises `NotFound`, and `ProviderError` when it cannot be used.
     """
     async with db.pool.connection() as conn:
-        row = await _find(conn, name)
+        row = await find(conn, name)
     provider = open_row(db, vault, row)
     try:
         remarks = await provider.check()
@@ -226,7 +226,7 @@ async def set_route(
     if agent_id is not None and kind is not Kind.CALL:
         raise InvalidRequest("Only calls have an agent; leave --agent out for shipments.")
     async with db.transaction() as conn:
-        row = await _find(conn, provider)
+        row = await find(conn, provider)
         if kind not in find_kind(row.kind).kinds:
             raise InvalidRequest(f"'{provider}' ({row.kind}) does not do items of kind {kind}.")
         if agent_id is not None and not await agents.exists(
@@ -248,7 +248,7 @@ async def pause_provider(db: Transactions, *, name: str, reason: str) -> None:
 async def resume_provider(db: Transactions, *, name: str) -> str | None:
     """Let a provider that was paused go on; return why it was. Raises `NotFound`."""
     async with db.transaction() as conn:
-        row = await _find(conn, name)
+        row = await find(conn, name)
         now = db.clock()
         await providers.set_paused(conn, name=name, reason=None, now=now)
         for team_id in sorted(await teams.list_ids(conn)):
@@ -262,7 +262,8 @@ async def list_routes(db: Database) -> list[RouteRow]:
         return await providers.list_routes(conn)
 
 
-async def _find(conn: Connection, name: str) -> ProviderRow:
+async def find(conn: Connection, name: str) -> ProviderRow:
+    """Return a stored provider by its name; raise `NotFound`."""
     row = await providers.find(conn, name=name)
     if row is None:
         raise _no_provider(name)
@@ -273,23 +274,31 @@ def _no_provider(name: str) -> NotFound:
     return NotFound(f"There is no provider named '{name}'. See them: batchyard provider list.")
 
 
-async def _check_account(
-    conn: Connection, kind: type[Provider], settings: Mapping[str, object]
+async def check_account(
+    conn: Connection,
+    kind: type[Provider],
+    settings: Mapping[str, object],
+    *,
+    but: int | None = None,
 ) -> None:
-    """Refuse a second provider of an account whose calls could not be told apart then."""
+    """Refuse a second provider, `but` that one, of an account whose calls it could not tell apart.
+
+    Raises `Conflict`.
+    """
     name = kind.account_setting
     if name is None:
         return
     for row in await providers.list_all(conn):
         is_same = row.removed_at is None and row.settings.get(name) == settings.get(name)
-        if is_same and find_kind(row.kind) is kind:
+        if is_same and row.id != but and find_kind(row.kind) is kind:
             raise Conflict(
                 f"'{row.name}' has this {name} already. Two providers of one account could not "
                 "tell their calls apart; make a subaccount, or remove the other one."
             )
 
 
-async def _set_rate(conn: Connection, db: Database, key: str, rate: Rate | None) -> None:
+async def set_rate(conn: Connection, db: Database, key: str, rate: Rate | None) -> None:
+    """Set how fast items start at a provider whose limit exists, with a burst that fits."""
     if rate is not None:
         await limits.set_rate(
             conn,

@@ -118,6 +118,10 @@ class Provider(ABC):
     """Whether `end` can break a live call off."""
     account_setting: ClassVar[str | None] = None
     """The setting that names an account which only one provider may use."""
+    locating_settings: ClassVar[frozenset[str] | None] = None
+    """The settings by which items are found at the other side, such as its address and its account.
+    While something is under way they do not change, else it could be asked about at the wrong
+    place and be done twice. None: all of them."""
     calls_back: ClassVar[bool] = True
     """Whether the other side brings news by itself, and so must reach us."""
     concurrency: int | None = None

@@ -54,6 +54,7 @@ class HttpProvider(Provider):
 
     kinds = frozenset(Kind)
     settings_model = HttpSettings
+    locating_settings = frozenset({"url", "result_url"})
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)

@@ -60,7 +60,12 @@ def read_reply(reply: Reply, *, kind: Kind, not_done: Collection[int], now: date
     if reply.status in ALWAYS_NOT_DONE or reply.status in not_done:
         return Refused(code=code, message=message, retry_after_seconds=retry_after(reply, now=now))
     if 300 <= reply.status <= 499:
-        return Ended(status=results.REJECTED_STATUS[kind], error_code=code, error_message=message)
+        return Ended(
+            status=results.REJECTED_STATUS[kind],
+            error_code=code,
+            error_message=message,
+            is_refusal=True,
+        )
     return Lost(code=code, message=message)
 
 

@@ -90,6 +90,7 @@ class KarrioProvider(Provider):
 
     kinds = frozenset({Kind.SHIPMENT})
     settings_model = KarrioSettings
+    locating_settings = frozenset({"url", "mode"})
     calls_back = False
 
     def __init__(self, surroundings: Surroundings) -> None:

@@ -64,6 +64,7 @@ class TelnyxProvider(Provider):
     settings_model = TelnyxSettings
     secrets_model = TelnyxSecrets
     ends_calls = True
+    locating_settings = frozenset({"base_url", "connection_id"})
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
@@ -93,7 +94,12 @@ class TelnyxProvider(Provider):
         try:
             body = self._dial(request)
         except InvalidRequest as error:
-            return Ended(status="error", error_code=error.code, error_message=error.message)
+            return Ended(
+                status="error",
+                error_code=error.code,
+                error_message=error.message,
+                is_refusal=True,
+            )
         try:
             reply = await self._post("/calls", body)
         except NotSent as error:

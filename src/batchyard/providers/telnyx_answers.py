@@ -88,6 +88,7 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
             result={"hangup_reason": f"{code}: {said[:400]}"},
             error_code=name,
             error_message=message,
+            is_refusal=True,
         )
     return Lost(code=name, message=message)
 

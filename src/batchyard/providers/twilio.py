@@ -59,6 +59,7 @@ class TwilioProvider(Provider):
     secrets_model = TwilioSecrets
     account_setting = "account_sid"
     ends_calls = True
+    locating_settings = frozenset({"account_sid", "base_url", "from_number"})
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)

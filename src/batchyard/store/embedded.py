@@ -61,7 +61,7 @@ def start(data_dir: Path, *, pg_version: int, idle_seconds: float = IDLE_SECONDS
 
     Raises `ConfigError` saying in one line what is wrong and what to do.
     """
-    cluster = Cluster(folder=data_dir.expanduser().resolve(), version=pg_version)
+    cluster = Cluster(folder=data_dir.resolve(), version=pg_version)
     cluster.prepare()
     share = lock_file(cluster, "users")
     try:

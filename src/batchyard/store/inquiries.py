@@ -1,8 +1,9 @@
-"""Items whose answer is missing: taken one block at a time, to be asked for."""
+"""Items whose answer is missing: taken, some of each provider at a time, to be asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -20,11 +21,14 @@ class OpenQuestion:
     team: str
     kind: str
     provider_id: int
+    provider: str
     attempt: int
     lease: int
     sends: int
     phase: str
     status: str
+    held_until: datetime | None
+    """How long others leave it alone; of a question that was not taken when it is due."""
     intent_at: datetime
     updated_at: datetime
     number: str | None
@@ -46,8 +50,9 @@ class OpenQuestion:
 
 QUESTION = """
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
-       t.try AS attempt, t.lease, t.sends, t.phase,
-       t.status, t.intent_at, t.updated_at, t.zone_set, d.number, d.reference,
+       p.name AS provider, t.try AS attempt, t.lease, t.sends, t.phase,
+       t.status, t.deadline_at AS held_until, t.intent_at, t.updated_at, t.zone_set, d.number,
+       d.reference,
        coalesce(d.from_number, b.from_numbers[1 + mod(
            coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]) AS from_number,
        d.provider_reference, d.payload, d.result, b.retry_policy, b.restored_at, b.backup_at,
@@ -56,16 +61,33 @@ SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
            SELECT s.sender FROM senders s WHERE s.team_id = t.team_id) END AS sender
 """
 
+NOTHING: Mapping[tuple[int, str], int] = MappingProxyType({})
+
 # The lease rises and the deadline moves on: whoever asks holds the question until then, and a
 # crash while asking only delays it. `updated_at` stays, it tells since when the item is undecided.
+# However many answers are lost at one provider, those of the others and its own live items have
+# room beside them.
 TAKE = f"""
-WITH picked AS (
-    SELECT id FROM items
-     WHERE phase IN ('calling', 'live') AND worker_id IS NULL AND deadline_at <= %(now)s
-       AND (%(of_batch)s::uuid IS NULL OR batch_id = %(of_batch)s)
-     ORDER BY deadline_at
-     LIMIT %(limit)s
-       FOR UPDATE SKIP LOCKED
+WITH rooms AS (
+    SELECT p.id AS provider_id, phases.phase,
+           greatest(0, %(limit)s - coalesce(o.n, 0)) AS room
+      FROM providers p
+     CROSS JOIN (VALUES ('calling'), ('live')) AS phases (phase)
+      LEFT JOIN unnest(%(out_providers)s::int[], %(out_phases)s::text[], %(out_counts)s::int[])
+                AS o (provider_id, phase, n) ON o.provider_id = p.id AND o.phase = phases.phase
+), picked AS (
+    SELECT due.id
+      FROM rooms r
+     CROSS JOIN LATERAL (
+           SELECT i.id FROM items i
+            WHERE i.provider_id = r.provider_id AND i.phase = r.phase
+              AND i.phase IN ('calling', 'live') AND i.worker_id IS NULL
+              AND i.deadline_at <= %(now)s
+              AND i.id <> ALL (%(but)s::uuid[])
+              AND (%(of_batch)s::uuid IS NULL OR i.batch_id = %(of_batch)s)
+            ORDER BY i.deadline_at
+            LIMIT r.room
+              FOR UPDATE SKIP LOCKED) AS due
 ), taken AS (
     UPDATE items i SET lease = i.lease + 1, deadline_at = %(held_until)s
       FROM picked p WHERE i.id = p.id
@@ -76,17 +98,38 @@ WITH picked AS (
   JOIN item_data d ON d.item_id = t.id
   JOIN batches b ON b.id = t.batch_id
   JOIN teams m ON m.id = t.team_id
+  JOIN providers p ON p.id = t.provider_id
  ORDER BY t.id
 """
 
 
 async def take(
-    conn: Connection, *, limit: int, hold: timedelta, now: datetime, of_batch: UUID | None = None
+    conn: Connection,
+    *,
+    limit: int,
+    hold: timedelta,
+    now: datetime,
+    out: Mapping[tuple[int, str], int] = NOTHING,
+    but: Collection[UUID] = (),
+    of_batch: UUID | None = None,
 ) -> list[OpenQuestion]:
-    """Take overdue items to ask about; they are left alone by others for `hold`."""
+    """Take overdue items to ask about, the longest overdue first; others leave them for `hold`.
+
+    Of each provider and phase at most `limit`, less those that are `out`; none of `but`.
+    """
     async with conn.cursor(row_factory=class_row(OpenQuestion)) as cursor:
         await cursor.execute(
-            TAKE, {"limit": limit, "held_until": now + hold, "now": now, "of_batch": of_batch}
+            TAKE,
+            {
+                "limit": limit,
+                "out_providers": [provider_id for provider_id, _ in out],
+                "out_phases": [phase for _, phase in out],
+                "out_counts": list(out.values()),
+                "but": list(but),
+                "held_until": now + hold,
+                "now": now,
+                "of_batch": of_batch,
+            },
         )
         return await cursor.fetchall()
 
@@ -97,7 +140,8 @@ READ = f"""
   JOIN item_data d ON d.item_id = t.id
   JOIN batches b ON b.id = t.batch_id
   JOIN teams m ON m.id = t.team_id
- WHERE t.id = %(item_id)s AND t.intent_at IS NOT NULL AND t.provider_id IS NOT NULL
+  JOIN providers p ON p.id = t.provider_id
+ WHERE t.id = %(item_id)s AND t.intent_at IS NOT NULL
 """
 
 

@@ -205,6 +205,8 @@ class Settlement(TypedDict):
     """Where the item must be; `SENT_PHASES` unless said."""
     worker_id: NotRequired[int]
     """Given: it stays this worker's claim, and only that is written to."""
+    held_until: NotRequired[datetime]
+    """Of an answer that was asked for: the deadline meanwhile. Another one was set by news."""
     live_rank: NotRequired[int]
     is_undecided: NotRequired[bool]
     """Nothing was learned: `updated_at` goes on to tell since when."""
@@ -233,15 +235,18 @@ class Settled(NamedTuple):
 # Locks the rows in id order first, so that two flushes never wait for each other in a circle; the
 # UPDATE then checks each row as it stands. The counting trigger fires at the end of the statement.
 # A live row moves only upwards, so a late or doubled callback changes nothing; only who asked the
-# provider under a lease may write the rank it has, to look again later. A reference belongs to one
-# key, and what comes back unsent was not done under any: with an item that is ready none stays. The
-# history keeps it, told with the end or long before.
+# provider under a lease may write the rank it has, to look again later. A result is taken at any
+# rank, with when to look the row up for it, but no row steps back. Who asked neither puts off nor
+# gives up what news made due meanwhile. A reference belongs to one key, and what comes back unsent
+# was not done under any: with an item that is ready none stays. The history keeps it, told with the
+# end or long before.
 SETTLE = """
 WITH locked AS MATERIALIZED (
     SELECT n.*
       FROM json_to_recordset(%(rows)s::json) AS n (
            id uuid, attempt smallint, lease bigint, phase text, status text,
            next_attempt smallint, due_at timestamptz, deadline_at timestamptz,
+           held_until timestamptz,
            from_phases text[], worker_id bigint, live_rank int, is_undecided boolean,
            empty_looks smallint, entry jsonb, provider text, reference text, result jsonb,
            error_code text, error_message text)
@@ -250,12 +255,21 @@ WITH locked AS MATERIALIZED (
        FOR UPDATE OF i
 ), settled AS (
     UPDATE items i
-       SET phase = n.phase, status = n.status, try = n.next_attempt,
+       SET phase = n.phase, try = n.next_attempt,
+           status = CASE
+               WHEN n.phase = 'live' AND i.phase = 'live' AND n.live_rank
+                    < array_position(%(live_order)s::text[], i.status) THEN i.status
+               ELSE n.status END,
            due_at = coalesce(n.due_at, i.due_at),
            deadline_at = CASE
                WHEN n.worker_id IS NOT NULL THEN i.deadline_at
                WHEN n.phase = 'live' AND i.phase = 'live' AND n.lease IS NULL
                     AND n.result IS NULL THEN i.deadline_at
+               WHEN n.deadline_at IS NOT NULL AND (
+                        n.held_until IS NOT NULL AND n.held_until IS DISTINCT FROM i.deadline_at
+                        OR n.phase = 'live' AND i.phase = 'live' AND n.live_rank
+                           < array_position(%(live_order)s::text[], i.status))
+                    THEN least(i.deadline_at, n.deadline_at)
                ELSE n.deadline_at END,
            worker_id = n.worker_id, empty_looks = n.empty_looks,
            updated_at = CASE WHEN n.is_undecided THEN i.updated_at ELSE %(now)s END
@@ -265,6 +279,7 @@ WITH locked AS MATERIALIZED (
        AND i.phase = ANY (coalesce(n.from_phases, %(sent)s::text[]))
        AND (n.lease IS NULL OR i.lease = n.lease)
        AND (n.worker_id IS NULL OR i.worker_id = n.worker_id)
+       AND (n.phase <> 'unknown' OR n.held_until IS NULL OR n.held_until = i.deadline_at)
        AND (n.live_rank IS NULL OR i.phase <> 'live' OR n.result IS NOT NULL
             OR array_position(%(live_order)s::text[], i.status)
                < n.live_rank + (n.lease IS NOT NULL)::int)
@@ -312,6 +327,32 @@ async def settle(
             },
         )
         return await cursor.fetchall()
+
+
+# In id order, as every writer of items.
+LOCK = "SELECT id FROM items WHERE id = ANY (%(ids)s) ORDER BY id FOR UPDATE"
+
+READ_RESULTS = "SELECT item_id, result FROM item_data WHERE item_id = ANY (%(ids)s)"
+
+
+async def lock(conn: Connection, ids: Collection[UUID]) -> None:
+    """Let nobody else write to these items until the transaction ends."""
+    await conn.execute(LOCK, {"ids": sorted(ids)})
+
+
+async def read_results(
+    conn: Connection, ids: Collection[UUID]
+) -> dict[UUID, Mapping[str, object] | None]:
+    """Read what is kept of the results of items."""
+    async with conn.cursor(row_factory=args_row(_of_result)) as cursor:
+        await cursor.execute(READ_RESULTS, {"ids": list(ids)})
+        return dict(await cursor.fetchall())
+
+
+def _of_result(
+    item_id: UUID, result: Mapping[str, object] | None
+) -> tuple[UUID, Mapping[str, object] | None]:
+    return item_id, result
 
 
 def _plain(value: object) -> object:

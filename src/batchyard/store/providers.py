@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -83,6 +83,74 @@ async def insert(
     )
     row = await cursor.fetchone()
     return int(str(row[0])) if row else None
+
+
+# What somebody else changed in the meantime is not overwritten.
+CHANGE = """
+UPDATE providers
+   SET settings = %(settings)s, secret = %(secret)s, allow_private = %(allow_private)s,
+       changed_at = %(now)s
+ WHERE id = %(id)s AND removed_at IS NULL
+   AND settings = %(known_settings)s AND allow_private = %(known_allow_private)s
+   AND secret IS NOT DISTINCT FROM %(known_secret)s
+"""
+
+
+async def change(
+    conn: Connection, *, known: ProviderRow, changed: ProviderRow, now: datetime
+) -> bool:
+    """Store settings, secret and reach of a provider; False when it is no longer as `known`."""
+    cursor = await conn.execute(
+        CHANGE,
+        {
+            "id": known.id,
+            "settings": Jsonb(dict(changed.settings)),
+            "secret": changed.secret,
+            "allow_private": changed.allow_private,
+            "known_settings": Jsonb(dict(known.settings)),
+            "known_secret": known.secret,
+            "known_allow_private": known.allow_private,
+            "now": now,
+        },
+    )
+    return cursor.rowcount == 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnderWay:
+    """What a provider has, or may get."""
+
+    in_flight: int
+    unknown: int
+    is_asked_first: bool
+    """Whether a batch that was restored asks there before it sends."""
+    may_be_given: bool
+    """Whether a route leads to it and it is not paused."""
+
+
+UNDER_WAY = """
+SELECT (SELECT count(*) FROM items i
+         WHERE i.provider_id = p.id AND i.phase IN ('claimed', 'calling', 'live')) AS in_flight,
+       (SELECT count(*) FROM items i
+         WHERE i.provider_id = p.id AND i.phase = 'unknown') AS unknown,
+       EXISTS (SELECT FROM batches b
+                 JOIN routes r ON r.team_id = b.team_id AND r.kind = b.kind
+                              AND coalesce(r.agent_id = b.agent_id, true)
+                WHERE r.provider_id = p.id AND b.restored_at IS NOT NULL
+                  AND b.state IN ('open', 'scheduled', 'queued', 'running', 'paused')
+              ) AS is_asked_first,
+       p.paused_reason IS NULL
+           AND EXISTS (SELECT FROM routes r WHERE r.provider_id = p.id) AS may_be_given
+  FROM providers p WHERE p.id = %(provider_id)s
+"""
+
+
+async def read_under_way(conn: Connection, *, provider_id: int) -> UnderWay:
+    """Read what a provider has, or may get."""
+    async with conn.cursor(row_factory=class_row(UnderWay)) as cursor:
+        await cursor.execute(UNDER_WAY, {"provider_id": provider_id})
+        found = await cursor.fetchone()
+    return found or UnderWay(in_flight=0, unknown=0, is_asked_first=False, may_be_given=False)
 
 
 REMOVE = """
@@ -173,20 +241,34 @@ async def list_closed(
     }
 
 
-# What was sent before a person resumed the provider says nothing about now.
+FOLLOWED_WITHIN = timedelta(seconds=5)
+"""So long after a change a process may still send as before."""
+
+# What was sent before a person resumed the provider, or mended it, says nothing about now.
 STOP = """
 UPDATE providers SET paused_reason = %(reason)s, paused_at = %(now)s
  WHERE id = %(provider_id)s AND paused_reason IS NULL
    AND coalesce(brake_from, '-infinity') <= %(sent_at)s
+   AND coalesce(changed_at + %(followed_within)s, '-infinity') <= %(sent_at)s
 """
 
 
 async def stop(
     conn: Connection, *, provider_id: int, reason: str, sent_at: datetime, now: datetime
 ) -> bool:
-    """Pause a provider that refused what was sent then; False when it is paused or was resumed."""
+    """Pause a provider that refused what was sent then.
+
+    False when it is paused, or was resumed or changed since.
+    """
     cursor = await conn.execute(
-        STOP, {"provider_id": provider_id, "reason": reason, "sent_at": sent_at, "now": now}
+        STOP,
+        {
+            "provider_id": provider_id,
+            "reason": reason,
+            "sent_at": sent_at,
+            "followed_within": FOLLOWED_WITHIN,
+            "now": now,
+        },
     )
     return cursor.rowcount == 1
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from batchyard.models import Accepted, Ended, Lost, NotReceived, Policy, Progress, Refused
@@ -22,6 +23,8 @@ CASES: Mapping[str, Sequence[Fault]] = {
 """What tests that ask for an argument of this name are run with."""
 
 TRUE_NEWS = (Accepted, Progress, Ended)
+BARE_REFUSALS = (400, 403, 404, 422)
+"""Statuses that a proxy may answer with as well."""
 
 
 class Metafunc(Protocol):
@@ -110,6 +113,21 @@ class HttpProviderConformance(ProviderConformance):
 
         self._in_world(examine)
 
+    def test_bare_refusal_is_no_answer_to_a_key_that_is_sent_again(self) -> None:
+        async def examine(provider: Provider, world: World) -> None:
+            if provider.promise.policy is not Policy.REPEATABLE:
+                return
+            for request in self._requests(provider):
+                answer = await provider.send(request)
+                self.check_answer(answer, request)
+                assert not isinstance(answer, Ended) or answer.is_refusal, (
+                    f"a bare refusal was read as {answer!r}"
+                )
+            assert not world.book.effects
+
+        for status in BARE_REFUSALS:
+            self._in_world(examine, serve=partial(_refuse, status))
+
     def test_asking_for_a_key_never_sent_finds_nothing(self) -> None:
         async def examine(provider: Provider, world: World) -> None:
             request = next(self._requests(provider))
@@ -152,9 +170,14 @@ class HttpProviderConformance(ProviderConformance):
 
         self._in_world(examine)
 
-    def _in_world(self, examine: Callable[[Provider, World], Awaitable[None]]) -> None:
+    def _in_world(
+        self,
+        examine: Callable[[Provider, World], Awaitable[None]],
+        *,
+        serve: Callable[[Arrived, Book], Served] | None = None,
+    ) -> None:
         async def run() -> None:
-            world = World(self.serve, prepares=self.prepares)
+            world = World(serve or self.serve, prepares=self.prepares)
             async with HttpServer(world.handle) as server:
                 provider = self.open_provider(server.url)
                 try:
@@ -163,3 +186,7 @@ class HttpProviderConformance(ProviderConformance):
                     await provider.close()
 
         asyncio.run(run())
+
+
+def _refuse(status: int, _arrived: Arrived, _book: Book) -> Served:
+    return Served(status=status, body=b"{}")

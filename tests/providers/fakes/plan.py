@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from tests.providers.fakes.ledger import Deed
@@ -54,6 +54,8 @@ class Plan:
     """How often news that nobody took is told once more."""
     key_seconds: float = 60
     """How long a key given with a call is honoured, where there is one."""
+    mute_commands: Sequence[str] = ()
+    """Commands to a live call that are carried out and never answered."""
     calls_per_second: float = 0
     """More calls than this in one second are refused, or wait, as the vendor has it; 0: never."""
 

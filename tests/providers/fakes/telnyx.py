@@ -33,6 +33,9 @@ from tests.providers.fakes.telnyx_legs import (
 )
 from tests.providers.fakes.telnyx_types import judge_exchange, judge_webhook
 
+CHANNELS_USED_UP = "channels_used_up"
+"""403 because of the calls that live, maybe the very one that is asked for again; only ordered."""
+
 
 class FakeTelnyx(Fake):
     """One application."""
@@ -82,6 +85,10 @@ class FakeTelnyx(Fake):
         fault_name = self.fate.fault()
         if fault_name == "busy_before":
             await _refuse(line, 429, "10011", "Too many requests")
+            return
+        if fault_name == CHANNELS_USED_UP:
+            line.is_undescribed = True  # type: ignore[attr-defined]
+            await _refuse(line, 403, "90041", "Channel limit exceeded")
             return
         if self._is_too_fast():
             await _refuse(line, 429, "90103", "Dials per second limit exceeded")
@@ -213,6 +220,8 @@ class FakeTelnyx(Fake):
                 leg.said.append(str(body["payload"]))
             leg.is_hung_up = leg.is_hung_up or action == "hangup"
             leg.commands.put_nowait(action)
+        if action in self.plan.mute_commands:
+            await line.hang()
         await _answer(line, {"data": {"result": "ok"}})
 
     async def _read(self, path: list[str], query: Mapping[str, str], line: Line) -> None:

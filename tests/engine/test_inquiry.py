@@ -1,0 +1,144 @@
+"""Each question is asked by itself: none waits for another one's answer, none is asked twice."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from batchyard.engine import inquiry as asked
+from batchyard.models import Ended
+from batchyard.providers.base import Surroundings
+from tests.clocks import StandingClock
+from tests.engine.asking import (
+    GRACE,
+    SANDBOX,
+    Lines,
+    SlowProvider,
+    add_provider,
+    asking,
+    make_inquiry,
+    make_overdue,
+)
+from tests.engine.conftest import Yard
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+IS_ENDED = "SELECT bool_and(phase = 'done') FROM items WHERE batch_id = %s"
+
+
+@pytest.fixture
+def slow(yard: Yard) -> SlowProvider:
+    provider = SlowProvider(
+        Surroundings(name="slow", clock=yard.db.clock, report=lambda _key, _answer: None)
+    )
+    provider.answers_when_asked = lambda _: Ended(status="completed")
+    return provider
+
+
+async def asked_of(provider: SlowProvider, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(provider.asked) < count:  # noqa: ASYNC110  # a list sends no signal
+            await asyncio.sleep(0.01)
+
+
+async def test_provider_that_is_silent_keeps_nobody_elses_items_waiting(
+    yard: Yard, slow: SlowProvider
+) -> None:
+    other_id = await add_provider(yard, "other")
+    yard.provider.promises(is_askable=True)
+    yard.provider.answers_when_asked = lambda _: Ended(status="completed")
+    many = await make_overdue(yard, items=asked.PARALLEL + 10)
+    async with asking(yard, Lines({SANDBOX: slow, other_id: yard.provider})):
+        await asked_of(slow, asked.PARALLEL)
+        one = await make_overdue(yard, provider_id=other_id)
+        await yard.until(IS_ENDED, [one], seconds=5)
+        assert len(slow.asked) == asked.PARALLEL
+        slow.may_answer.set()
+        await yard.until(IS_ENDED, [many])
+    assert len({request.key for request in slow.asked}) == asked.PARALLEL + 10
+
+
+async def test_live_item_does_not_wait_behind_lost_answers_of_its_provider(
+    yard: Yard, slow: SlowProvider
+) -> None:
+    await make_overdue(yard, items=asked.PARALLEL + 10)
+    async with asking(yard, Lines({SANDBOX: slow})):
+        await asked_of(slow, asked.PARALLEL)
+        await make_overdue(yard, status="in-progress")
+        await asked_of(slow, asked.PARALLEL + 1)
+        assert slow.asked[-1].item_id == await yard.value("SELECT id FROM items WHERE phase='live'")
+
+
+async def test_question_that_takes_longer_than_it_is_held_is_not_asked_twice(
+    yard: Yard, slow: SlowProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, "HOLD", timedelta(seconds=1))
+    batch_id = await make_overdue(yard)
+    async with asking(yard, Lines({SANDBOX: slow})):
+        await asked_of(slow, 1)
+        await yard.until("SELECT deadline_at + interval '0.3 s' < clock_timestamp() FROM items")
+        assert len(slow.asked) == 1
+        slow.may_answer.set()
+        await yard.until(IS_ENDED, [batch_id])
+    assert len(slow.asked) == 1
+
+
+async def test_question_that_is_broken_off_is_asked_by_the_next_who_leads(
+    yard: Yard, slow: SlowProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, "HOLD", timedelta(seconds=1))
+    batch_id = await make_overdue(yard)
+    async with asking(yard, Lines({SANDBOX: slow})):
+        await asked_of(slow, 1)
+    async with asking(yard, Lines({SANDBOX: slow})):
+        await asked_of(slow, 2)
+        slow.may_answer.set()
+        await yard.until(IS_ENDED, [batch_id])
+
+
+@pytest.mark.parametrize("status", ["sending", "in-progress"])
+async def test_item_of_a_provider_that_cannot_be_opened_is_unknown_after_the_grace(
+    yard: Yard, slow: SlowProvider, status: str
+) -> None:
+    clock = yard.db.clock = StandingClock(NOON)
+    await make_overdue(yard, status=status)
+    lines = Lines({})
+    async with asking(yard, lines) as running:
+        await until_held(yard, clock)
+        clock.set(NOON + GRACE - timedelta(minutes=1))
+        await until_held(yard, clock)
+        # Opened in between, it has its whole time again.
+        lines.by_id[SANDBOX] = slow
+        await running.inquiry.ask_overdue()
+        lines.by_id.clear()
+        clock.set(NOON + GRACE + timedelta(minutes=1))
+        await until_held(yard, clock)
+        clock.set(NOON + 2 * GRACE + timedelta(minutes=1))
+        await yard.until("SELECT phase = 'unknown' FROM items")
+    assert slow.asked == []
+    assert await yard.value("SELECT error_code FROM item_data") == "provider_unusable"
+    reason = str(await yard.value("SELECT error_message FROM item_data"))
+    assert "The provider sandbox cannot be opened" in reason
+
+
+async def until_held(yard: Yard, clock: StandingClock) -> None:
+    """Wait until the item was taken, and found that it cannot be asked about."""
+    await yard.until("SELECT deadline_at > %s FROM items", [clock()])
+
+
+async def test_fault_while_asking_leaves_the_others_alone(
+    yard: Yard, slow: SlowProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inquiry, _ = make_inquiry(yard, Lines({SANDBOX: slow}))
+    await make_overdue(yard, items=2)
+    broken = iter([ValueError("broken"), None])
+
+    async def break_once(*_: object) -> None:
+        if (error := next(broken)) is not None:
+            raise error
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(inquiry, "_repeatable_at", break_once)
+    assert await inquiry.ask_overdue() == 2
+    await inquiry.room(within_seconds=1)
+    assert await inquiry.ask_overdue() == 0
+    await inquiry.break_off()
