@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from batchyard import lifecycle, retry
-from batchyard.engine.journal import Journal
+from batchyard.engine.journal import Journal, told_if_unwritten
 from batchyard.engine.outcome import Sent, news_of
 from batchyard.models import Accepted, Answer, Ended, Kind, Policy, Progress, key_of
 from batchyard.store import inquiries
@@ -30,7 +30,10 @@ class Reports:
         self._take(key, answer, None)
 
     async def deliver(self, key: str, answer: Answer) -> bool:
-        """Take news and wait until it is committed; False when it no longer fitted the item."""
+        """Take news and wait until it is committed; False when it no longer fitted the item.
+
+        Raises `LimitReached` when it cannot be written now.
+        """
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._take(key, answer, written)
         return await written
@@ -47,13 +50,19 @@ class Reports:
             await asyncio.sleep(0.002)
             block, self._waiting = self._waiting, []
             self._has_news.clear()
-            while True:
-                try:
-                    await self._judge(block)
-                    break
-                except TRANSIENT as error:
-                    log.warning("reports.repeated", error=str(error))
-                    await asyncio.sleep(0.5)
+            with told_if_unwritten(written for *_, written in block):
+                await self._judge_persistently(block)
+
+    async def _judge_persistently(
+        self, block: list[tuple[UUID, int, Answer, asyncio.Future[bool] | None]]
+    ) -> None:
+        while True:
+            try:
+                await self._judge(block)
+                break
+            except TRANSIENT as error:
+                log.warning("reports.repeated", error=str(error))
+                await asyncio.sleep(0.5)
 
     async def _judge(
         self, block: list[tuple[UUID, int, Answer, asyncio.Future[bool] | None]]
@@ -64,7 +73,7 @@ class Reports:
         for item_id, attempt, answer, written in block:
             context = contexts.get(item_id)
             if context is None or not isinstance(answer, Ended | Accepted | Progress):
-                if written is not None:
+                if written is not None and not written.done():
                     written.set_result(False)
                 continue
             key = key_of(item_id, attempt)
