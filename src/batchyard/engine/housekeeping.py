@@ -45,6 +45,8 @@ LISTEN_SECONDS = 3.0
 
 TURNS_STALL_AFTER = timedelta(seconds=30)
 WORKERS_KEPT = timedelta(days=1)
+CORRECTED_WITHIN = timedelta(days=1)
+"""So long after its end a batch is looked at again, should a crash have cut off its correction."""
 
 log = structlog.get_logger("batchyard.housekeeping")
 
@@ -251,6 +253,7 @@ class Housekeeping:
             for team_id in sorted(set(stalled)):
                 await queue.wake(conn, team_id=team_id, now=now)
         async with self._db.transaction() as conn:
+            await runs.correct_failed(conn, since=now - CORRECTED_WITHIN, now=now)
             await queue.sweep_sleepers(conn, now=now)
             await number_claims.release_stale(conn)
             await workers.forget(conn, before=now - WORKERS_KEPT)

@@ -1,6 +1,7 @@
 """Writes intents and outcomes of many items together: what gathers in a few milliseconds."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.filing import Filing
 from batchyard.engine.screening import screen
 from batchyard.errors import LimitReached
-from batchyard.lifecycle import UNKNOWN_STATUS
+from batchyard.lifecycle import IN_FLIGHT_PHASES, UNKNOWN_STATUS
 from batchyard.metrics import JOURNAL_FLUSH_SIZE
 from batchyard.models import Document, Phase
 from batchyard.store import (
@@ -327,6 +328,11 @@ class Journal:
                 continue
             at = row.due_at if row.phase == Phase.READY else now
             wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
+        freed = Counter(
+            row.provider_id
+            for row in settled
+            if row.provider_id is not None and row.phase not in IN_FLIGHT_PHASES
+        )
         ended = {row.batch_id for row in settled if row.phase == Phase.DONE}
         judged = {
             news.item_id: (news.settlement, news.is_failure)
@@ -350,7 +356,9 @@ class Journal:
                     await tallies.add(conn, counted, now=now)
                 if failures := count_failures(endings):
                     await tallies.add_failures(conn, failures, now=now)
-                await queue.wake_after_settling(conn, sorted(wakes.items()))
+                await queue.wake_after_settling(
+                    conn, sorted(wakes.items()), freed=freed, now=now
+                )
         except TRANSIENT as error:
             log.warning("journal.follow_up_postponed", error=str(error))
         except psycopg.Error:  # what follows is no reason to write nothing any more
