@@ -113,8 +113,8 @@ class Admitter:
             room = look.room(run, keys, line.provider_id, closed.get(line.provider_id))
             if room == 0:
                 continue
-            if look.is_behind(run):
-                break
+            if look.is_behind(run) and not await runs.try_to_lock(conn, batch_id=run.id):
+                break  # It comes first in the next admission.
             try:
                 hours = await self._book.find(conn, run, rules)
             except InvalidRequest:

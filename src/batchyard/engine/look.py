@@ -63,10 +63,10 @@ class Look:
     """The highest id of a batch that something was claimed of."""
 
     def is_behind(self, run: Run) -> bool:
-        """Tell whether a batch must wait for the next admission, which follows at once.
+        """Tell whether a batch goes before one that something was claimed of, by their ids.
 
-        Each claim holds the counts of its batch until the end of the transaction, and whoever
-        writes outcomes takes those of all its batches by id: so nobody may go back.
+        Each claim holds its batch and the batch's counts until the end of the transaction. Others
+        lock those of several batches by id, so whoever goes back must not wait.
         """
         return self.last_id is not None and run.id < self.last_id
 
@@ -99,7 +99,7 @@ class Look:
         keys: Sequence[str],
     ) -> None:
         """Count what was claimed of a batch; what must not be sent takes nothing of its limits."""
-        if claimed:
+        if claimed and not self.is_behind(run):
             self.last_id = run.id
         self.blocked += [(item, refused[item.id]) for item in claimed if item.id in refused]
         allowed = [item for item in claimed if item.id not in refused]

@@ -139,6 +139,27 @@ async def read(conn: Connection, *, batch_id: UUID) -> Run | None:
         return await cursor.fetchone()
 
 
+TRY_TO_LOCK = """
+WITH batch AS MATERIALIZED (
+    SELECT id FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE SKIP LOCKED
+), counts AS MATERIALIZED (
+    SELECT phase FROM batch_counts WHERE batch_id = %(batch_id)s FOR UPDATE SKIP LOCKED
+)
+SELECT (SELECT count(*) FROM batch) = 1
+   AND (SELECT count(*) FROM counts)
+       = (SELECT count(*) FROM batch_counts WHERE batch_id = %(batch_id)s)
+"""
+
+
+async def try_to_lock(conn: Connection, *, batch_id: UUID) -> bool:
+    """Lock a batch and its counts, as a claim does, without waiting; False when others hold them.
+
+    For whoever has claimed of a batch with a higher id: in id order nobody waits in a circle.
+    """
+    row = await (await conn.execute(TRY_TO_LOCK, {"batch_id": batch_id})).fetchone()
+    return row is not None and row[0] is True
+
+
 MARK_SERVED = """
 UPDATE batches
    SET served_at = %(now)s,
