@@ -15,9 +15,7 @@ WEIGHTS = st.lists(st.integers(1, 20), min_size=1, max_size=6)
 
 def claims_of(weights: list[int], in_flight: list[int] | None = None) -> list[Claim]:
     out = in_flight or [0] * len(weights)
-    return [
-        Claim(team_id=n, weight=weight, in_flight=out[n]) for n, weight in enumerate(weights)
-    ]
+    return [Claim(team_id=n, weight=weight, in_flight=out[n]) for n, weight in enumerate(weights)]
 
 
 def room_of(allowance: Allowance) -> int:
@@ -63,9 +61,7 @@ def test_over_time_each_gets_what_its_weight_says(weights: list[int], cap: int) 
 def test_nobody_gets_more_than_is_free(
     weights: list[int], cap: int, others: int, data: st.DataObject
 ) -> None:
-    out = data.draw(
-        st.lists(st.integers(0, 20), min_size=len(weights), max_size=len(weights))
-    )
+    out = data.draw(st.lists(st.integers(0, 20), min_size=len(weights), max_size=len(weights)))
     allowance = Allowance(key="provider:1", cap=cap, in_flight=sum(out) + others)
     claims = claims_of(weights, out)
     free = max(0, cap - allowance.in_flight)

@@ -53,7 +53,7 @@ class TwoLines(OneLine):
         super().__init__(provider)
         self._lines = {n: Connected(provider_id=n, provider=provider) for n in (1, 2)}
 
-    async def choose(self, provider_id: int | None) -> Connected | None:
+    async def choose(self, provider_id: int | None) -> Connected:
         return self._lines[provider_id or 1]
 
     def connected(self, provider_id: int) -> Connected | None:
@@ -122,7 +122,8 @@ async def lead_elsewhere(yard: Yard, batch_id: UUID) -> None:
 
 
 async def admit(yard: Yard) -> Admission:
-    admitter = Admitter(Config(), TwoLines(yard.provider), worker_id=1)
+    config = Config(team_concurrency=10 * HELD)
+    admitter = Admitter(config, TwoLines(yard.provider), worker_id=1)
     team = await find_team(yard)
     async with yard.db.transaction() as conn:
         return await admitter.admit(conn, team, slots=10, singles_only=False, now=yard.db.clock())

@@ -16,7 +16,9 @@ from tests.engine.test_control import find_team
 
 LIVE = "SELECT count(*) = %s FROM items WHERE phase = 'live' AND team_id = %s"
 HELD_BY = "SELECT held_by FROM wakes WHERE team_id = %s"
-RESTS = "SELECT is_capped AND wake_at = 'infinity' AND held_by = '{1}' FROM wakes WHERE team_id = %s"
+RESTS = (
+    "SELECT is_capped AND wake_at = 'infinity' AND held_by = '{1}' FROM wakes WHERE team_id = %s"
+)
 
 
 @pytest.fixture

@@ -321,18 +321,6 @@ class Journal:
         if not settled:
             return
         now = self._db.clock()
-        wakes: dict[int, datetime] = {}
-        on_its_way = {news.item_id for news in block if "worker_id" in news.settlement}
-        for row in settled:
-            if row.id in on_its_way:
-                continue
-            at = row.due_at if row.phase == Phase.READY else now
-            wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
-        freed = Counter(
-            row.provider_id
-            for row in settled
-            if row.provider_id is not None and row.phase not in IN_FLIGHT_PHASES
-        )
         ended = {row.batch_id for row in settled if row.phase == Phase.DONE}
         judged = {
             news.item_id: (news.settlement, news.is_failure)
@@ -357,7 +345,7 @@ class Journal:
                 if failures := count_failures(endings):
                     await tallies.add_failures(conn, failures, now=now)
                 await queue.wake_after_settling(
-                    conn, sorted(wakes.items()), freed=freed, now=now
+                    conn, _list_wakes(block, settled, now=now), freed=_count_freed(settled), now=now
                 )
         except TRANSIENT as error:
             log.warning("journal.follow_up_postponed", error=str(error))
@@ -387,6 +375,28 @@ class Journal:
                 failures += 1
                 log.warning("journal.flush_repeated", error=str(error), failures=failures)
                 await asyncio.sleep(pause)
+
+
+def _list_wakes(
+    block: Sequence[News], settled: Sequence[Settled], *, now: datetime
+) -> list[tuple[int, datetime]]:
+    """Return the teams that can do something again, and when."""
+    wakes: dict[int, datetime] = {}
+    on_its_way = {news.item_id for news in block if "worker_id" in news.settlement}
+    for row in settled:
+        if row.id not in on_its_way:
+            at = row.due_at if row.phase == Phase.READY else now
+            wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
+    return sorted(wakes.items())
+
+
+def _count_freed(settled: Sequence[Settled]) -> Counter[int]:
+    """Count the items that are no longer in flight, by their providers."""
+    return Counter(
+        row.provider_id
+        for row in settled
+        if row.provider_id is not None and row.phase not in IN_FLIGHT_PHASES
+    )
 
 
 @contextmanager

@@ -70,9 +70,7 @@ class Look:
         """
         return self.last_id is not None and run.id < self.last_id
 
-    def room(
-        self, run: Run, keys: Sequence[str], provider_id: int, closed: Closed | None
-    ) -> int:
+    def room(self, run: Run, keys: Sequence[str], provider_id: int, closed: Closed | None) -> int:
         """Return how many items of a batch may start; with 0 it is noted why it has to wait."""
         concerned = [self.allowances[key] for key in keys if key in self.allowances]
         room, wait = _room(concerned, closed, at_most=self.slots)

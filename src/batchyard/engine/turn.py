@@ -127,9 +127,7 @@ class Turns:
         async with self._db.transaction() as conn:
             return await queue.read_wake(conn, team_id=team.id)
 
-    async def _note_held(
-        self, team: Team, admission: Admission, *, before: frozenset[int]
-    ) -> None:
+    async def _note_held(self, team: Team, admission: Admission, *, before: frozenset[int]) -> None:
         """Keep which providers have too little room; leave to others what is not wanted there."""
         async with self._db.transaction() as conn:
             await queue.note_held(conn, team_id=team.id, provider_ids=admission.held_by)

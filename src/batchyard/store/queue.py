@@ -95,7 +95,8 @@ async def defer_turn(conn: Connection, *, team_id: int) -> None:
 # its share is dealt anew then, need not be woken.
 SETTLED_WAKE = """
 WITH concerned AS (
-    SELECT * FROM unnest(%(team_ids)s::bigint[], %(wake_ats)s::timestamptz[]) AS t (team_id, wake_at)
+    SELECT t.team_id, t.wake_at
+      FROM unnest(%(team_ids)s::bigint[], %(wake_ats)s::timestamptz[]) AS t (team_id, wake_at)
     UNION ALL
     (SELECT team_id, %(now)s::timestamptz FROM wakes
       WHERE held_by <> '{}' AND held_by && %(provider_ids)s::int[] AND is_capped
