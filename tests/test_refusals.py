@@ -61,3 +61,14 @@ def test_time_that_the_provider_names_wins(seconds: float, sends: int) -> None:
 def test_provider_is_tried_at_once_because_it_says_so_only_the_first_time() -> None:
     refused = Refused(code="x", message="x", retry_after_seconds=0)
     assert [seconds_to_wait(refused, sends=n) for n in (1, 2, 3)] == [0, 2, 4]
+
+
+def test_short_time_is_believed_ten_times_and_then_at_least_doubled() -> None:
+    refused = Refused(code="x", message="x", retry_after_seconds=0.05)
+    waits = [seconds_to_wait(refused, sends=n) for n in (1, 11, 12, 13, 14, 40, 32_767)]
+    assert waits == [0.05, 0.05, 1, 2, 4, 300, 300]
+
+
+def test_long_time_is_believed_however_often_it_is_named() -> None:
+    refused = Refused(code="x", message="x", retry_after_seconds=3600)
+    assert seconds_to_wait(refused, sends=40) == 3600

@@ -20,10 +20,14 @@ class DatabaseClock:
     def correct(self, *, database_now: datetime, asked_at: float, answered_at: float) -> None:
         """Measure the offset from one question to the database.
 
-        `asked_at` and `answered_at` are `monotonic()` readings around the question.
+        `asked_at` and `answered_at` are `monotonic()` readings around the question. An answer that
+        took long tells little: the offset stays as long as the answer does not prove it wrong.
         """
-        halfway_ago = timedelta(seconds=(monotonic() - answered_at) + (answered_at - asked_at) / 2)
-        self._offset = database_now - (machine_now() - halfway_ago)
+        half = timedelta(seconds=(answered_at - asked_at) / 2)
+        halfway_ago = timedelta(seconds=monotonic() - answered_at) + half
+        measured = database_now - (machine_now() - halfway_ago)
+        if abs(measured - self._offset) > half:
+            self._offset = measured
 
 
 def machine_now() -> datetime:

@@ -184,18 +184,27 @@ REFUSED_DELAY = timedelta(seconds=1)
 
 LONGEST_REFUSED_DELAY = timedelta(minutes=5)
 
+BELIEVED_REPEATS = 10
+"""So often a short time that the provider names is believed; each further one at least doubles."""
+
 
 def delay_after_refusal(retry_after_seconds: float | None, *, repeats: int) -> timedelta:
     """Return how long a refused item waits: as the provider said, else twice as long each time.
 
     `repeats` is how often it was sent beyond once for each key. "At once" is believed only the
-    first time, so that nobody is asked without a pause for ever.
+    first time and a short time not for ever, so that nobody is asked without a pause for ever.
     """
-    if retry_after_seconds is not None and (retry_after_seconds > 0 or repeats <= 0):
-        return timedelta(seconds=retry_after_seconds)
+    if retry_after_seconds is None or (retry_after_seconds <= 0 < repeats):
+        return _doubled(repeats)
+    asked = timedelta(seconds=retry_after_seconds)
+    if repeats <= BELIEVED_REPEATS:
+        return asked
+    return max(asked, _doubled(repeats - BELIEVED_REPEATS - 1))
+
+
+def _doubled(times: int) -> timedelta:
     # More doublings would at last be more than a timedelta holds.
-    times = 1 << min(max(repeats, 0), 16)
-    return min(REFUSED_DELAY * times, LONGEST_REFUSED_DELAY)
+    return min(REFUSED_DELAY * (1 << min(max(times, 0), 16)), LONGEST_REFUSED_DELAY)
 
 
 def change_for_answer(

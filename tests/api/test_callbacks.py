@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import orjson
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -13,6 +14,8 @@ from batchyard.api.callbacks import MAX_BODY_BYTES, build_door
 from batchyard.config import Config
 from batchyard.encryption import Vault
 from batchyard.engine.inbox import open_inbox
+from batchyard.engine.journal import Journal
+from batchyard.engine.reports import Reports
 from batchyard.models import BatchState, Kind, Phase
 from batchyard.operations.providers import add_provider
 from batchyard.signing import sign_callback
@@ -203,3 +206,21 @@ async def test_body_that_makes_no_sense_is_refused_and_decides_nothing(
     assert answer.status_code == 422, answer.text
     assert answer.json()["message"]
     assert await caller.item() == LIVE
+
+
+@pytest.mark.parametrize("part,step", [(Journal, "_write_transaction"), (Reports, "_judge")])
+async def test_callback_that_could_not_be_written_may_come_again(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, part: type, step: str
+) -> None:
+    async def fail(*_: object) -> None:
+        raise psycopg.InternalError("unexpected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part, step, fail)
+        for _ in range(2):
+            answer = await asyncio.wait_for(caller.tell(COMPLETED), 10)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert await caller.item() == LIVE
+    again = await asyncio.wait_for(caller.tell(COMPLETED), 10)
+    assert (again.status_code, again.json()) == (200, {"status": "taken"})
+    assert await caller.item() == ENDED

@@ -50,3 +50,16 @@ async def test_named_time_wins_and_the_wait_goes_on_from_there(yard: Yard) -> No
     named = Refused(code="http_429", message="Not now.", retry_after_seconds=60)
     answer_with(yard, iter([NOT_NOW, named, NOT_NOW]))
     assert await waits(yard, times=3) == [1, 60, 4]
+
+
+@pytest.mark.parametrize("policy", [Policy.NEITHER, Policy.REPEATABLE])
+async def test_item_that_was_sent_as_often_as_can_be_counted_is_sent_again(
+    yard: Yard, policy: Policy
+) -> None:
+    yard.provider.promises(policy=policy)
+    batch_id = await yard.make_batch(items=3)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE items SET sends = 32767")
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "completed"
+    assert await yard.value("SELECT max(sends) FROM items") == 32_767

@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 
+import pytest
+
 from batchyard.config import Config
+from batchyard.engine.journal import Journal
 from batchyard.models import Answer, Ended, Kind, Lost, Policy, Request, RetryPolicy
 from tests.engine.conftest import Yard
 
@@ -71,3 +74,24 @@ async def test_late_answer_that_wants_a_retry_reopens_the_ended_batch(yard: Yard
 
 async def answer(_: Request) -> Answer:
     return Ended(status="completed")
+
+
+@pytest.mark.parametrize("is_followed_up", [True, False])
+async def test_late_booking_completes_the_batch_that_had_failed(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, is_followed_up: bool
+) -> None:
+    yard.config = Config(stop_seconds=2, unknown_grace_seconds=0)
+    yard.provider.script = lose
+    batch_id = await yard.make_batch(items=2)
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "failed"
+        if not is_followed_up:
+            # As if the process had died right after the commit: housekeeping mends it.
+            monkeypatch.setattr(Journal, "_follow_up", nothing_follows)
+        yard.provider.report(yard.provider.sent[0].key, Ended(status="booked"))
+        await yard.until("SELECT state = 'completed' FROM batches")
+    assert await yard.counts(batch_id) == {"booked": 1, "unknown": 1}
+
+
+async def nothing_follows(*_: object) -> None:
+    """Do nothing."""

@@ -8,9 +8,10 @@ import pytest
 
 from batchyard.clock import monotonic
 from batchyard.contact_rules import TeamRules
-from batchyard.engine.admission import Admission, Admitter
+from batchyard.engine.admission import Admitter
 from batchyard.engine.failpoints import Failpoint
 from batchyard.engine.journal import Journal
+from batchyard.engine.look import Admission
 from batchyard.engine.runner import Runner
 from batchyard.models import Answer, Ended, Lost, Policy, Request, RetryPolicy
 from batchyard.operations import contacts, waiting

@@ -1,10 +1,14 @@
 """Connections that ended while they lay in the pool are not lent."""
 
+import asyncio
+from datetime import timedelta
+
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from batchyard.clock import machine_now
 from batchyard.store import db as databases
-from batchyard.store.db import Connection, Database
+from batchyard.store.db import TRANSIENT, Connection, Database
 
 
 async def pid_of(conn: Connection) -> int:
@@ -48,4 +52,33 @@ async def test_fresh_connection_is_not_asked_whether_it_lives(
     monkeypatch.setattr(databases, "FRESH_SECONDS", -1)
     async with db.pool.connection() as conn:
         assert asked == [conn]
+    await db.close()
+
+
+async def test_clock_that_goes_wrong_is_put_right_in_every_process(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "CLOCK_SECONDS", 0.05)
+    db = Database(database_url)
+    await db.open()
+    # As if somebody had put the machine's clock forward.
+    db.clock._offset += timedelta(hours=1)
+    async with asyncio.timeout(10):
+        while abs(db.clock() - machine_now()) > timedelta(minutes=1):  # noqa: ASYNC110  # clocks tell nobody
+            await asyncio.sleep(0.01)
+    await db.close()
+
+
+async def test_connection_to_a_server_that_is_only_read_is_not_lent_again(
+    database_url: str,
+) -> None:
+    db = Database(database_url, max_connections=1)
+    await db.open()
+    async with db.pool.connection() as conn:
+        await conn.execute("SET default_transaction_read_only = on")
+    with pytest.raises(TRANSIENT):
+        async with db.transaction() as conn:
+            await conn.execute("CREATE TABLE written ()")
+    async with db.transaction() as conn:
+        await conn.execute("CREATE TABLE written ()")
     await db.close()

@@ -1,8 +1,8 @@
 """Admission: which due items may start now, under every limit at once."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,17 +12,17 @@ from batchyard.config import Config
 from batchyard.contact_rules import Block, TeamRules
 from batchyard.engine.assignment import Assignment
 from batchyard.engine.hours import SLAB, Hours, HoursBook
+from batchyard.engine.look import Admission, Look, Wait, join
 from batchyard.engine.screening import contact_of, judge_numbers, screen
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.errors import InvalidRequest
-from batchyard.limits import Allowance, strictest
+from batchyard.limits import Allowance
 from batchyard.metrics import ADMISSION_WAITS
 from batchyard.models import JsonObject, Kind, Rate, Team
 from batchyard.store import attempts, contacts, items, limits, providers, runs, senders
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
-from batchyard.store.providers import Closed
-from batchyard.store.runs import Order, Run
+from batchyard.store.runs import Order, PassedOver, Run
 
 BATCHES_PER_ADMISSION = 10
 
@@ -30,41 +30,14 @@ NOTICED_AFTER = timedelta(seconds=1)
 """By so much the end of a wait has to move to be kept: that of a quick rate moves all the time."""
 
 BATCHES_LOOKED_AT = 500
-"""How far admission looks when everything before is held back."""
+"""How far admission looks when everything before is held back, and again behind these."""
+
+LOOK_SECONDS = 0.5
+"""So long it goes on looking: the limits that it has locked hold up other teams."""
 
 AGING_ROUND = 14
 """Of so many admissions of a team one begins with the batch of lowest priority and one with the
 batch unserved for longest, so that nothing starves: each gets seven percent."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Admission:
-    """What one admission let in, and what holds the rest."""
-
-    started: Sequence[tuple[Assignment, Sequence[ClaimedItem]]]
-    is_capped: bool
-    """Something due is held by a cap, so freed capacity matters to the team."""
-    opens_at: datetime | None
-    """When time alone lets something in: an item falls due, a rate or a provider opens."""
-    blocked: Sequence[tuple[ClaimedItem, Block]] = ()
-    """Claimed items that must not be sent; they have to be ended."""
-    ajar: Sequence[tuple[Run, Hours]] = ()
-    """Batches that had less to send than they might: something may wait for its window."""
-
-    @property
-    def count(self) -> int:
-        """How many items were let in."""
-        return sum(len(claimed) for _, claimed in self.started)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wait:
-    """Why nothing of a batch was let in."""
-
-    reason: str
-    """One of the words of `operations.waiting`."""
-    until: datetime | None = None
-    is_cap: bool = False
 
 
 class Admitter:
@@ -92,26 +65,33 @@ class Admitter:
         """
         order = self._order(team.id)
         admission = Admission(started=(), is_capped=False, opens_at=None)
-        for limit in (BATCHES_PER_ADMISSION, BATCHES_LOOKED_AT):
+        passed = PassedOver()
+        for limit, beyond in _looks(passed):
             candidates = await runs.list_admissible(
                 conn,
                 team_id=team.id,
                 order=order,
                 singles_only=singles_only,
                 limit=limit,
+                beyond=beyond,
                 now=now,
             )
-            admission = await self._admit_from(conn, team, candidates, slots=slots, now=now)
+            look = await self._look(conn, team, candidates, slots=slots, now=now)
+            found = look.admission()
+            admission = found if beyond is None else join(admission, found)
             # All of them held back: then those behind them get their chance.
-            if admission.count or admission.blocked or len(candidates) < limit:
+            if found.count or found.blocked or len(candidates) < limit:
                 break
+            if limit == BATCHES_LOOKED_AT and look.is_team_held:
+                break
+            look.note_passed(passed, candidates)
         if admission.count == 0:
             due_at = await runs.next_due(conn, team_id=team.id, after=now)
             openings = [at for at in (due_at, admission.opens_at) if at is not None]
             admission = replace(admission, opens_at=min(openings, default=None))
         return admission
 
-    async def _admit_from(
+    async def _look(
         self,
         conn: Connection,
         team: Team,
@@ -119,61 +99,51 @@ class Admitter:
         *,
         slots: int,
         now: datetime,
-    ) -> Admission:
-        waits: dict[UUID, Wait] = {}
-        routed: list[tuple[Run, Connected]] = []
-        for run in candidates:
-            line = await self._switchboard.choose(run.provider_id)
-            if line is None:
-                waits[run.id] = Wait(reason="provider_unusable")
-            else:
-                routed.append((run, line))
-        allowances = await self._lock_limits(conn, team, routed, now=now)
+    ) -> Look:
+        look = Look(slots=slots)
+        routed = await self._route(look, candidates)
+        look.allowances = await self._lock_limits(conn, team, routed, now=now)
         closed = await providers.list_closed(
             conn, {line.provider_id for _, line in routed}, now=now
         )
         rules = await self._read_rules(conn, team, candidates)
         sender = await self._read_sender(conn, team, candidates)
-        started: list[tuple[Assignment, Sequence[ClaimedItem]]] = []
-        blocked: list[tuple[ClaimedItem, Block]] = []
-        ajar: list[tuple[Run, Hours]] = []
         for run, line in routed:
-            concerned = [
-                allowances[key] for key in self._keys(team, run, line) if key in allowances
-            ]
-            room, wait = _room(concerned, closed.get(line.provider_id), at_most=slots)
-            if wait is not None:
-                waits[run.id] = wait
+            keys = self._keys(team, run, line)
+            room = look.room(run, keys, line.provider_id, closed.get(line.provider_id))
+            if room == 0:
                 continue
+            if look.is_behind(run) and not await runs.try_to_lock(conn, batch_id=run.id):
+                break  # It comes first in the next admission.
             try:
                 hours = await self._book.find(conn, run, rules)
             except InvalidRequest:
-                waits[run.id] = Wait(reason="window_invalid")
+                look.waits[run.id] = Wait(reason="window_invalid")
                 continue
             assignment = await self._assign(
                 conn, team, run, line, rules=rules, hours=hours, sender=sender
             )
             claimed = await self._claim(conn, run, assignment, limit=room, now=now)
             if hours is not None and len(claimed) < room:
-                ajar.append((run, hours))
+                look.ajar.append((run, hours))
             refused = await self._screen(conn, run, assignment, claimed, rules, now=now)
-            blocked += [(item, refused[item.id]) for item in claimed if item.id in refused]
-            allowed = [item for item in claimed if item.id not in refused]
-            if allowed:
-                started.append((assignment, allowed))
-                slots -= len(allowed)
-                allowances |= {a.key: a.take(len(allowed)) for a in concerned}
-        if started:
-            await limits.write_tokens(conn, list(allowances.values()))
-        await self._note_waits(conn, candidates, waits)
-        untils = [wait.until for wait in waits.values() if wait.until is not None]
-        return Admission(
-            started=started,
-            is_capped=any(wait.is_cap for wait in waits.values()),
-            opens_at=min(untils, default=None),
-            blocked=blocked,
-            ajar=ajar,
-        )
+            look.take(run, assignment, claimed, refused, keys)
+            if len(claimed) == room:
+                look.note_full(line.provider_id)
+        if look.started:
+            await limits.write_tokens(conn, list(look.allowances.values()))
+        await self._note_waits(conn, candidates, look.waits)
+        return look
+
+    async def _route(self, look: Look, candidates: Sequence[Run]) -> list[tuple[Run, Connected]]:
+        routed: list[tuple[Run, Connected]] = []
+        for run in candidates:
+            line = await self._switchboard.choose(run.provider_id)
+            if line is None:
+                look.waits[run.id] = Wait(reason="provider_unusable")
+            else:
+                routed.append((run, line))
+        return routed
 
     async def _note_waits(
         self, conn: Connection, candidates: Sequence[Run], waits: Mapping[UUID, Wait]
@@ -334,21 +304,13 @@ class Admitter:
         return blocked
 
 
-def _room(
-    concerned: Sequence[Allowance], closed: Closed | None, *, at_most: int
-) -> tuple[int, Wait | None]:
-    """Return how many items of a batch may start, or why none may."""
-    if closed is not None:
-        return 0, Wait(reason=closed.reason, until=closed.until)
-    room, holder = strictest(concerned, at_most=at_most)
-    if room > 0:
-        return room, None
-    if holder is None:
-        return 0, Wait(reason="earlier_batch")
-    scope = holder.key.partition(":")[0]
-    if holder.opens_at is None:
-        return 0, Wait(reason=f"{scope}_cap", is_cap=True)
-    return 0, Wait(reason=f"{scope}_rate", until=holder.opens_at)
+def _looks(passed: PassedOver) -> Iterator[tuple[int, PassedOver | None]]:
+    """Yield how many batches to look at, and behind which: each time only if all were held back."""
+    yield BATCHES_PER_ADMISSION, None
+    yield BATCHES_LOOKED_AT, None
+    give_up_at = monotonic() + LOOK_SECONDS
+    while monotonic() < give_up_at:
+        yield BATCHES_LOOKED_AT, passed
 
 
 def _is_news(run: Run, wait: Wait) -> bool:

@@ -46,6 +46,8 @@ LISTEN_SECONDS = 3.0
 
 TURNS_STALL_AFTER = timedelta(seconds=30)
 WORKERS_KEPT = timedelta(days=1)
+CORRECTED_WITHIN = timedelta(days=1)
+"""So long after its end a batch is looked at again, should a crash have cut off its correction."""
 
 log = structlog.get_logger("batchyard.housekeeping")
 
@@ -67,9 +69,8 @@ class Housekeeping:
         self._db = db
         self._inquiry = inquiry
         self._asking: asyncio.Task[None] | None = None
-        self._purging: asyncio.Task[None] | None = None
-        self._expiring: asyncio.Task[None] | None = None
-        self._refreshing: asyncio.Task[None] | None = None
+        self._beside: dict[str, asyncio.Task[None]] = {}
+        self._begun_at: dict[str, float] = {}
         self._files = FileStore(config)
         key = config.secret_key
         self._vault = Vault(None if key is None else key.get_secret_value())
@@ -79,10 +80,13 @@ class Housekeeping:
             Duty(name="free_dead_workers", every_seconds=1, do=self.free_dead_workers),
             Duty(name="dispatch_scheduled", every_seconds=1, do=self.dispatch_scheduled),
             Duty(name="end_batches", every_seconds=1, do=self.end_batches),
-            Duty(name="end_stopped_items", every_seconds=1, do=self.end_stopped_items),
             Duty(name="ask_overdue", every_seconds=TICK_SECONDS, do=self.ask_overdue),
             Duty(name="brake", every_seconds=1, do=self.brake),
             Duty(name="sweep", every_seconds=5, do=self.sweep),
+        )
+        # These may have much to work through; nothing else waits for that.
+        self.long_duties = (
+            Duty(name="end_stopped_items", every_seconds=1, do=self.end_stopped_items),
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
             Duty(name="purge_deleted", every_seconds=1, do=self.purge_deleted),
             Duty(name="forget_attempts", every_seconds=600, do=self.forget_attempts),
@@ -112,29 +116,50 @@ class Housekeeping:
             await asyncio.sleep(1)
         log.info("housekeeping.leads")
         self._leads_since = monotonic()
-        done_at = dict.fromkeys((duty.name for duty in self.duties), float("-inf"))
+        self._begun_at.clear()
         try:
             while True:
                 await connection.execute("SELECT 1")  # The lock is ours only while this answers.
+                for duty in self.long_duties:
+                    if self._is_due(duty):
+                        self._begin(duty)
                 for duty in self.duties:
-                    if monotonic() - done_at[duty.name] >= duty.every_seconds:
-                        done_at[duty.name] = monotonic()
+                    if self._is_due(duty):
                         await self._do(duty)
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            for beside in (self._purging, self._expiring, self._refreshing):
-                if beside is not None:
-                    beside.cancel()
+            for beside in self._beside.values():
+                beside.cancel()
             # Whoever leads next asks; two at once would be one too many.
             if self._asking is not None:
                 await tasks.end(self._asking)
             await self._inquiry.break_off()
+
+    def _is_due(self, duty: Duty) -> bool:
+        """Tell whether it is time for a duty; if so, it counts as begun."""
+        begun_at = self._begun_at.get(duty.name)
+        if begun_at is not None and monotonic() - begun_at < duty.every_seconds:
+            return False
+        self._begun_at[duty.name] = monotonic()
+        return True
 
     async def _do(self, duty: Duty) -> None:
         try:
             await duty.do()
         except TRANSIENT as error:
             log.warning("housekeeping.duty_postponed", duty=duty.name, error=str(error))
+
+    def _begin(self, duty: Duty) -> None:
+        """Do a duty beside the others, unless it is still being done."""
+        running = self._beside.get(duty.name)
+        if running is None or running.done():
+            self._beside[duty.name] = asyncio.create_task(self._do_beside(duty), name=duty.name)
+
+    async def _do_beside(self, duty: Duty) -> None:
+        try:
+            await self._do(duty)
+        except Exception:  # nobody waits for it, so nobody else would tell
+            log.exception("housekeeping.duty_broke", duty=duty.name)
 
     async def defer_turns(self) -> None:
         """Queue a turn for every team whose time has come; nothing stays lost."""
@@ -232,11 +257,11 @@ class Housekeeping:
             for team_id in sorted(set(stalled)):
                 await queue.wake(conn, team_id=team_id, now=now)
         async with self._db.transaction() as conn:
+            await runs.correct_failed(conn, since=now - CORRECTED_WITHIN, now=now)
             await queue.sweep_sleepers(conn, now=now)
             await number_claims.release_stale(conn)
             await workers.forget(conn, before=now - WORKERS_KEPT)
             await tallies.forget(conn, now=now)
-        await self._db.measure_clock()
 
     async def remove_idle_imports(self) -> None:
         """Remove uploads that fell silent."""
@@ -245,18 +270,17 @@ class Housekeeping:
         )
 
     async def purge_deleted(self) -> None:
-        """Delete the rows of deleted batches beside the other duties."""
-        if self._purging is None or self._purging.done():
-            self._purging = asyncio.create_task(self._purge_all(), name="purge")
+        """Delete the rows of deleted batches."""
+        grace = timedelta(seconds=self._config.unknown_grace_seconds)
+        await deletions.purge_deleted(self._db, unknown_grace=grace)
 
     async def forget_attempts(self) -> None:
         """Forget attempts that no team's limit counts any more."""
         await contacts.forget_attempts(self._db)
 
     async def refresh_services(self) -> None:
-        """Ask providers from time to time what they book, beside the other duties."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refresh_all(), name="services")
+        """Ask providers from time to time what they book."""
+        await services.refresh_stale(self._db, self._vault)
 
     async def forget_old(self) -> None:
         """Forget keys after a day, the log of webhooks after a month."""
@@ -268,28 +292,8 @@ class Housekeeping:
         await privacy.erase_pending(self._db, self._files)
 
     async def expire(self) -> None:
-        """Take out what is kept for too long, beside the other duties."""
-        if self._expiring is None or self._expiring.done():
-            self._expiring = asyncio.create_task(self._expire_all(), name="retention")
-
-    async def _expire_all(self) -> None:
-        try:
-            await retention.expire(self._db, self._files)
-        except TRANSIENT as error:
-            log.warning("housekeeping.duty_postponed", duty="expire", error=str(error))
-
-    async def _refresh_all(self) -> None:
-        try:
-            await services.refresh_stale(self._db, self._vault)
-        except TRANSIENT as error:
-            log.warning("housekeeping.duty_postponed", duty="refresh_services", error=str(error))
-
-    async def _purge_all(self) -> None:
-        grace = timedelta(seconds=self._config.unknown_grace_seconds)
-        try:
-            await deletions.purge_deleted(self._db, unknown_grace=grace)
-        except TRANSIENT as error:
-            log.warning("housekeeping.duty_postponed", duty="purge_deleted", error=str(error))
+        """Take out what is kept for too long."""
+        await retention.expire(self._db, self._files)
 
     async def _ask_all(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """Takes callbacks of providers, in a process that need not be a worker."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -30,6 +30,8 @@ from batchyard.store.inquiries import OpenQuestion
 END_CHECK = timedelta(seconds=10)
 """When a call that was broken off is looked up, if nobody told of its end."""
 
+RESTART_SECONDS = 0.5
+
 log = structlog.get_logger("batchyard.inbox")
 
 
@@ -47,7 +49,8 @@ class Inbox:
         """Record what a callback tells; False when the item no longer needed it.
 
         Raises `NotFound` for a token not made here, `InvalidRequest` or `Forbidden` as the
-        provider decides, `LimitReached` while the provider cannot be opened.
+        provider decides, `LimitReached` while the provider cannot be opened, or the news cannot be
+        written.
         """
         named = read_callback(self.callback_key, token)
         if named is None:
@@ -128,7 +131,7 @@ def _request(question: OpenQuestion, attempt: int) -> Request:
 async def open_inbox(
     config: Config, db: Database, *, connect: SwitchboardOpener = open_exchange
 ) -> AsyncIterator[Inbox]:
-    """Lend an inbox; while it is lent, its writers run."""
+    """Lend an inbox; while it is lent, its writers run, and are started again when they break."""
     failpoint = Failpoint(config.failpoint)
     grace = timedelta(seconds=config.unknown_grace_seconds)
     journal = Journal(db, unknown_grace=grace, failpoint=failpoint, files=FileStore(config))
@@ -137,11 +140,11 @@ async def open_inbox(
     async with db.transaction() as conn:
         key = await installation.ensure_callback_key(conn)
     running = [
-        asyncio.create_task(work, name=name)
+        asyncio.create_task(_keep_running(name, work), name=name)
         for name, work in (
-            ("journal", journal.run()),
-            ("reports", reports.run()),
-            ("switchboard", switchboard.watch()),
+            ("journal", journal.run),
+            ("reports", reports.run),
+            ("switchboard", switchboard.watch),
         )
     ]
     try:
@@ -155,3 +158,13 @@ async def open_inbox(
     finally:
         await tasks.end(*running)
         await switchboard.close()
+
+
+async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Start work again whenever it breaks: without it every callback would wait for ever."""
+    while True:
+        try:
+            await work()
+        except Exception:  # what it was at is lost, and whoever waited for that was told
+            log.exception("inbox.broke", part=name)
+        await asyncio.sleep(RESTART_SECONDS)

@@ -1,8 +1,10 @@
 """Writes intents and outcomes of many items together: what gathers in a few milliseconds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -18,7 +20,8 @@ from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.filing import Filing
 from batchyard.engine.merging import join_result
 from batchyard.engine.screening import screen
-from batchyard.lifecycle import UNKNOWN_STATUS
+from batchyard.errors import LimitReached
+from batchyard.lifecycle import IN_FLIGHT_PHASES, UNKNOWN_STATUS
 from batchyard.metrics import JOURNAL_FLUSH_SIZE
 from batchyard.models import Document, JsonObject, Phase
 from batchyard.store import (
@@ -47,6 +50,10 @@ CROWDED_AT = 10_000
 """With so much unwritten news a sender waits before it sends more."""
 
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, orjson.JSONEncodeError)
+"""What PostgreSQL says of an answer that does not fit: a text or number that it cannot hold, or a
+word that its constraints do not know."""
 
 T = TypeVar("T")
 
@@ -85,7 +92,7 @@ class News:
     stop: "Stop | None" = None
     """A provider that does nothing more until a person has mended something."""
     written: "asyncio.Future[bool] | None" = None
-    """Told, once committed, whether the news fitted the item."""
+    """Told, once committed, whether the news fitted the item; `LimitReached` if that never came."""
 
     @property
     def item_id(self) -> UUID:
@@ -151,7 +158,13 @@ class Journal:
             self._take(news)
 
     async def _file_first(self, news: News) -> None:
-        self._take(replace(news, documents=await self._filing.file(news.documents)))
+        with told_if_unwritten([news.written]):
+            try:
+                news.documents = await self._filing.file(news.documents)
+            except Exception:  # what a plug-in calls a document may be none
+                log.exception("outcome.unstorable", item=str(news.item_id))
+                _drop_content(news)
+        self._take(news)
 
     def _take(self, news: News) -> None:
         item_id = news.item_id
@@ -239,7 +252,8 @@ class Journal:
             block = self._take_block()
             self._writing = frozenset(news.item_id for news in block)
             JOURNAL_FLUSH_SIZE.labels(kind="outcomes").observe(len(block))
-            settled = await self._persistently(partial(self._write_news, block))
+            with told_if_unwritten(news.written for news in block):
+                settled = await self._persistently(partial(self._write_news, block))
             self._writing = frozenset()
             self._failpoint.reach(Step.AFTER_OUTCOME)
             fitted = {row.id for row in settled}
@@ -270,13 +284,22 @@ class Journal:
     async def _write_news(self, block: Sequence[News]) -> list[Settled]:
         try:
             return await self._write_transaction(block)
-        except (psycopg.DataError, orjson.JSONEncodeError):
+        except UNSTORABLE:
             if len(block) > 1:
                 middle = len(block) // 2
                 first = await self._write_news(block[:middle])
                 return first + await self._write_news(block[middle:])
             log.exception("outcome.unstorable", item=str(block[0].item_id))
-            return await self._write_transaction([_without_content(block[0])])
+            return await self._write_bare(block[0])
+
+    async def _write_bare(self, news: News) -> list[Settled]:
+        """Write news without its content; if not even that fits, the item is asked for later."""
+        _drop_content(news)
+        try:
+            return await self._write_transaction([news])
+        except UNSTORABLE:
+            log.exception("outcome.lost", item=str(news.item_id))
+            return []
 
     async def _write_transaction(self, block: Sequence[News]) -> list[Settled]:
         files = [(news.item_id, file) for news in block for file in news.documents]
@@ -321,13 +344,6 @@ class Journal:
         if not settled:
             return
         now = self._db.clock()
-        wakes: dict[int, datetime] = {}
-        on_its_way = {news.item_id for news in block if "worker_id" in news.settlement}
-        for row in settled:
-            if row.id in on_its_way:
-                continue
-            at = row.due_at if row.phase == Phase.READY else now
-            wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
         ended = {row.batch_id for row in settled if row.phase == Phase.DONE}
         judged = {
             news.item_id: (news.settlement, news.is_failure)
@@ -351,9 +367,13 @@ class Journal:
                     await tallies.add(conn, counted, now=now)
                 if failures := count_failures(endings):
                     await tallies.add_failures(conn, failures, now=now)
-                await queue.wake_after_settling(conn, sorted(wakes.items()))
+                await queue.wake_after_settling(
+                    conn, _list_wakes(block, settled, now=now), freed=_count_freed(settled), now=now
+                )
         except TRANSIENT as error:
             log.warning("journal.follow_up_postponed", error=str(error))
+        except psycopg.Error:  # what follows is no reason to write nothing any more
+            log.exception("journal.follow_up_broke")
 
     async def _stop(self, stop: Stop, *, now: datetime) -> None:
         async with self._db.transaction() as conn:
@@ -380,7 +400,43 @@ class Journal:
                 await asyncio.sleep(pause)
 
 
-def _without_content(news: News) -> News:
+def _list_wakes(
+    block: Sequence[News], settled: Sequence[Settled], *, now: datetime
+) -> list[tuple[int, datetime]]:
+    """Return the teams that can do something again, and when."""
+    wakes: dict[int, datetime] = {}
+    on_its_way = {news.item_id for news in block if "worker_id" in news.settlement}
+    for row in settled:
+        if row.id not in on_its_way:
+            at = row.due_at if row.phase == Phase.READY else now
+            wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
+    return sorted(wakes.items())
+
+
+def _count_freed(settled: Sequence[Settled]) -> Counter[int]:
+    """Count the items that are no longer in flight, by their providers."""
+    return Counter(
+        row.provider_id
+        for row in settled
+        if row.provider_id is not None and row.phase not in IN_FLIGHT_PHASES
+    )
+
+
+@contextmanager
+def told_if_unwritten(waiting: Iterable["asyncio.Future[bool] | None"]) -> Iterator[None]:
+    """Let nobody wait for what is not going to be written: it broke off."""
+    try:
+        yield
+    except BaseException:
+        for written in waiting:
+            if written is not None and not written.done():
+                written.set_exception(
+                    LimitReached("It could not be written down now.", retry_after_seconds=10)
+                )
+        raise
+
+
+def _drop_content(news: News) -> None:
     """Keep the fact, drop what PostgreSQL cannot store; nobody may take it for a success."""
     settlement = news.settlement.copy()
     settlement.pop("entry", None)
@@ -392,4 +448,4 @@ def _without_content(news: News) -> News:
     settlement["next_attempt"] = settlement["attempt"]
     settlement["error_code"] = "result_unstorable"
     settlement["error_message"] = "The provider's answer cannot be stored."
-    return replace(news, documents=(), settlement=settlement)
+    news.settlement, news.documents, news.is_failure = settlement, (), True

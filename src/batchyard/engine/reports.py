@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from batchyard import lifecycle, retry
-from batchyard.engine.journal import Journal
+from batchyard.engine.journal import Journal, told_if_unwritten
 from batchyard.engine.outcome import Sent, news_of
 from batchyard.models import Accepted, Answer, Ended, JsonObject, Kind, Policy, Progress, key_of
 from batchyard.store import inquiries
@@ -32,7 +32,8 @@ class Reports:
     async def deliver(self, key: str, answer: Answer, *, known: JsonObject | None) -> bool:
         """Take news and wait until it is committed; False when it no longer fitted the item.
 
-        `known` is the stored result that the news goes on from.
+        `known` is the stored result that the news goes on from. Raises `LimitReached` when it
+        cannot be written now.
         """
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._take(_told(key, answer, known=known or {}, written=written))
@@ -49,13 +50,17 @@ class Reports:
             await asyncio.sleep(0.002)
             block, self._waiting = self._waiting, []
             self._has_news.clear()
-            while True:
-                try:
-                    await self._judge(block)
-                    break
-                except TRANSIENT as error:
-                    log.warning("reports.repeated", error=str(error))
-                    await asyncio.sleep(0.5)
+            with told_if_unwritten(told.written for told in block):
+                await self._judge_persistently(block)
+
+    async def _judge_persistently(self, block: "list[_Told]") -> None:
+        while True:
+            try:
+                await self._judge(block)
+                break
+            except TRANSIENT as error:
+                log.warning("reports.repeated", error=str(error))
+                await asyncio.sleep(0.5)
 
     async def _judge(self, block: "list[_Told]") -> None:
         async with self._db.pool.connection() as conn:
@@ -65,7 +70,7 @@ class Reports:
             item_id, attempt, answer = told.item_id, told.attempt, told.answer
             context = contexts.get(item_id)
             if context is None or not isinstance(answer, Ended | Accepted | Progress):
-                if told.written is not None:
+                if told.written is not None and not told.written.done():
                     told.written.set_result(False)
                 continue
             key = key_of(item_id, attempt)

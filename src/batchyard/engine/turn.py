@@ -5,12 +5,13 @@ import asyncio
 import structlog
 
 from batchyard.clock import monotonic
-from batchyard.engine.admission import Admission, Admitter
+from batchyard.engine.admission import Admitter
+from batchyard.engine.look import Admission
 from batchyard.engine.runner import Runner
 from batchyard.metrics import TURN_SECONDS as TURN_TIME
 from batchyard.models import Team
 from batchyard.store import queue, teams
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 
 TURN_SECONDS = 2.0
 """After so long a turn ends if other teams wait for one, or else goes on with the team's settings
@@ -24,6 +25,9 @@ LONGEST_NAP_SECONDS = 0.5
 
 CAPPED_NAP_SECONDS = 0.05
 """Held by a cap, a turn stays while requests of this worker are out: their end frees it."""
+
+REPEAT_SECONDS = (0.02, 0.1, 0.5)
+"""How soon an admission is made again that a deadlock or a lost connection has undone."""
 
 log = structlog.get_logger("batchyard.turn")
 
@@ -84,7 +88,7 @@ class Turns:
 
     async def _serve(self, team: Team) -> None:
         started = monotonic()
-        version = await self._read_version(team)
+        version, held_by = await self._read_wake(team)
         while not self._is_closed and not self._runner.is_fenced:
             room, express = self._runner.room(team), self._runner.express_room
             if room == 0 and (express == 0 or team.id not in self._woken):
@@ -93,6 +97,9 @@ class Turns:
                 continue
             self._woken.discard(team.id)
             admission = await self._admit(team, slots=room or express, singles_only=room == 0)
+            if room > 0 and admission.held_by != held_by:
+                await self._note_held(team, admission, before=held_by)
+                held_by = admission.held_by
             has_changed = await self._set_aside(admission)
             is_idle = admission.count == 0 and not has_changed
             if is_idle and (nap := self._nap_seconds(admission)) is not None:
@@ -100,7 +107,7 @@ class Turns:
             elif is_idle and room > 0:
                 if await self._rest(team, version, admission):
                     return
-                version = await self._read_version(team)
+                version, held_by = await self._read_wake(team)
             if monotonic() - started >= TURN_SECONDS:
                 renewed = await self._renew(team)
                 if renewed is None:
@@ -116,9 +123,19 @@ class Turns:
         seconds = (admission.opens_at - self._db.clock()).total_seconds()
         return max(seconds, 0.001) if seconds < LONGEST_NAP_SECONDS else None
 
-    async def _read_version(self, team: Team) -> int:
+    async def _read_wake(self, team: Team) -> tuple[int, frozenset[int]]:
         async with self._db.transaction() as conn:
-            return await queue.read_version(conn, team_id=team.id)
+            return await queue.read_wake(conn, team_id=team.id)
+
+    async def _note_held(self, team: Team, admission: Admission, *, before: frozenset[int]) -> None:
+        """Keep which providers have too little room; leave to others what is not wanted there."""
+        async with self._db.transaction() as conn:
+            await queue.note_held(conn, team_id=team.id, provider_ids=admission.held_by)
+        if left := before - admission.held_by:
+            async with self._db.transaction() as conn:
+                await queue.wake_after_settling(
+                    conn, [], freed=dict.fromkeys(left, queue.WOKEN_AT_ONCE), now=self._db.clock()
+                )
 
     async def _rest(self, team: Team, version: int, admission: Admission) -> bool:
         async with self._db.transaction() as conn:
@@ -128,6 +145,8 @@ class Turns:
                 version=version,
                 wake_at=admission.opens_at,
                 is_capped=admission.is_capped,
+                held_by=admission.held_by,
+                now=self._db.clock(),
             )
 
     async def _set_aside(self, admission: Admission) -> bool:
@@ -158,10 +177,20 @@ class Turns:
         return renewed
 
     async def _admit(self, team: Team, *, slots: int, singles_only: bool) -> Admission:
-        async with self._db.transaction() as conn:
-            admission = await self._admitter.admit(
-                conn, team, slots=slots, singles_only=singles_only, now=self._db.clock()
-            )
+        repeats = iter(REPEAT_SECONDS)
+        while True:
+            try:
+                async with self._db.transaction() as conn:
+                    admission = await self._admitter.admit(
+                        conn, team, slots=slots, singles_only=singles_only, now=self._db.clock()
+                    )
+                break
+            except TRANSIENT as error:
+                pause = next(repeats, None)
+                if pause is None or self._is_closed:
+                    raise
+                log.warning("turn.admission_repeated", team=team.slug, error=str(error))
+                await asyncio.sleep(pause)
         for assignment, claimed in admission.started:
             self._runner.start(assignment, claimed)
         return admission

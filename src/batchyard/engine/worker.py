@@ -68,7 +68,8 @@ async def _work(
     1. Register, start the beat.
     2. Start the journal, the runner, the housekeeping and the turns.
     3. Wait until stopped or given up.
-    4. Admit nothing more; finish what is out; write the last outcomes; sign off.
+    4. Admit nothing more; finish what is out; write the last outcomes; sign off. A journal that
+       broke writes nothing: nobody waits for it, and what it leaves is found by the others.
     """
     async with db.transaction() as conn:
         worker_id = await workers.register(
@@ -105,10 +106,8 @@ async def _work(
 
     beat = Beat(db, worker_id=worker_id, given_up=give_up)
     beat.start()
-    writers = [
-        asyncio.create_task(journal.run(), name="journal"),
-        asyncio.create_task(reports.run(), name="reports"),
-    ]
+    writing = asyncio.create_task(journal.run(), name="journal")
+    writers = [writing, asyncio.create_task(reports.run(), name="reports")]
     movers = [
         asyncio.create_task(runner.watch_batches(), name="batch watch"),
         asyncio.create_task(strays.run(), name="strays"),
@@ -127,21 +126,23 @@ async def _work(
             task.result()
     finally:
         turns.close()
-        # The queue's worker first sees the ends of its turns: what it is told after its own end,
-        # it cannot write down.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(turns.ended(), TURNS_END_SECONDS)
-        await tasks.end(stopped, fenced, *movers)
-        await _until(runner.finished(), stop=stop, seconds=config.stop_seconds)
-        await runner.break_off()
-        await _until(journal.idle(), stop=stop, seconds=WRITING_SECONDS)
-        await switchboard.close()
-        await tasks.end(*writers)
-        await asyncio.to_thread(beat.stop)
-        with suppress(*TRANSIENT):
-            async with db.transaction() as conn:
-                await workers.end(conn, worker_id=worker_id, now=db.clock())
-        log.info("worker.ended", worker=worker_id)
+        try:
+            # The queue's worker first sees the ends of its turns: what it is told after its own
+            # end, it cannot write down.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(turns.ended(), TURNS_END_SECONDS)
+            await tasks.end(stopped, fenced, *movers)
+            await _until(runner.finished(), writing, stop=stop, seconds=config.stop_seconds)
+            await runner.break_off()
+            await _until(journal.idle(), writing, stop=stop, seconds=WRITING_SECONDS)
+            await switchboard.close()
+        finally:
+            await tasks.end(*writers)
+            await asyncio.to_thread(beat.stop)
+            with suppress(*TRANSIENT):
+                async with db.transaction() as conn:
+                    await workers.end(conn, worker_id=worker_id, now=db.clock())
+            log.info("worker.ended", worker=worker_id)
 
 
 async def _serve_turns(db: Database, turns: Turns) -> None:
@@ -164,13 +165,19 @@ async def _serve_turns(db: Database, turns: Turns) -> None:
         await asyncio.sleep(RESTART_SECONDS)
 
 
-async def _until(work: Coroutine[None, None, None], *, stop: asyncio.Event, seconds: float) -> None:
+async def _until(
+    work: Coroutine[None, None, None],
+    writing: asyncio.Task[None],
+    *,
+    stop: asyncio.Event,
+    seconds: float,
+) -> None:
     """Let work end; once the process is to stop, wait no longer than so many seconds for it.
 
     A worker that was only given up has time: what it learns late is still true, and nobody else
-    may be able to learn it.
+    may be able to learn it. Without the journal there is nothing to wait for.
     """
     working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.wait({working}, timeout=seconds)
+    await asyncio.wait({working, stopped, writing}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({working, writing}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     await tasks.end(working, stopped)

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import psycopg
+import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from batchyard import tasks
 from batchyard.clock import DatabaseClock, monotonic
 from batchyard.errors import ConfigError, StoreError
 from batchyard.store.urls import unreachable, will_answer_soon
@@ -19,9 +21,11 @@ TRANSIENT = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,
     PoolTimeout,
 )
-"""Faults of the connection or of concurrency (40P01 and 40001 are OperationalErrors): repeat."""
+"""Faults of the connection or of concurrency (40P01 and 40001 are OperationalErrors), and a server
+that is only read while another takes over: repeat."""
 
 Connection = AsyncConnection[tuple[object, ...]]
 
@@ -33,6 +37,11 @@ FRESH_SECONDS = 5.0
 STATEMENT_TIMEOUT_MS = 60_000
 IDLE_TIMEOUT_MS = 5_000
 """A process that was stopped inside a transaction must not hold its locks against all others."""
+CLOCK_SECONDS = 5.0
+"""How often each process measures PostgreSQL's clock again: two that differ disagree on what is
+due, and on who is silent."""
+
+log = structlog.get_logger("batchyard.db")
 
 
 class PatientConnection(AsyncConnection[tuple[object, ...]]):
@@ -63,6 +72,7 @@ class Database:
     def __init__(self, url: str, *, max_connections: int = 16) -> None:
         self.url = url
         self.clock = DatabaseClock()
+        self._measuring: asyncio.Task[None] | None = None
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -86,6 +96,7 @@ class Database:
         except PoolTimeout as error:
             raise ConfigError("PostgreSQL accepts no more connections.") from error
         await self.measure_clock()
+        self._measuring = asyncio.create_task(self._keep_measuring(), name="clock")
 
     async def _read_version(self) -> int:
         """Connect outside the pool, whose error would only say 'timeout'."""
@@ -103,13 +114,21 @@ class Database:
 
     async def close(self) -> None:
         """Give all connections back to PostgreSQL."""
+        if self._measuring is not None:
+            await tasks.end(self._measuring)
         await self.pool.close(timeout=2)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection for one transaction: committed on leaving, undone on an error."""
-        async with self.pool.connection() as connection, connection.transaction():
-            yield connection
+        async with self.pool.connection() as connection:
+            try:
+                async with connection.transaction():
+                    yield connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                # The address may lead to another server by now, this connection never will.
+                await connection.close()
+                raise
 
     async def measure_clock(self) -> None:
         """Correct the clock by PostgreSQL's."""
@@ -124,6 +143,14 @@ class Database:
             asked_at=asked_at,
             answered_at=answered_at,
         )
+
+    async def _keep_measuring(self) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_SECONDS)
+            try:
+                await self.measure_clock()
+            except (psycopg.Error, PoolTimeout) as error:
+                log.warning("clock.unmeasured", error=str(error))
 
 
 async def _configure(connection: Connection) -> None:

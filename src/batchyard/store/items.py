@@ -45,7 +45,8 @@ class ClaimedItem(NamedTuple):
 
 # Rows another admission holds are skipped, never waited for. `due_at, id` serves the oldest first.
 # With `with_intent` the intent is part of the claim: right for providers that honour a repeated
-# key, because for them an intent that was never sent costs nothing.
+# key, because for them an intent that was never sent costs nothing. Sends are counted as far as
+# their column goes; what was sent so often is not told apart any more.
 CLAIM = """
 WITH picked AS (
     {picked}
@@ -56,7 +57,7 @@ WITH picked AS (
            status = CASE WHEN %(with_intent)s::boolean THEN 'sending' ELSE i.status END,
            intent_at = CASE WHEN %(with_intent)s THEN %(now)s::timestamptz ELSE i.intent_at END,
            deadline_at = %(deadline_at)s::timestamptz,
-           sends = CASE WHEN %(with_intent)s THEN i.sends + 1 ELSE i.sends END,
+           sends = CASE WHEN %(with_intent)s THEN least(i.sends + 1, 32767) ELSE i.sends END,
            worker_id = %(worker_id)s, provider_id = %(provider_id)s,
            lease = i.lease + 1, updated_at = %(now)s
       FROM picked p
@@ -150,7 +151,7 @@ WITH locked AS MATERIALIZED (
 )
 UPDATE items i
    SET phase = 'calling', status = 'sending', intent_at = %(now)s, updated_at = %(now)s,
-       sends = CASE WHEN i.phase = 'claimed' THEN i.sends + 1 ELSE i.sends END,
+       sends = CASE WHEN i.phase = 'claimed' THEN least(i.sends + 1, 32767) ELSE i.sends END,
        deadline_at = %(now)s + make_interval(secs => l.deadline_seconds)
   FROM locked l
  WHERE i.id = l.id

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from batchyard.limits import Allowance, Bucket
+from psycopg.rows import class_row
+
+from batchyard.limits import Allowance, Bucket, Claim, share_out
 from batchyard.models import Rate
 from batchyard.store.db import Connection
 
@@ -62,27 +64,41 @@ async def lock(
 
 
 # Counted from rows, by partial indexes: no counter that could leak. Agents and batches are counted
-# among the team's items in flight, which its own cap keeps few.
+# among the team's items in flight, which its own cap keeps few. With each provider come the other
+# teams that wait for its cap.
 COUNT_IN_FLIGHT = """
-SELECT 'team:' || %(team_id)s::bigint, count(*) FROM items
+SELECT 'team:' || %(team_id)s::bigint, count(*), NULL::bigint FROM items
  WHERE team_id = %(team_id)s AND phase IN ('claimed', 'calling', 'live')
 UNION ALL
 SELECT 'provider:' || p.id, (
        SELECT count(*) FROM items
-        WHERE provider_id = p.id AND phase IN ('claimed', 'calling', 'live'))
+        WHERE provider_id = p.id AND phase IN ('claimed', 'calling', 'live')), NULL
   FROM unnest(%(provider_ids)s::int[]) AS p (id)
+UNION ALL
+SELECT 'provider:' || p.id, 0, w.team_id
+  FROM unnest(%(provider_ids)s::int[]) AS p (id)
+  JOIN wakes w ON w.held_by <> '{}' AND p.id = ANY (w.held_by) AND w.team_id <> %(team_id)s
 UNION ALL
 SELECT 'batch:' || b.id, (
        SELECT count(*) FROM items
         WHERE team_id = %(team_id)s AND batch_id = b.id
-          AND phase IN ('claimed', 'calling', 'live'))
+          AND phase IN ('claimed', 'calling', 'live')), NULL
   FROM unnest(%(batch_ids)s::uuid[]) AS b (id)
 UNION ALL
 SELECT 'agent:' || a.id, (
        SELECT count(*) FROM items i JOIN batches b ON b.id = i.batch_id
         WHERE i.team_id = %(team_id)s AND b.agent_id = a.id
-          AND i.phase IN ('claimed', 'calling', 'live'))
+          AND i.phase IN ('claimed', 'calling', 'live')), NULL
   FROM unnest(%(agent_ids)s::uuid[]) AS a (id)
+"""
+
+READ_CLAIMS = """
+SELECT t.id AS team_id, t.weight, (
+       SELECT count(*)::int FROM items i
+        WHERE i.team_id = t.id AND i.provider_id = %(provider_id)s
+          AND i.phase IN ('claimed', 'calling', 'live')) AS in_flight
+  FROM teams t
+ WHERE t.id = ANY (%(team_ids)s)
 """
 
 READ_RATES = """
@@ -94,7 +110,10 @@ SELECT key, seconds, count, burst, tokens, refilled_at FROM rates
 async def read_allowances(
     conn: Connection, caps: Mapping[str, int | None], *, team_id: int, now: datetime
 ) -> dict[str, Allowance]:
-    """Read what each locked limit still allows."""
+    """Read what each locked limit still allows the team.
+
+    A provider's cap that other teams wait for too is shared with them.
+    """
     capped = [key for key, cap in caps.items() if cap is not None]
     counted = await conn.execute(
         COUNT_IN_FLIGHT,
@@ -105,7 +124,13 @@ async def read_allowances(
             "batch_ids": [UUID(name) for name in _names(capped, "batch")],
         },
     )
-    in_flight = {str(key): int(str(n)) for key, n in await counted.fetchall()}
+    in_flight: dict[str, int] = {}
+    waiting: dict[str, list[int]] = {}
+    for key, n, other in await counted.fetchall():
+        if other is None:
+            in_flight[str(key)] = int(str(n))
+        else:
+            waiting.setdefault(str(key), []).append(int(str(other)))
     buckets: dict[str, list[Bucket]] = {}
     rates = await conn.execute(READ_RATES, {"keys": list(caps)})
     for key, seconds, count, burst, tokens, refilled_at in await rates.fetchall():
@@ -117,7 +142,7 @@ async def read_allowances(
             refilled_at=refilled_at if isinstance(refilled_at, datetime) else now,
         )
         buckets.setdefault(str(key), []).append(bucket.refill(now))
-    return {
+    allowances = {
         key: Allowance(
             key=key,
             cap=cap,
@@ -126,6 +151,20 @@ async def read_allowances(
         )
         for key, cap in caps.items()
     }
+    for key, others in waiting.items():
+        if not allowances[key].is_full:
+            claims = await _read_claims(conn, key, [team_id, *others])
+            allowances[key] = share_out(allowances[key], claims, team_id=team_id, now=now)
+    return allowances
+
+
+async def _read_claims(conn: Connection, key: str, team_ids: Sequence[int]) -> list[Claim]:
+    (provider_id,) = _names([key], "provider")
+    async with conn.cursor(row_factory=class_row(Claim)) as cursor:
+        await cursor.execute(
+            READ_CLAIMS, {"provider_id": int(provider_id), "team_ids": list(team_ids)}
+        )
+        return await cursor.fetchall()
 
 
 TAKE_TOKENS = """

@@ -1,12 +1,13 @@
 """The distributed engine's queue of turns, and the wakes that fill it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import procrastinate
 import psycopg
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
+from batchyard.limits import SHARE_SECONDS
 from batchyard.store.db import Connection, PatientConnection
 
 TURN_QUEUE = "turns"
@@ -89,22 +90,51 @@ async def defer_turn(conn: Connection, *, team_id: int) -> None:
         raise
 
 
+# Beside the teams of the items come those that rest until these providers have room again, at most
+# as many as there is room for, the longest waiting first. Who looks again soon by itself, because
+# its share is dealt anew then, need not be woken.
 SETTLED_WAKE = """
+WITH concerned AS (
+    SELECT t.team_id, t.wake_at
+      FROM unnest(%(team_ids)s::bigint[], %(wake_ats)s::timestamptz[]) AS t (team_id, wake_at)
+    UNION ALL
+    (SELECT team_id, %(now)s::timestamptz FROM wakes
+      WHERE held_by <> '{}' AND held_by && %(provider_ids)s::int[] AND is_capped
+        AND wake_at > %(soon)s
+      ORDER BY rested_at LIMIT %(freed)s)
+)
 INSERT INTO wakes AS w (team_id, wake_at, version)
-SELECT t.team_id, t.wake_at, 1
-  FROM unnest(%(team_ids)s::bigint[], %(wake_ats)s::timestamptz[]) AS t (team_id, wake_at)
- ORDER BY t.team_id
+SELECT team_id, min(wake_at), 1 FROM concerned GROUP BY team_id ORDER BY team_id
 ON CONFLICT (team_id) DO UPDATE
    SET wake_at = least(w.wake_at, excluded.wake_at), version = w.version + 1
 RETURNING w.team_id, w.is_capped
 """
 
+WOKEN_AT_ONCE = 4
+"""So many teams are woken at most when something has ended; those behind them when more has."""
 
-async def wake_after_settling(conn: Connection, wakes: Sequence[tuple[int, datetime]]) -> None:
-    """Note when each team can do something again; a team held by a cap gets its turn at once."""
+
+async def wake_after_settling(
+    conn: Connection,
+    wakes: Sequence[tuple[int, datetime]],
+    *,
+    freed: Mapping[int, int],
+    now: datetime,
+) -> None:
+    """Note when each team can do something again; a team held by a cap gets its turn at once.
+
+    `freed` says how many items left which providers: other teams may wait for their room.
+    """
     cursor = await conn.execute(
         SETTLED_WAKE,
-        {"team_ids": [team for team, _ in wakes], "wake_ats": [at for _, at in wakes]},
+        {
+            "team_ids": [team for team, _ in wakes],
+            "wake_ats": [at for _, at in wakes],
+            "provider_ids": list(freed),
+            "freed": min(sum(freed.values()), WOKEN_AT_ONCE),
+            "now": now,
+            "soon": now + timedelta(seconds=SHARE_SECONDS),
+        },
     )
     capped = [int(str(team_id)) for team_id, is_capped in await cursor.fetchall() if is_capped]
     for team_id in sorted(capped):
@@ -114,25 +144,43 @@ async def wake_after_settling(conn: Connection, wakes: Sequence[tuple[int, datet
 READ_WAKE = """
 INSERT INTO wakes AS w (team_id) VALUES (%(team_id)s)
 ON CONFLICT (team_id) DO UPDATE SET team_id = w.team_id
-RETURNING w.version
+RETURNING w.version, w.held_by
 """
 
 
-async def read_version(conn: Connection, *, team_id: int) -> int:
-    """Return the version of the team's wake, to be compared in `rest`."""
+async def read_wake(conn: Connection, *, team_id: int) -> tuple[int, frozenset[int]]:
+    """Return the version of the team's wake, to be compared in `rest`, and by whom it is held."""
     row = await (await conn.execute(READ_WAKE, {"team_id": team_id})).fetchone()
-    return int(str(row[0])) if row else 0
+    if row is None or not isinstance(row[1], list):
+        return 0, frozenset()
+    return int(str(row[0])), frozenset(row[1])
+
+
+NOTE_HELD = "UPDATE wakes SET held_by = %(provider_ids)s::int[] WHERE team_id = %(team_id)s"
+
+
+async def note_held(conn: Connection, *, team_id: int, provider_ids: Collection[int]) -> None:
+    """Keep which providers have too little room for the team: others leave it its share there."""
+    await conn.execute(NOTE_HELD, {"team_id": team_id, "provider_ids": sorted(provider_ids)})
 
 
 REST = """
 UPDATE wakes
-   SET wake_at = coalesce(%(wake_at)s::timestamptz, 'infinity'), is_capped = %(is_capped)s
+   SET wake_at = coalesce(%(wake_at)s::timestamptz, 'infinity'), is_capped = %(is_capped)s,
+       held_by = %(provider_ids)s::int[], rested_at = %(now)s
  WHERE team_id = %(team_id)s AND version = %(version)s
 """
 
 
 async def rest(
-    conn: Connection, *, team_id: int, version: int, wake_at: datetime | None, is_capped: bool
+    conn: Connection,
+    *,
+    team_id: int,
+    version: int,
+    wake_at: datetime | None,
+    is_capped: bool,
+    held_by: Collection[int] = (),
+    now: datetime,
 ) -> bool:
     """Let the team sleep until `wake_at` (None: until something wakes it).
 
@@ -145,6 +193,8 @@ async def rest(
             "version": version,
             "wake_at": wake_at,
             "is_capped": is_capped,
+            "provider_ids": sorted(held_by),
+            "now": now,
         },
     )
     return cursor.rowcount == 1

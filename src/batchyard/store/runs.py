@@ -1,7 +1,7 @@
 """Batches as the engine sees them: which may be admitted from, started, finished, dispatched."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -48,13 +48,17 @@ class Order(StrEnum):
     LONGEST_UNSERVED_FIRST = "b.served_at NULLS FIRST, b.id"
 
 
-RUN = """
-SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, b.wait_until,
-       b.restored_at, b.backup_at, b.traceparent,
+ROUTED = """
        coalesce((SELECT r.provider_id FROM routes r WHERE r.team_id = b.team_id
                     AND r.kind = b.kind AND r.agent_id = b.agent_id),
                 (SELECT r.provider_id FROM routes r WHERE r.team_id = b.team_id
-                    AND r.kind = b.kind AND r.agent_id IS NULL)) AS provider_id,
+                    AND r.kind = b.kind AND r.agent_id IS NULL))
+""".strip()
+
+RUN = f"""
+SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, b.wait_until,
+       b.restored_at, b.backup_at, b.traceparent,
+       {ROUTED} AS provider_id,
        a.config -> 'calling_guardrails' AS guardrails, b.bypass_windows,
        b.kind = 'call' AND EXISTS (
            SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules,
@@ -70,9 +74,27 @@ ADMISSIBLE = f"""
    AND (b.is_single OR NOT %(singles_only)s)
    AND EXISTS (SELECT FROM items i
                 WHERE i.batch_id = b.id AND i.phase = 'ready' AND i.due_at <= %(now)s)
+   {{beyond}}
  ORDER BY b.is_single DESC, {{order}}
  LIMIT %(limit)s
 """
+
+# Also where no route leads, something may be held back: 0 stands for that.
+BEYOND = f"""
+   AND (b.agent_id IS NULL OR b.agent_id <> ALL (%(agent_ids)s::uuid[]))
+   AND coalesce({ROUTED}, 0) <> ALL (%(provider_ids)s::int[])
+   AND NOT EXISTS (SELECT FROM unnest(%(batch_ids)s::uuid[]) AS seen (id) WHERE seen.id = b.id)
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassedOver:
+    """What was found held back, so that one looks at the rest."""
+
+    agent_ids: set[UUID] = field(default_factory=set)
+    provider_ids: set[int | None] = field(default_factory=set)
+    """As in `Run.provider_id`."""
+    batch_ids: set[UUID] = field(default_factory=set)
 
 
 async def list_admissible(
@@ -82,14 +104,28 @@ async def list_admissible(
     order: Order,
     singles_only: bool,
     limit: int,
+    beyond: PassedOver | None = None,
     now: datetime,
 ) -> list[Run]:
-    """List the team's batches that have due items, in the order they are served."""
+    """List the team's batches that have due items, in the order they are served.
+
+    With `beyond` only those that what was passed over says nothing of.
+    """
+    given: dict[str, object] = {
+        "team_id": team_id,
+        "singles_only": singles_only,
+        "limit": limit,
+        "now": now,
+    }
+    if beyond is not None:
+        given |= {
+            "agent_ids": list(beyond.agent_ids),
+            "provider_ids": [provider_id or 0 for provider_id in beyond.provider_ids],
+            "batch_ids": list(beyond.batch_ids),
+        }
+    statement = ADMISSIBLE.format(order=order.value, beyond="" if beyond is None else BEYOND)
     async with conn.cursor(row_factory=class_row(Run)) as cursor:
-        await cursor.execute(
-            ADMISSIBLE.format(order=order.value),
-            {"team_id": team_id, "singles_only": singles_only, "limit": limit, "now": now},
-        )
+        await cursor.execute(statement.encode(), given)
         return await cursor.fetchall()
 
 
@@ -101,6 +137,27 @@ async def read(conn: Connection, *, batch_id: UUID) -> Run | None:
     async with conn.cursor(row_factory=class_row(Run)) as cursor:
         await cursor.execute(READ_RUN, {"batch_id": batch_id})
         return await cursor.fetchone()
+
+
+TRY_TO_LOCK = """
+WITH batch AS MATERIALIZED (
+    SELECT id FROM batches WHERE id = %(batch_id)s FOR NO KEY UPDATE SKIP LOCKED
+), counts AS MATERIALIZED (
+    SELECT phase FROM batch_counts WHERE batch_id = %(batch_id)s FOR UPDATE SKIP LOCKED
+)
+SELECT (SELECT count(*) FROM batch) = 1
+   AND (SELECT count(*) FROM counts)
+       = (SELECT count(*) FROM batch_counts WHERE batch_id = %(batch_id)s)
+"""
+
+
+async def try_to_lock(conn: Connection, *, batch_id: UUID) -> bool:
+    """Lock a batch and its counts, as a claim does, without waiting; False when others hold them.
+
+    For whoever has claimed of a batch with a higher id: in id order nobody waits in a circle.
+    """
+    row = await (await conn.execute(TRY_TO_LOCK, {"batch_id": batch_id})).fetchone()
+    return row is not None and row[0] is True
 
 
 MARK_SERVED = """
@@ -124,11 +181,19 @@ async def mark_served(conn: Connection, *, batch_id: UUID, now: datetime) -> boo
     return cursor.rowcount == 1
 
 
+# Waits for nobody: an admission holds other batches by now, and may note it the next time.
 NOTE_WAITS = """
+WITH noted AS MATERIALIZED (
+    SELECT b.id, n.reason, n.until
+      FROM unnest(%(ids)s::uuid[], %(reasons)s::text[], %(untils)s::timestamptz[])
+           AS n (id, reason, until)
+      JOIN batches b ON b.id = n.id
+     WHERE b.state IN ('queued', 'running')
+       FOR NO KEY UPDATE OF b SKIP LOCKED
+)
 UPDATE batches b SET wait_reason = n.reason, wait_until = n.until
-  FROM unnest(%(ids)s::uuid[], %(reasons)s::text[], %(untils)s::timestamptz[])
-       AS n (id, reason, until)
- WHERE b.id = n.id AND b.state IN ('queued', 'running')
+  FROM noted n
+ WHERE b.id = n.id
 """
 
 
@@ -144,9 +209,20 @@ async def note_waits(conn: Connection, waits: Mapping[UUID, tuple[str, datetime 
     )
 
 
+# A shipment batch that failed because nothing was booked, until a late answer came.
+CORRECT = """
+UPDATE batches b SET state = 'completed', updated_at = %(now)s
+ WHERE b.state = 'failed' AND b.kind = 'shipment' AND {chosen}
+   AND EXISTS (SELECT FROM batch_counts c
+                WHERE c.batch_id = b.id AND c.phase = 'done' AND c.n > 0 AND c.status = %(booked)s)
+""".strip()
+
 # A statement of its own transaction, after the commit that ended the items: inside it two workers
 # could each miss the other's last item.
-FINISH = """
+FINISH = f"""
+WITH corrected AS (
+{CORRECT.format(chosen="b.id = ANY (%(batch_ids)s)")}
+)
 UPDATE batches b
    SET state = CASE WHEN b.kind = 'shipment' AND NOT EXISTS (
                         SELECT FROM batch_counts c
@@ -174,7 +250,8 @@ async def finish(
 ) -> list[UUID]:
     """End running batches that have no open item; None looks at all. Each ends once.
 
-    An item that is unknown since before `unknown_before` no longer holds its batch open.
+    An item that is unknown since before `unknown_before` no longer holds its batch open. Those of
+    `batch_ids` that had failed, and of which something is booked now, are completed.
     """
     cursor = await conn.execute(
         FINISH,
@@ -186,6 +263,17 @@ async def finish(
         },
     )
     return [row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)]
+
+
+CORRECT_RECENT = CORRECT.format(chosen="b.finished_at > %(since)s")
+
+
+async def correct_failed(conn: Connection, *, since: datetime, now: datetime) -> None:
+    """Complete batches that failed since then, and of which something is booked now."""
+    await conn.execute(
+        CORRECT_RECENT,
+        {"since": since, "booked": SUCCESS_STATUS[Kind.SHIPMENT], "now": now},
+    )
 
 
 # Locks a batch after its items, against the order; but only one that has ended, which nobody else

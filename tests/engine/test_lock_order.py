@@ -1,0 +1,140 @@
+"""Admissions and flushes lock the counts of batches in one order, so that none undoes another."""
+
+import asyncio
+from datetime import timedelta
+from typing import cast
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from batchyard.engine.admission import Admitter
+from batchyard.engine.failpoints import Failpoint
+from batchyard.engine.journal import Journal
+from batchyard.engine.look import Admission
+from batchyard.engine.runner import Runner
+from batchyard.engine.turn import Turns
+from batchyard.models import Phase, Policy
+from batchyard.store import items
+from batchyard.store.items import Settlement
+from tests.engine.conftest import OneLine, Yard
+from tests.engine.test_control import find_team
+
+LINGER = """
+CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(0.3);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER linger BEFORE UPDATE ON batch_counts FOR EACH ROW EXECUTE FUNCTION linger();
+"""
+"""Whoever has locked a count takes its time before it locks the next one."""
+
+CALLING = """
+UPDATE items SET phase = 'calling', status = 'sending', intent_at = due_at, worker_id = 1
+ WHERE id = (SELECT id FROM items WHERE batch_id = %s ORDER BY id LIMIT 1)
+RETURNING id
+"""
+
+
+async def make_batches(yard: Yard) -> list[UUID]:
+    """Make two batches with something out and something due; the second one is served first."""
+    yard.provider.promises(policy=Policy.REPEATABLE)
+    batch_ids = [await yard.make_batch(items=2) for _ in range(2)]
+    assert batch_ids == sorted(batch_ids)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET priority = 9 WHERE id = %s", (batch_ids[1],))
+    return batch_ids
+
+
+async def call_one_of_each(yard: Yard, batch_ids: list[UUID]) -> list[UUID]:
+    async with yard.db.transaction() as conn:
+        rows = [await (await conn.execute(CALLING, (one,))).fetchone() for one in batch_ids]
+    return [row[0] for row in rows if row is not None and isinstance(row[0], UUID)]
+
+
+async def admit(yard: Yard, admitter: Admitter) -> list[tuple[UUID, int]]:
+    """Admit once; return how much of which batch."""
+    team = await find_team(yard)
+    async with yard.db.transaction() as conn:
+        admission = await admitter.admit(
+            conn, team, slots=10, singles_only=False, now=yard.db.clock()
+        )
+    return [(assignment.batch_id, len(claimed)) for assignment, claimed in admission.started]
+
+
+async def settle(yard: Yard, item_ids: list[UUID]) -> int:
+    """Write outcomes in one flush; return how many fitted."""
+    news = [
+        Settlement(id=one, attempt=1, phase=Phase.DONE, status="booked", next_attempt=1)
+        for one in item_ids
+    ]
+    async with yard.db.transaction() as conn:
+        return len(await items.settle(conn, news, now=yard.db.clock()))
+
+
+async def test_admission_of_two_batches_and_a_flush_of_both_do_not_deadlock(yard: Yard) -> None:
+    first, second = batch_ids = await make_batches(yard)
+    out = await call_one_of_each(yard, batch_ids)
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    async with yard.db.transaction() as conn:
+        await conn.execute(LINGER)
+    admitted, settled = await asyncio.gather(admit(yard, admitter), settle(yard, out))
+    assert settled == 2
+    assert admitted == [(second, 1)]
+    # What it went without comes next.
+    assert await admit(yard, admitter) == [(first, 1)]
+    for batch_id in batch_ids:
+        assert await yard.counts(batch_id) == {"booked": 1, "sending": 1}
+
+
+async def test_admission_goes_back_to_a_batch_that_nobody_holds(yard: Yard) -> None:
+    first, second = await make_batches(yard)
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    assert await admit(yard, admitter) == [(second, 2), (first, 2)]
+
+
+async def test_batch_that_gets_nothing_any_more_says_so_wherever_it_stands(yard: Yard) -> None:
+    first, second = await make_batches(yard)
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    team = await find_team(yard)
+    async with yard.db.transaction() as conn:
+        admission = await admitter.admit(
+            conn, team, slots=1, singles_only=False, now=yard.db.clock()
+        )
+    assert [assignment.batch_id for assignment, _ in admission.started] == [second]
+    reason = "SELECT wait_reason FROM batches WHERE id = %s"
+    assert await yard.value(reason, [first]) == "earlier_batch"
+
+
+class Undone:
+    """Admits nothing, and is undone some times before."""
+
+    def __init__(self, *, times: int) -> None:
+        self.left = times
+
+    async def admit(self, *_: object, **__: object) -> Admission:
+        self.left -= 1
+        if self.left >= 0:
+            raise psycopg.errors.DeadlockDetected("deadlock detected")
+        return Admission(started=(), is_capped=False, opens_at=None)
+
+
+def make_turns(yard: Yard, admitter: Undone) -> Turns:
+    journal = Journal(yard.db, unknown_grace=timedelta(hours=1), worker_id=1)
+    runner = Runner(yard.db, journal, slots=10, failpoint=Failpoint(None))
+    return Turns(yard.db, runner, cast("Admitter", admitter))
+
+
+async def test_admission_that_a_deadlock_has_undone_is_made_again(yard: Yard) -> None:
+    undone = Undone(times=3)
+    admission = await make_turns(yard, undone)._admit(
+        await find_team(yard), slots=5, singles_only=False
+    )
+    assert (admission.count, undone.left) == (0, -1)
+
+
+async def test_admission_that_is_always_undone_ends_the_turn(yard: Yard) -> None:
+    turns = make_turns(yard, Undone(times=4))
+    with pytest.raises(psycopg.errors.DeadlockDetected):
+        await turns._admit(await find_team(yard), slots=5, singles_only=False)
