@@ -66,7 +66,8 @@ NOTHING: Mapping[tuple[int, str], int] = MappingProxyType({})
 # The lease rises and the deadline moves on: whoever asks holds the question until then, and a
 # crash while asking only delays it. `updated_at` stays, it tells since when the item is undecided.
 # However many answers are lost at one provider, those of the others and its own live items have
-# room beside them.
+# room beside them. The last limit is for the planner, which else expects thousands of each provider
+# and reads the whole table.
 TAKE = f"""
 WITH rooms AS (
     SELECT p.id AS provider_id, phases.phase,
@@ -88,6 +89,7 @@ WITH rooms AS (
             ORDER BY i.deadline_at
             LIMIT r.room
               FOR UPDATE SKIP LOCKED) AS due
+     LIMIT 500
 ), taken AS (
     UPDATE items i SET lease = i.lease + 1, deadline_at = %(held_until)s
       FROM picked p WHERE i.id = p.id
