@@ -67,17 +67,15 @@ async def lock(
 # among the team's items in flight, which its own cap keeps few. With each provider come the other
 # teams that wait for its cap.
 COUNT_IN_FLIGHT = """
-SELECT 'team:' || %(team_id)s::bigint, count(*), NULL::bigint FROM items
+SELECT 'team:' || %(team_id)s::bigint, count(*), NULL::bigint[] FROM items
  WHERE team_id = %(team_id)s AND phase IN ('claimed', 'calling', 'live')
 UNION ALL
 SELECT 'provider:' || p.id, (
        SELECT count(*) FROM items
-        WHERE provider_id = p.id AND phase IN ('claimed', 'calling', 'live')), NULL
+        WHERE provider_id = p.id AND phase IN ('claimed', 'calling', 'live')), (
+       SELECT array_agg(w.team_id) FROM wakes w
+        WHERE w.held_by <> '{}' AND p.id = ANY (w.held_by) AND w.team_id <> %(team_id)s)
   FROM unnest(%(provider_ids)s::int[]) AS p (id)
-UNION ALL
-SELECT 'provider:' || p.id, 0, w.team_id
-  FROM unnest(%(provider_ids)s::int[]) AS p (id)
-  JOIN wakes w ON w.held_by <> '{}' AND p.id = ANY (w.held_by) AND w.team_id <> %(team_id)s
 UNION ALL
 SELECT 'batch:' || b.id, (
        SELECT count(*) FROM items
@@ -124,13 +122,9 @@ async def read_allowances(
             "batch_ids": [UUID(name) for name in _names(capped, "batch")],
         },
     )
-    in_flight: dict[str, int] = {}
-    waiting: dict[str, list[int]] = {}
-    for key, n, other in await counted.fetchall():
-        if other is None:
-            in_flight[str(key)] = int(str(n))
-        else:
-            waiting.setdefault(str(key), []).append(int(str(other)))
+    rows = await counted.fetchall()
+    in_flight = {str(key): int(str(n)) for key, n, _ in rows}
+    waiting = {str(key): others for key, _, others in rows if isinstance(others, list)}
     buckets: dict[str, list[Bucket]] = {}
     rates = await conn.execute(READ_RATES, {"keys": list(caps)})
     for key, seconds, count, burst, tokens, refilled_at in await rates.fetchall():
