@@ -16,14 +16,18 @@ NOT_LIVE: Mapping[str, str] = {
 
 
 async def stop_item(db: Transactions, *, team: Team, item_id: UUID) -> None:
-    """End an item that was not sent. Raises `NotFound`, and `Conflict` once it was sent."""
+    """End an item that was not sent; a batch of which it was the last one ends with it.
+
+    Raises `NotFound`, and `Conflict` once it was sent.
+    """
     async with db.transaction() as conn:
-        now = db.clock()
-        found = await control.stop_item(conn, team_id=team.id, item_id=item_id, now=now)
-        if found is None:
+        batch_id = await control.lock_batch_of_item(conn, team_id=team.id, item_id=item_id)
+        if batch_id is None:
             raise NotFound("There is no such item.")
-        if not found:
+        now = db.clock()
+        if not await control.stop_item(conn, item_id=item_id, now=now):
             raise Conflict("The item was sent already, or has ended.")
+        await control.start_if_all_ended(conn, batch_ids=[batch_id], now=now)
         await queue.wake(conn, team_id=team.id, now=now)
 
 

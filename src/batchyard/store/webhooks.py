@@ -170,6 +170,8 @@ async def list_log(
                 "after_id": after_id,
                 "limit": limit,
             },
+            # Planned for what is asked: a plan for anything has no use for an index by state.
+            prepare=False,
         )
         return await cursor.fetchall()
 

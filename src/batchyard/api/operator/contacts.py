@@ -11,8 +11,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 
 from batchyard.api.operator.access import CONTACTS, Caller
 from batchyard.api.operator.keyed import KeyedRoute
+from batchyard.api.operator.places import NUMBER, read_place
 from batchyard.contact_rules import MAX_ATTEMPTS, TeamRules
-from batchyard.cursors import read_cursor, write_cursor
+from batchyard.cursors import write_cursor
 from batchyard.operations import contacts
 from batchyard.store.db import Connection
 
@@ -90,12 +91,9 @@ async def list_do_not_contact(
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
 ) -> Entries:
     """List the numbers that are not contacted, in their order."""
-    after = read_cursor(cursor, length=1)
+    (after,) = read_place(cursor, NUMBER, length=1) or ("",)
     rows = await contacts.list_do_not_contact(
-        caller.db,
-        team=caller.team,
-        after="" if after is None else str(after[0]).replace("\0", ""),
-        limit=limit + 1,
+        caller.db, team=caller.team, after=after, limit=limit + 1
     )
     more = len(rows) > limit
     return Entries(

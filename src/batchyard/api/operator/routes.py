@@ -28,6 +28,7 @@ from batchyard.api.operator import (
     webhooks,
 )
 from batchyard.api.operator.access import bearer
+from batchyard.api.operator.texts import check_texts
 from batchyard.config import Config
 from batchyard.engine.inbox import Inbox
 from batchyard.errors import LimitReached
@@ -85,6 +86,9 @@ def build_door(config: Config, db: Database, *, inbox: Callable[[], Inbox] = _no
     problems.install(door)
     for router in ROUTERS:
         door.include_router(
-            router, prefix=PREFIX, dependencies=[Depends(bearer)], responses=problems.TOLD
+            router,
+            prefix=PREFIX,
+            dependencies=[Depends(bearer), Depends(check_texts)],
+            responses=problems.TOLD,
         )
     return door

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.batches import find_kind
-from batchyard.api.operator.forms import Incoming, parse, receiving
+from batchyard.api.operator.forms import Incoming, receiving
 from batchyard.api.operator.keyed import LongRoute, complete, fingerprint_of, held, response_of
 from batchyard.api.operator.lists import NewBatch, Rows, body_of, options_of
 from batchyard.api.operator.reports import shown_upload
@@ -59,7 +59,7 @@ async def create_batch(request: Request, caller: Annotated[Caller, WRITE]) -> Re
     """
 
     async def perform(incoming: Incoming, found: Reservation | None) -> Response:
-        said = parse(NewBatch, await incoming.read_options())
+        said = await incoming.read_options(NewBatch)
         options = await options_of(request, caller, said, kind=said.kind)
         answer: list[Response] = []
         async with imports.import_file(caller.db, team=caller.team, options=options) as upload:
@@ -109,7 +109,7 @@ async def _join(request: Request, caller: Caller, batch_id: UUID, *, action: str
     kind = await find_kind(caller.db, caller, batch_id)
 
     async def perform(incoming: Incoming, found: Reservation | None) -> Response:
-        said = parse(Rows, await incoming.read_options())
+        said = await incoming.read_options(Rows)
         options = await options_of(request, caller, said, kind=kind)
         answer: list[Response] = []
         async with joins.add_rows(

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from batchyard.api.operator.access import WEBHOOKS, Caller
 from batchyard.api.operator.keyed import KeyedRoute
-from batchyard.cursors import read_cursor, write_cursor
-from batchyard.errors import InvalidRequest, NotFound
+from batchyard.api.operator.places import DELIVERY, read_place
+from batchyard.cursors import write_cursor
+from batchyard.errors import NotFound
 from batchyard.operations import endpoints, listeners, webhooks
 from batchyard.store.endpoints import Endpoint
 from batchyard.store.webhooks import LogEntry
@@ -185,7 +186,7 @@ async def list_deliveries(
         state=state,
         batch_id=batch_id,
         endpoint_id=endpoint_id,
-        after=_read(cursor),
+        after=read_place(cursor, DELIVERY, length=3),
         limit=limit + 1,
     )
     last = rows[limit - 1] if len(rows) > limit else None
@@ -219,21 +220,6 @@ async def redeliver_failed(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, int
     """Send everything once more that was given up."""
     async with caller.changing("webhook.redeliver_failed") as work:
         return {"deliveries": await webhooks.redeliver_failed(work, team=caller.team)}
-
-
-POSITION: TypeAdapter[tuple[datetime, int, UUID]] = TypeAdapter(tuple[datetime, int, UUID])
-
-
-def _read(cursor: str | None) -> tuple[datetime, int, UUID] | None:
-    values = read_cursor(cursor, length=3)
-    if values is None:
-        return None
-    try:
-        return POSITION.validate_python(values)
-    except ValidationError as error:
-        raise InvalidRequest(
-            "The cursor is not one of ours.", faults={"cursor": ["not ours"]}
-        ) from error
 
 
 def _shown(endpoint: Endpoint) -> EndpointShown:
