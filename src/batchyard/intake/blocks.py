@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from batchyard.contact_rules import TeamRules
-from batchyard.intake.columns import ERROR_LINE, ITEM_ID, Columns, Header
+from batchyard.intake.columns import ERROR_LINE, ITEM_ID, Columns, Header, find_marks
 from batchyard.intake.exports import unprotect
 from batchyard.intake.records import Record
 from batchyard.intake.shipment_shape import Offer
@@ -125,10 +125,13 @@ class Collector:
         self._rejected: list[RejectedRow] = []
         self._warnings: list[RowWarning] = []
         self._mends: list[StagedMend] = []
+        self._first_line: int | None = None
 
     def add(self, record: Record, marks: Marks, verdict: Good | Bad, *, item_id: UUID) -> None:
         """Take the verdict on a row; `item_id` is the id of the item it may become."""
         line, cells, _ = record
+        if self._first_line is None:
+            self._first_line = line
         if marks.are_set:
             self._mends.append(_mend(line, marks, verdict, self._file))
         if isinstance(verdict, Bad):
@@ -145,7 +148,9 @@ class Collector:
             NewItem(
                 id=item_id,
                 position=line,
-                turn=len(self._items),
+                # Goes on where the block before ended: begun anew in each, the first ones of
+                # several numbers would have more turns.
+                turn=self._first_line + len(self._items),
                 number=verdict.number,
                 reference=verdict.reference,
                 zone_set=self._file.zone_sets.get(verdict.zones),
@@ -222,11 +227,24 @@ def read_marks(header: Header, cells: Sequence[str]) -> Marks | Bad:
 
 def object_marks(found: Mapping[str, object]) -> Marks | Bad:
     """Read the same from a JSON object."""
-    return _marks(str(found.get(ERROR_LINE) or ""), str(found.get(ITEM_ID) or ""))
+    places = find_marks(tuple(found))
+    if not places:
+        return NO_MARKS
+    values = list(found.values())
+    line, item = (
+        str(values[places[name]] or "") if name in places else "" for name in (ERROR_LINE, ITEM_ID)
+    )
+    return _marks(line, item)
 
 
-def unprotected(record: Record) -> Record:
-    """Take off what protected the cells of a mend file in a spreadsheet."""
+def plain_records(records: Sequence[Record], file: FileCheck) -> Sequence[Record]:
+    """Take off what protects cells in a spreadsheet; only what we wrote ourselves carries that."""
+    if file.header is None or not file.header.marks:
+        return records
+    return [_unprotected(record) for record in records]
+
+
+def _unprotected(record: Record) -> Record:
     line, cells, fault = record
     if isinstance(cells, dict):
         return record

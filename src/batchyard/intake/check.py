@@ -16,8 +16,8 @@ from batchyard.intake.blocks import (
     Good,
     Marks,
     object_marks,
+    plain_records,
     read_marks,
-    unprotected,
 )
 from batchyard.intake.columns import MAX_COLUMNS, Columns, Header, name_columns
 from batchyard.intake.records import Record
@@ -31,10 +31,7 @@ def check_rows(records: Sequence[Record], *, file: FileCheck, now: datetime) -> 
     """Give each row its verdict; the good ones become items, or corrections of some."""
     collector = Collector(file, now=now)
     judge = _judge_cells(file)
-    # Only what we wrote ourselves carries our protection.
-    is_ours = file.header is not None and bool(file.header.marks)
-    for given in records:
-        record = unprotected(given) if is_ours else given
+    for record in plain_records(records, file):
         marks, verdict = _judge(record, file, judge)
         collector.add(record, marks, verdict, item_id=new_id())
     return collector.block(rows=len(records))

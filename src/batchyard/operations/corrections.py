@@ -6,7 +6,7 @@ from uuid import UUID
 from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.intake.blocks import Bad, FileCheck, Good, reject
 from batchyard.intake.calls import judge_object as judge_call
-from batchyard.intake.columns import Columns, Header
+from batchyard.intake.columns import Columns, Header, find_marks
 from batchyard.intake.shipments import judge_object as judge_shipment
 from batchyard.intake.synonyms import NUMBER_COLUMN
 from batchyard.lifecycle import BatchEvent, next_batch_state
@@ -114,7 +114,8 @@ async def _checked(
         verdict = judge_shipment(file, payload)
     else:
         whole = {NUMBER_COLUMN: number or "", **payload}
-        verdict = judge_call(file, whole, Header(cells=tuple(whole), names=tuple(whole)))
+        names = tuple(whole)
+        verdict = judge_call(file, whole, Header(cells=names, names=names, marks=find_marks(names)))
     if isinstance(verdict, Bad):
         raise _refusal(verdict)
     return verdict

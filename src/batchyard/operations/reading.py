@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.blocks import CheckedBlock, FileCheck, strike, warn
+from batchyard.intake.blocks import CheckedBlock, FileCheck, plain_records, strike, warn
 from batchyard.intake.check import check_rows
 from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Header, header_hash
@@ -246,6 +246,8 @@ class FileReading:
         while (checking := await self._checking.get()) is not None:
             records, task = checking
             block = await task
+            if self._file is not None:
+                records = plain_records(records, self._file)
             if self._lookup is not None:
                 known = await self._lookup.ask(block)
                 block = strike(

@@ -179,7 +179,7 @@ async def list_executions(
 ) -> Response:
     """List the calls of a batch in the order of its file: a page where one is asked for."""
     batch = known_id(batch_id, "batch")
-    await _require(speaker, batch_id=batch)
+    await _require(speaker.db, speaker, batch_id=batch)
     view, page = speaker.view(), page_of(page_number, page_size)
     if page is not None:
         body = await call_queries.list_executions(speaker.db, view=view, batch_id=batch, page=page)
@@ -196,7 +196,7 @@ async def list_executions(
 async def list_refused_rows(batch_id: BatchId, speaker: Speaks) -> Response:
     """Give back the refused rows of the upload, each with its fault."""
     batch = known_id(batch_id, "batch")
-    await _require(speaker, batch_id=batch)
+    await _require(speaker.db, speaker, batch_id=batch)
     file = await open_mend_file(
         speaker.db,
         team=speaker.team,
@@ -213,10 +213,9 @@ async def list_refused_rows(batch_id: BatchId, speaker: Speaks) -> Response:
 
 
 async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: Fields) -> Response:
-    batch = known_id(batch_id, "batch")
-    await _require(speaker, batch_id=batch)
-
     async def perform(db: Transactions) -> Response:
+        batch = known_id(batch_id, "batch")
+        await _require(db, speaker, batch_id=batch)
         text = last(form, "scheduled_at")
         if text is None:
             raise Refusal(400, "scheduled_at is missing.")
@@ -262,6 +261,6 @@ def _changing(
     )
 
 
-async def _require(speaker: Speaker, *, batch_id: UUID) -> None:
-    if not await queries.has_batch(speaker.db, team_id=speaker.team.id, batch_id=batch_id):
+async def _require(db: Transactions, speaker: Speaker, *, batch_id: UUID) -> None:
+    if not await queries.has_batch(db, team_id=speaker.team.id, batch_id=batch_id):
         raise missing("batch")

@@ -73,9 +73,9 @@ async def retry_failed(
 ) -> Response:
     """Try failed items again under new keys; unknown outcomes have to be resolved instead."""
     wanted = chosen or RetryRequest()
-    kind = await find_kind(caller.db, caller, batch_id)
 
     async def perform(slices: Slices) -> int:
+        kind = await find_kind(caller.db, caller, batch_id)
         return await changes.retry_failed(
             caller.db,
             team=caller.team,

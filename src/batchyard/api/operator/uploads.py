@@ -106,9 +106,8 @@ async def read_upload(caller: Annotated[Caller, READ], upload_id: UUID) -> dict[
 
 
 async def _join(request: Request, caller: Caller, batch_id: UUID, *, action: str) -> Response:
-    kind = await find_kind(caller.db, caller, batch_id)
-
     async def perform(incoming: Incoming, found: Reservation | None) -> Response:
+        kind = await find_kind(caller.db, caller, batch_id)
         said = await incoming.read_options(Rows)
         options = await options_of(request, caller, said, kind=kind)
         answer: list[Response] = []

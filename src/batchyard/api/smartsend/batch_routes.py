@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from batchyard.api.smartsend import answers, queries, replies, shipment_queries, translate, wire
 from batchyard.api.smartsend.answers import BatchState, ShipmentState
-from batchyard.api.smartsend.checking import check_shipments
+from batchyard.api.smartsend.checking import Checked, check_shipments
 from batchyard.api.smartsend.keyed import Key, once
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.replies import BODY_ERRORS, KEY_ERRORS, make_router, told
@@ -133,9 +133,15 @@ async def add_shipments(
     the others, under their places in the request.
     """
     audience = await visit.audience()
-    checked = await check_shipments(body.data, audience=audience, is_lenient=preferred.is_lenient)
+    found: list[Checked] = []
+
+    async def check() -> None:
+        found.append(
+            await check_shipments(body.data, audience=audience, is_lenient=preferred.is_lenient)
+        )
 
     async def perform(work: Joined) -> Response:
+        (checked,) = found
         ids = await shipments.add_shipments(
             work, team=visit.team, batch_id=batch, shipments=checked.payloads
         )
@@ -151,7 +157,7 @@ async def add_shipments(
             added["errors"] = checked.faults
         return replies.rendered(orjson.dumps(added), status=201)
 
-    answer = await once(request, visit, key, perform)
+    answer = await once(request, visit, key, perform, check=check)
     if preferred.is_lenient:
         answer.headers["Preference-Applied"] = "handling=lenient"
     return answer
