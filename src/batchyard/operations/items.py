@@ -31,8 +31,8 @@ async def stop_item(db: Transactions, *, team: Team, item_id: UUID) -> None:
         await queue.wake(conn, team_id=team.id, now=now)
 
 
-async def check_live(db: Transactions, *, team: Team, item_id: UUID) -> None:
-    """Raise `NotFound`, or `Conflict` with what to do when an item is not live."""
+async def check_live(db: Transactions, *, team: Team, item_id: UUID) -> str:
+    """Return the status of a live item; raise `NotFound`, or `Conflict` with what to do."""
     async with db.transaction() as conn:
         item = await waits.read_item(conn, team_id=team.id, item_id=item_id)
     if item is None:
@@ -40,3 +40,4 @@ async def check_live(db: Transactions, *, team: Team, item_id: UUID) -> None:
     if item.phase != Phase.LIVE:
         told = NOT_LIVE.get(item.phase, "The item was not sent yet; stop it.")
         raise Conflict(told, state=item.phase)
+    return item.status

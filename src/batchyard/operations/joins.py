@@ -38,6 +38,8 @@ class RowsImport(FileReading):
     def __init__(self, db: Database, *, team: Team, target: UUID, options: IntakeOptions) -> None:
         super().__init__(db, team=team, options=options, target=target)
         self._batch_id = target
+        self.state_before: BatchState | None = None
+        """Of the batch, when the rows began to join it."""
 
     async def join(self, *, file_name: str | None, seal: Seal | None = None) -> UploadReport:
         """Put the complete upload into its batch, and return what became of the rows.
@@ -47,7 +49,7 @@ class RowsImport(FileReading):
         """
         async with self._db.transaction() as conn:
             now = self._db.clock()
-            await _lock(
+            self.state_before = await _lock(
                 conn, team=self._team, kind=self._options.kind, batch_id=self._batch_id, now=now
             )
             if not await imports.record_block(
@@ -176,9 +178,10 @@ async def _let_run(
 
 async def _lock(
     conn: Connection, *, team: Team, kind: Kind, batch_id: UUID, now: datetime
-) -> None:
+) -> BatchState:
     batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
     if batch.state is BatchState.CANCELLED:
         raise Conflict("The batch is cancelled.", state=batch.state)
     if batch.state is BatchState.STOPPED:
         await clear_stopped(conn, batch_ids=[batch_id], now=now)
+    return batch.state

@@ -96,14 +96,23 @@ def select_items(block: ItemBlock, stays: Sequence[bool]) -> ItemBlock:
     items = compress(block.items.splitlines(keepends=True), stays)
     lines = block.data.splitlines(keepends=True)
     data = list(compress(lines, stays))
-    if lines and (first := lines[0].split(b"\t", 4)[3]) != b"\\N":
-        data = [_with_turn(line, turn) for turn, line in enumerate(data, start=int(first))]
-    return ItemBlock(items=b"".join(items), data=b"".join(data), count=len(data))
+    first = _turn_of(lines[0]) if lines else None
+    return ItemBlock(
+        items=b"".join(items),
+        data=b"".join(_with_turn(line, turn) for turn, line in enumerate(data, start=first or 0)),
+        count=len(data),
+    )
+
+
+def _turn_of(line: bytes) -> int | None:
+    turn = line.split(b"\t", 4)[3]
+    return None if turn == b"\\N" else int(turn)
 
 
 def _with_turn(line: bytes, turn: int) -> bytes:
-    item_id, batch_id, position, _, rest = line.split(b"\t", 4)
-    return b"\t".join((item_id, batch_id, position, b"%d" % turn, rest))
+    item_id, batch_id, position, before, rest = line.split(b"\t", 4)
+    now = before if before == b"\\N" else b"%d" % turn
+    return b"\t".join((item_id, batch_id, position, now, rest))
 
 
 COPY_ITEMS = "COPY items (id, batch_id, team_id, zone_set, due_at, updated_at) FROM STDIN"

@@ -1,6 +1,6 @@
 """Lists of calls: upload, schedule, read, stop, delete."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
@@ -226,8 +226,8 @@ async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: 
         )
         bypass_windows = read_flag(form, "bypass_call_guardrails")
         at = schedule.settle(schedule.parse_time(text), rules=rules, now=db.clock())
-        after = {"scheduled_at": at.isoformat(), "bypass_windows": bypass_windows}
-        async with _changing(db, speaker, batch, "batch.schedule", after=after) as work:
+        facts = ("scheduled_at", "bypass_windows")
+        async with _changing(db, speaker, batch, "batch.schedule", facts=facts) as work:
             await schedule_batch(
                 work,
                 team=speaker.team,
@@ -248,7 +248,7 @@ def _changing(
     batch_id: UUID,
     action: str,
     *,
-    after: Mapping[str, object] | None = None,
+    facts: Collection[str] = (),
 ) -> AbstractAsyncContextManager[Joined]:
     return changing_batch(
         db,
@@ -257,7 +257,7 @@ def _changing(
         kind=Kind.CALL,
         batch_id=batch_id,
         action=action,
-        after=after,
+        facts=facts,
     )
 
 

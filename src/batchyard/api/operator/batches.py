@@ -129,13 +129,19 @@ async def change_batch(
             await batches.schedule_batch(
                 work, team=caller.team, kind=kind, batch_id=batch_id, at=change.scheduled_at
             )
-        after = change.model_dump(mode="json", exclude_unset=True)
+        after = await _shown(work, caller, batch_id)
+        # Null leaves everything as it is, except the time.
+        changed = [
+            name
+            for name in change.model_fields_set
+            if name == "scheduled_at" or getattr(change, name) is not None
+        ]
         await caller.note(
             work.connection,
             "batch.change",
             subject=str(batch_id),
-            before={name: before[SHOWN_AS.get(name, name)] for name in after},
-            after=after,
+            before={name: before[SHOWN_AS.get(name, name)] for name in changed},
+            after={name: after[SHOWN_AS.get(name, name)] for name in changed},
         )
     return await _batch(caller, batch_id)
 

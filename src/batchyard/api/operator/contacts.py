@@ -105,12 +105,14 @@ async def list_do_not_contact(
 @router.post("/do-not-contact", status_code=201)
 async def add_do_not_contact(caller: Annotated[Caller, CONTACTS], new: NewEntry) -> EntryShown:
     """Never contact a number again, also no item that waits; said again, it is replaced."""
-    # Numbers of people stay out of a log that forgets nothing.
-    after = {"until": new.until and new.until.isoformat()}
-    async with caller.changing("contact.block", after=after) as work:
-        entry = await contacts.add_do_not_contact(
-            work, team=caller.team, number=new.number, reason=new.reason, until=new.until
-        )
+    entry = await contacts.block_number(
+        caller.work,
+        team=caller.team,
+        actor=caller.actor,
+        number=new.number,
+        reason=new.reason,
+        until=new.until,
+    )
     return EntryShown.model_validate(asdict(entry))
 
 
@@ -119,8 +121,9 @@ async def remove_do_not_contact(
     caller: Annotated[Caller, CONTACTS], number: Annotated[str, Path(max_length=40)]
 ) -> Response:
     """Allow a number again; 404 when it is not on the list."""
-    async with caller.changing("contact.allow") as work:
-        await contacts.remove_do_not_contact(work, team=caller.team, number=number)
+    await contacts.allow_number(
+        caller.work, team=caller.team, actor=caller.actor, number=number
+    )
     return Response(status_code=204)
 
 

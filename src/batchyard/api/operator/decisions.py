@@ -15,6 +15,7 @@ from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.operations import changes, outcomes
 from batchyard.operations.outcomes import Verdict
 from batchyard.operations.slices import Slices
+from batchyard.operations.traces import note_batch, read_state
 from batchyard.store.db import Connection
 from batchyard.store.item_filters import ItemFilters
 
@@ -73,9 +74,11 @@ async def retry_failed(
 ) -> Response:
     """Try failed items again under new keys; unknown outcomes have to be resolved instead."""
     wanted = chosen or RetryRequest()
+    states: list[str] = []
 
     async def perform(slices: Slices) -> int:
         kind = await find_kind(caller.db, caller, batch_id)
+        states.append(await read_state(caller.db, batch_id=batch_id))
         return await changes.retry_failed(
             caller.db,
             team=caller.team,
@@ -87,8 +90,16 @@ async def retry_failed(
         )
 
     async def trace(conn: Connection, items: int) -> None:
-        after = {"items": items, "statuses": wanted.statuses}
-        await caller.note(conn, "batch.retry", subject=str(batch_id), after=after)
+        await note_batch(
+            conn,
+            team=caller.team,
+            actor=caller.actor,
+            batch_id=batch_id,
+            action="batch.retry",
+            state_before=states[0],
+            after={"items": items, "statuses": wanted.statuses},
+            now=caller.db.clock(),
+        )
 
     return await answer_in_slices(request, caller, perform=perform, trace=trace, answer=_decided)
 

@@ -164,8 +164,7 @@ async def read_secrets(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, list[st
 @router.post("/secret/rotate", status_code=201)
 async def rotate_secret(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, list[str]]:
     """Sign with a new secret too; the old one retires after a day."""
-    async with caller.changing("webhook.rotate_secret") as work:
-        await endpoints.rotate_secret(work, team=caller.team)
+    await listeners.rotate_secret(caller.work, team=caller.team, actor=caller.actor)
     return {"secrets": await endpoints.list_signing_secrets(caller.work, team=caller.team)}
 
 
@@ -210,16 +209,17 @@ async def list_attempts(
 @router.post("/deliveries/{delivery_id}/redeliver", status_code=202)
 async def redeliver(caller: Annotated[Caller, WEBHOOKS], delivery_id: UUID) -> dict[str, int]:
     """Send a delivery once more, under its old id, by which receivers know it."""
-    async with caller.changing("webhook.redeliver", subject=str(delivery_id)) as work:
-        await webhooks.redeliver(work, team=caller.team, delivery_id=delivery_id)
+    await listeners.redeliver(
+        caller.work, team=caller.team, actor=caller.actor, delivery_id=delivery_id
+    )
     return {"deliveries": 1}
 
 
 @router.post("/deliveries/redeliver", status_code=202)
 async def redeliver_failed(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, int]:
     """Send everything once more that was given up."""
-    async with caller.changing("webhook.redeliver_failed") as work:
-        return {"deliveries": await webhooks.redeliver_failed(work, team=caller.team)}
+    sent = await listeners.redeliver_failed(caller.work, team=caller.team, actor=caller.actor)
+    return {"deliveries": sent}
 
 
 def _shown(endpoint: Endpoint) -> EndpointShown:

@@ -145,8 +145,14 @@ async def add_shipments(
         ids = await shipments.add_shipments(
             work, team=visit.team, batch_id=batch, shipments=checked.payloads
         )
-        after = {"rows": len(ids)}
-        await visit.note(work.connection, "batch.add_rows", subject=batch, after=after)
+        state = {"state": OurState.OPEN}
+        await visit.note(
+            work.connection,
+            "batch.add_rows",
+            subject=batch,
+            before=state,
+            after={**state, "rows": len(ids)},
+        )
         added: dict[str, object] = {
             "data": [
                 translate.new_shipment(shipment_id, payload, audience=audience)

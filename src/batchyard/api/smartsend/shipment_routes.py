@@ -184,8 +184,13 @@ async def list_services(visit: Visiting) -> Response:
 
 async def _book(work: Transactions, visit: Visit, shipment: UUID, key: str | None) -> UUID:
     async def seal(conn: Connection, booking_id: UUID) -> None:
-        after = {"operation": str(booking_id)}
-        await visit.note(conn, "shipment.book", subject=shipment, after=after)
+        await visit.note(
+            conn,
+            "shipment.book",
+            subject=shipment,
+            before={"state": OurState.OPEN},
+            after={"state": OurState.QUEUED, "operation": str(booking_id)},
+        )
 
     try:
         return await bookings.book_shipment(
