@@ -117,21 +117,19 @@ NO_MARKS = Marks()
 class Collector:
     """Puts verdicts together to a block."""
 
-    def __init__(self, file: FileCheck, *, now: datetime) -> None:
+    def __init__(self, file: FileCheck, *, first_turn: int, now: datetime) -> None:
         self._file = file
+        self._first_turn = first_turn
         self._now = now
         self._items: list[NewItem] = []
         self._accepted: list[Accepted] = []
         self._rejected: list[RejectedRow] = []
         self._warnings: list[RowWarning] = []
         self._mends: list[StagedMend] = []
-        self._first_line: int | None = None
 
     def add(self, record: Record, marks: Marks, verdict: Good | Bad, *, item_id: UUID) -> None:
         """Take the verdict on a row; `item_id` is the id of the item it may become."""
         line, cells, _ = record
-        if self._first_line is None:
-            self._first_line = line
         if marks.are_set:
             self._mends.append(_mend(line, marks, verdict, self._file))
         if isinstance(verdict, Bad):
@@ -148,9 +146,7 @@ class Collector:
             NewItem(
                 id=item_id,
                 position=line,
-                # Goes on where the block before ended: begun anew in each, the first ones of
-                # several numbers would have more turns.
-                turn=self._first_line + len(self._items),
+                turn=self._first_turn + len(self._items),
                 number=verdict.number,
                 reference=verdict.reference,
                 zone_set=self._file.zone_sets.get(verdict.zones),

@@ -27,9 +27,15 @@ from batchyard.store.ids import new_id
 Judge = Callable[[list[str]], Good | Bad]
 
 
-def check_rows(records: Sequence[Record], *, file: FileCheck, now: datetime) -> CheckedBlock:
-    """Give each row its verdict; the good ones become items, or corrections of some."""
-    collector = Collector(file, now=now)
+def check_rows(
+    records: Sequence[Record], *, file: FileCheck, first_turn: int = 0, now: datetime
+) -> CheckedBlock:
+    """Give each row its verdict; the good ones become items, or corrections of some.
+
+    `first_turn` is where the block goes on with turns among several numbers: begun anew in each
+    block, the first of the numbers would have more of them.
+    """
+    collector = Collector(file, first_turn=first_turn, now=now)
     judge = _judge_cells(file)
     for record in plain_records(records, file):
         marks, verdict = _judge(record, file, judge)

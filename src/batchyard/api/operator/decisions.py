@@ -134,8 +134,10 @@ async def resolve(
 
     async def trace(conn: Connection, items: int) -> None:
         subject = None if resolution.batch_id is None else str(resolution.batch_id)
-        # What people are looked for by stays out of a log that forgets nothing.
-        after = {"as": resolution.verdict, "items": items, "filters": sorted(filters.asked)}
+        after: dict[str, object] = {"as": resolution.verdict, "items": items}
+        if filters.asked:
+            # Not what for: what people are found by stays out of a log that forgets nothing.
+            after["filters"] = sorted(filters.asked)
         await caller.note(
             conn, "items.resolve", subject=subject, before={"status": UNKNOWN_STATUS}, after=after
         )
