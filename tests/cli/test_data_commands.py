@@ -157,9 +157,7 @@ def test_unknown_outcomes_are_listed_and_decided(server: Yard) -> None:
 
 def test_unknown_outcomes_are_decided_by_filters(server: Yard) -> None:
     run, team = server.run, server.team
-    batch = server.do(
-        make_batch(server.db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED)
-    )
+    batch = server.do(make_batch(server.db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED))
     for number, name in ((GOOD, "Ann"), (BUSY, "Bo"), (FAILS, "Cy")):
         server.do(
             make_items(

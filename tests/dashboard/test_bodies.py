@@ -1,4 +1,4 @@
-"""What comes in before anybody is known: bodies with an end, addresses behind proxies, passwords."""
+"""What comes in before anybody is known: bodies with an end, addresses, passwords."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -75,9 +75,7 @@ async def test_password_may_begin_and_end_with_a_blank(yard: Yard) -> None:
         assert (await client.post(f"{PREFIX}/settings/people", data=form)).status_code == 303
     async with httpx.AsyncClient(base_url=yard.url, trust_env=False) as client:
         for said, status in ((password.strip(), 403), (password, 303)):
-            answer = await client.post(
-                f"{PREFIX}/sign-in", data={"email": email, "password": said}
-            )
+            answer = await client.post(f"{PREFIX}/sign-in", data={"email": email, "password": said})
             assert answer.status_code == status, said
 
 

@@ -32,7 +32,7 @@ async def test_unknown_outcome_of_a_deleted_batch_is_not_decided(
             team=team,
             verdict=verdict,
             actor="test",
-            **chosen,  # type: ignore[arg-type]  # by name
+            **chosen,
         )
         assert resolved == 0
     assert await outcomes.list_unknown(db, team=team, limit=10) == []

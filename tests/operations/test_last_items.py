@@ -36,8 +36,9 @@ async def test_queued_batch_ends_with_its_last_item_stopped(
     await items.stop_item(db, team=team, item_id=first)
     assert await rows_of(db, "SELECT state FROM batches") == [("queued",)]
     await items.stop_item(db, team=team, item_id=last)
-    assert await rows_of(db, "SELECT DISTINCT status, ended_at IS NULL FROM items"
-                             " JOIN item_data ON item_id = id") == [("stopped", False)]
+    assert await rows_of(
+        db, "SELECT DISTINCT status, ended_at IS NULL FROM items JOIN item_data ON item_id = id"
+    ) == [("stopped", False)]
     await finish(db)
     assert await rows_of(db, "SELECT state, started_at IS NULL FROM batches") == [
         ("completed", False)

@@ -213,44 +213,48 @@ async def add_traces(db: Database, team: Team, batch_id: UUID) -> None:
     """Put the person where an erasure looks as well."""
     ((item_id,),) = await run(db, "SELECT id FROM items WHERE status = 'completed'")
     position = "(SELECT position FROM item_data WHERE item_id = %s)"
-    for statement, *values in (
+    for statement, values in (
         (
-            "INSERT INTO uploads (id, team_id, batch_id, file_name, created_at, updated_at)"
-            " VALUES (gen_random_uuid(), %s, %s, %s, now(), now())",
-            team.id,
-            batch_id,
-            f"{NUMBER}.csv",
+            (
+                "INSERT INTO uploads (id, team_id, batch_id, file_name, created_at, updated_at)"
+                " VALUES (gen_random_uuid(), %s, %s, %s, now(), now())"
+            ),
+            (team.id, batch_id, f"{NUMBER}.csv"),
         ),
         (
-            "INSERT INTO staged_mends (upload_id, line, is_refused, number)"
-            " SELECT id, 1, false, %s FROM uploads",
-            NUMBER,
+            (
+                "INSERT INTO staged_mends (upload_id, line, is_refused, number)"
+                " SELECT id, 1, false, %s FROM uploads"
+            ),
+            (NUMBER,),
         ),
         (
-            "INSERT INTO events (team_id, batch_id, item_id, type, data, at)"
-            " VALUES (%s, %s, %s, 'item.completed', '{\"n\": 1}', now())",
-            team.id,
-            batch_id,
-            item_id,
+            (
+                "INSERT INTO events (team_id, batch_id, item_id, type, data, at)"
+                " VALUES (%s, %s, %s, 'item.completed', '{\"n\": 1}', now())"
+            ),
+            (team.id, batch_id, item_id),
         ),
         (
-            "INSERT INTO events (team_id, batch_id, type, data, at)"
-            " VALUES (%s, %s, 'x', %s, now())",
-            team.id,
-            batch_id,
-            Jsonb({"to": WRITTEN}),
+            (
+                "INSERT INTO events (team_id, batch_id, type, data, at)"
+                " VALUES (%s, %s, 'x', %s, now())"
+            ),
+            (team.id, batch_id, Jsonb({"to": WRITTEN})),
         ),
         (
-            f"INSERT INTO row_warnings (batch_id, line, code, reason)"
-            f" VALUES (%s, {position}, 'phone_unassigned_range', 'about this line')",
-            batch_id,
-            item_id,
+            (
+                "INSERT INTO row_warnings (batch_id, line, code, reason)"
+                f" VALUES (%s, {position}, 'phone_unassigned_range', 'about this line')"
+            ),
+            (batch_id, item_id),
         ),
         (
-            "INSERT INTO bookings (id, team_id, item_id, key, created_at)"
-            " VALUES (gen_random_uuid(), %s, %s, 'k', now())",
-            team.id,
-            item_id,
+            (
+                "INSERT INTO bookings (id, team_id, item_id, key, created_at)"
+                " VALUES (gen_random_uuid(), %s, %s, 'k', now())"
+            ),
+            (team.id, item_id),
         ),
     ):
         await run(db, statement, *values)

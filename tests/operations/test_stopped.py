@@ -125,9 +125,7 @@ async def test_items_of_a_batch_that_runs_are_not_ended(db: Database, team: Team
     batch_id = await make_batch(db, team=team, state=BatchState.RUNNING)
     await make_items(db, team=team, batch_id=batch_id, n=2)
     async with db.transaction() as conn:
-        ended = await control_rows.end_ready(
-            conn, batch_ids=[batch_id], limit=10, now=db.clock()
-        )
+        ended = await control_rows.end_ready(conn, batch_ids=[batch_id], limit=10, now=db.clock())
     assert ended == 0
 
 

@@ -25,9 +25,7 @@ def unknown(
 
     Look each key up at its provider, then decide: `batchyard resolve`.
     """
-    filters = item_options.as_filters(
-        code=code, number=number, reference=reference, search=search
-    )
+    filters = item_options.as_filters(code=code, number=number, reference=reference, search=search)
     found = remote.ask(lambda client: client.unknown_items(batch_id=batch, limit=limit, **filters))
     if as_json:
         tables.print_json([item.model_dump(mode="json") for item in found.data])

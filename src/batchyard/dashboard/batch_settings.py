@@ -19,9 +19,9 @@ from batchyard.errors import InvalidRequest, NotFound
 from batchyard.models import RetryPolicy
 from batchyard.operations import changes, contacts, limits
 from batchyard.operations.audit import audited
-from batchyard.operations.traces import changing_batch
 from batchyard.operations.changes import FAILED_STATUSES, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from batchyard.operations.limits import set_limit
+from batchyard.operations.traces import changing_batch
 from batchyard.windows import read_guardrails
 
 MOST_RETRIES = 10

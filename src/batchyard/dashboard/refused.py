@@ -15,6 +15,7 @@ from batchyard.intake.options import IntakeOptions, UploadReport
 from batchyard.intake.verdicts import REFUSALS
 from batchyard.operations import joins, mappings, mends
 from batchyard.operations.traces import note_batch
+from batchyard.store.db import Connection
 
 PAGE = 50
 

@@ -17,10 +17,10 @@ from batchyard.dashboard.visitors import READ, WRITE, Visitor
 from batchyard.errors import InvalidRequest
 from batchyard.operations import rehearsals
 from batchyard.operations.batches import schedule_batch
-from batchyard.operations.traces import changing_batch
 from batchyard.operations.plays import Rehearsal
 from batchyard.operations.rehearsals import UNSTARTED
 from batchyard.operations.scenes import RehearsalSettings
+from batchyard.operations.traces import changing_batch
 from batchyard.operations.waiting import REASONS
 
 BASES = {

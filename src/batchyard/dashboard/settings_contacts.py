@@ -56,9 +56,7 @@ async def allow_number(request: Request, visitor: Contacts) -> Response:
     """Allow a number again; it is in the form, as addresses end up in logs."""
     fields = await read_fields(request)
     number = fields.text("number", longest=40)
-    await contacts.allow_number(
-        visitor.db, team=visitor.team, actor=visitor.actor, number=number
-    )
+    await contacts.allow_number(visitor.db, team=visitor.team, actor=visitor.actor, number=number)
     told = visitor.voice.say("{number} may be contacted again.", number=number)
     return go_to(PATH, visitor.config, notice=told)
 

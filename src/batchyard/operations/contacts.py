@@ -85,9 +85,7 @@ async def block_number(
     async with one_transaction(db) as work:
         conn = work.connection
         known = await contacts.read_entry(conn, team_id=team.id, number=_e164(number))
-        entry = await add_do_not_contact(
-            work, team=team, number=number, reason=reason, until=until
-        )
+        entry = await add_do_not_contact(work, team=team, number=number, reason=reason, until=until)
         await note(
             conn,
             team=team,

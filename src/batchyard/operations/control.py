@@ -87,9 +87,7 @@ async def end_unsent(db: Database, *, batch_id: UUID) -> None:
     """End what a stopped batch has not sent, in slices."""
     while True:
         async with db.transaction() as conn:
-            ended = await control.end_ready(
-                conn, batch_ids=[batch_id], limit=BLOCK, now=db.clock()
-            )
+            ended = await control.end_ready(conn, batch_ids=[batch_id], limit=BLOCK, now=db.clock())
         if not ended:
             return
 

@@ -169,7 +169,7 @@ async def _let_run(
     conn: Connection, joining: Joining, *, reopened: Collection[BatchState], now: datetime
 ) -> None:
     state = await joins.lock(conn, batch_id=joining.batch_id)
-    if state in reopened:
+    if state is not None and state in reopened:
         state = next_batch_state(state, BatchEvent.REOPENED)
         await control.reopen(conn, batch_id=joining.batch_id, state=state, now=now)
     if state in ADMITTING_STATES:

@@ -61,7 +61,6 @@ async def retry_failed(
     item_ids: Sequence[UUID] | None = None,
 ) -> int:
     """Try ended items again, as `changes.retry_failed` does; return how many."""
-
     state = await read_state(db, batch_id=batch_id)
 
     async def trace(conn: Connection, items: int) -> None:

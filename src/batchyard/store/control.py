@@ -158,9 +158,7 @@ UPDATE batches b SET state = 'running', started_at = coalesce(b.started_at, %(no
 """
 
 
-async def start_if_all_ended(
-    conn: Connection, *, batch_ids: Sequence[UUID], now: datetime
-) -> None:
+async def start_if_all_ended(conn: Connection, *, batch_ids: Sequence[UUID], now: datetime) -> None:
     """Let those of these locked batches that are queued and have no open item run, and so end."""
     await conn.execute(START_IF_ALL_ENDED, {"batch_ids": list(batch_ids), "now": now})
 

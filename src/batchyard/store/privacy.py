@@ -108,9 +108,7 @@ async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -
     values = {"ids": chosen, "now": now}
     await conn.execute(POSTPONE, {"ids": postponed, "now": now})
     await conn.execute(CANCEL, values)
-    await control.start_if_all_ended(
-        conn, batch_ids=[UUID(str(row[0])) for row in locked], now=now
-    )
+    await control.start_if_all_ended(conn, batch_ids=[UUID(str(row[0])) for row in locked], now=now)
     await conn.execute(ERASE_ITEMS.encode(), values)
     documents = await (await conn.execute(ERASE_DOCUMENTS, values)).fetchall()
     for source in SOURCES:

@@ -208,9 +208,7 @@ SELECT state FROM webhook_deliveries WHERE id = %(id)s AND team_id = %(team_id)s
 
 async def read_state(conn: Connection, *, team_id: int, delivery_id: UUID) -> str | None:
     """Return the state of a delivery."""
-    row = await (
-        await conn.execute(READ_STATE, {"id": delivery_id, "team_id": team_id})
-    ).fetchone()
+    row = await (await conn.execute(READ_STATE, {"id": delivery_id, "team_id": team_id})).fetchone()
     return None if row is None else str(row[0])
 
 

@@ -18,7 +18,7 @@ HALF = "has half of a pair of characters"
 def reading() -> Iterator[APIRoute]:
     for router in ROUTERS:
         for route in router.routes:
-            if isinstance(route, APIRoute) and "GET" in route.methods:
+            if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
                 yield route
 
 
@@ -93,9 +93,7 @@ CURSORS = {
             "0194d2a5-0000-7000-8000-000000000000",
         ]
     ),
-    "deliveries": write_cursor(
-        ["2026-01-01T00:00:00Z", 3, "0194d2a5-0000-7000-8000-000000000000"]
-    ),
+    "deliveries": write_cursor(["2026-01-01T00:00:00Z", 3, "0194d2a5-0000-7000-8000-000000000000"]),
     "warnings": write_cursor([3, "column_guessed"]),
     "numbers": write_cursor(["+4520123456"]),
     "lines": write_cursor([3]),

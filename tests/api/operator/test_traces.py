@@ -140,7 +140,9 @@ async def test_retry_and_new_rows_tell_the_state_before_and_after(client: Client
         batch_id, _ = await make(
             client, state=BatchState.COMPLETED, phase=Phase.DONE, status="completed"
         )
-        await client.post(f"/batches/{batch_id}/{deed}", {"rows": [{"contact_number": "+4520123457"}]})
+        await client.post(
+            f"/batches/{batch_id}/{deed}", {"rows": [{"contact_number": "+4520123457"}]}
+        )
         assert await newest(client) == (
             action,
             {"state": "completed"},

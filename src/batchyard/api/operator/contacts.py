@@ -121,9 +121,7 @@ async def remove_do_not_contact(
     caller: Annotated[Caller, CONTACTS], number: Annotated[str, Path(max_length=40)]
 ) -> Response:
     """Allow a number again; 404 when it is not on the list."""
-    await contacts.allow_number(
-        caller.work, team=caller.team, actor=caller.actor, number=number
-    )
+    await contacts.allow_number(caller.work, team=caller.team, actor=caller.actor, number=number)
     return Response(status_code=204)
 
 

@@ -80,7 +80,8 @@ async def remove_number(
 
 
 def _told(row: NumberRow) -> dict[str, str | None]:
-    return {"number": row.number, "agent_id": row.agent_id and str(row.agent_id)}
+    agent_id = None if row.agent_id is None else str(row.agent_id)
+    return {"number": row.number, "agent_id": agent_id}
 
 
 async def _numbers(caller: Caller) -> Numbers:

@@ -147,5 +147,3 @@ def shown_upload(one: Upload) -> dict[str, object]:
         "updated_at": one.updated_at,
         "ended_at": one.ended_at,
     }
-
-
