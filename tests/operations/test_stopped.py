@@ -190,7 +190,9 @@ async def test_rows_that_still_join_open_a_batch_that_has_run_out(
         await conn.execute(
             "UPDATE items SET phase = 'done', status = 'completed' WHERE batch_id = %s", (batch_id,)
         )
-        await conn.execute("UPDATE batches SET state = 'completed' WHERE id = %s", (batch_id,))
+        await conn.execute(
+            "UPDATE batches SET state = 'completed', finished_at = now() WHERE id = %s", (batch_id,)
+        )
         await conn.execute("UPDATE uploads SET updated_at = '2020-01-01'")
     monkeypatch.setattr(joins, "_join_rest", rest)
     await resume_joins(db)

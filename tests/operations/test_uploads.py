@@ -73,7 +73,7 @@ async def test_turns_go_on_from_block_to_block(
     monkeypatch.setattr(reading, "BLOCK_ROWS", 4)
     content = "phone\n" + "".join(f"+45201235{n:02d}\n" for n in range(12))
     await upload(db, content.encode(), team=team)
-    turns = "SELECT turn % 3, count(*) FROM item_data GROUP BY 1 ORDER BY 1"
+    turns = "SELECT mod(turn, 3), count(*) FROM item_data GROUP BY 1 ORDER BY 1"
     assert await rows_of(db, turns) == [(0, 4), (1, 4), (2, 4)]
 
 

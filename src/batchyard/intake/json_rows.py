@@ -99,7 +99,7 @@ class ListReader:
         rows = list(self._split())
         self._forget()
         if self._is_ended:
-            self._pass_over(bytes(self._text))
+            self._pass_over(bytes(self._text[self._scanned :]))
             self._text.clear()
         return rows
 

@@ -1,6 +1,6 @@
 """What the audit log tells of what this door does: how it was before, and how it is after."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from batchyard.store.db import Database
@@ -32,17 +32,18 @@ async def test_schedule_tells_the_time_and_the_bypass_of_before(
 ) -> None:
     batch_id = await caller.upload_batch()
     path = f"/batches/{batch_id}/schedule"
+    midnight = db.clock().replace(hour=0, minute=0, second=0, microsecond=0)
+    sooner, later = (midnight + timedelta(days=days) for days in (2, 3))
     for form in (
-        {"scheduled_at": "2099-01-01T00:00:00Z"},
-        {"scheduled_at": "2099-01-02T00:00:00Z", "bypass_call_guardrails": "true"},
-        {"scheduled_at": "2099-01-02T00:00:00Z"},
+        {"scheduled_at": sooner.isoformat()},
+        {"scheduled_at": later.isoformat(), "bypass_call_guardrails": "true"},
+        {"scheduled_at": later.isoformat()},
     ):
         assert (await caller.post(path, data=form)).status_code == 200
     third, second, first, *_ = await entries(db)
     assert first[1] == {"state": "open", "scheduled_at": None, "bypass_windows": False}
     assert (first[2]["state"], first[2]["bypass_windows"]) == ("scheduled", False)
-    at = datetime.fromisoformat(first[2]["scheduled_at"])
-    assert at == datetime(2099, 1, 1, tzinfo=UTC)
+    assert datetime.fromisoformat(first[2]["scheduled_at"]) == sooner
     assert second[1] == first[2]
     assert second[2]["bypass_windows"] is True
     # What is not said stays.

@@ -97,7 +97,7 @@ CURSORS = {
     "warnings": write_cursor([3, "column_guessed"]),
     "numbers": write_cursor(["+4520123456"]),
     "lines": write_cursor([3]),
-    "huge": write_cursor([10**30, 10**30, 10**30]),
+    "huge": write_cursor([2**63 - 1] * 3),
     "texts": write_cursor(["a\0", "b", "c"]),
     "null": write_cursor([None, None]),
 }
