@@ -17,6 +17,7 @@ from batchyard.clock import machine_now
 from batchyard.lifecycle import LIVE_ORDER, SENT_PHASES
 from batchyard.models import Kind
 from batchyard.store import items, limits, queue, runs, tokens
+from batchyard.store.item_filters import NO_FILTERS
 from tools.bench import filling, yard
 
 HISTORY_BATCHES = 50
@@ -232,7 +233,7 @@ def _of_the_doors(filled: Filled) -> Iterator[tuple[str, HotStatement]]:
     yield (
         "Operator: 100 items from the middle of a batch",
         HotStatement(
-            sql=operator.items_statement(asked),
+            sql=operator.items_statement(NO_FILTERS, asked),
             values=asked,
             remark="The cursor is a place in the index.",
         ),

@@ -1,9 +1,11 @@
 """The SELECTs behind the lists; PostgreSQL writes the JSON."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
 from batchyard.store.db import Connection
+from batchyard.store.item_filters import ItemFilters, join_conditions, plan_and_fetch
 
 BATCH_JSON = """
 jsonb_build_object(
@@ -54,11 +56,11 @@ BATCH_FILTERS: Mapping[str, str] = {
     "text": """(strpos(lower(coalesce(b.file_name, '')), lower(%(text)s)) > 0
         OR strpos(lower(coalesce(b.reference, '')), lower(%(text)s)) > 0
         OR strpos(lower(coalesce(b.identifier, '')), lower(%(text)s)) > 0)""",
-    "after_value": "({column}, b.id) {compares} (%(after_value)s::timestamptz, %(after_id)s::uuid)",
+    "after_at": "({column}, b.id) {compares} (%(after_at)s::timestamptz, %(after_id)s::uuid)",
 }
 
 LIST_BATCHES = """
-SELECT {batch}::text, {column}::text, b.id
+SELECT {batch}::text, {column}, b.id
   FROM batches b
  WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'
    AND b.is_single = %(is_single)s{where}
@@ -69,36 +71,17 @@ SELECT {batch}::text, {column}::text, b.id
 
 async def list_batches(
     conn: Connection, filters: Mapping[str, object], *, sort: str
-) -> list[tuple[str, str, UUID]]:
-    """List batches as (JSON, sort value, id)."""
+) -> list[tuple[str, object, UUID]]:
+    """List batches as (JSON, when they were created or changed, id)."""
     column, compares = SORTS[sort]
     query = LIST_BATCHES.format(
         batch=BATCH_JSON,
-        where=_asked(BATCH_FILTERS, filters).format(column=column, compares=compares),
+        where=join_conditions(BATCH_FILTERS, filters).format(column=column, compares=compares),
         column=column,
         direction="DESC" if compares == "<" else "ASC",
     )
-    rows = await _plan_and_fetch(conn, query, filters)
-    return [(str(row[0]), str(row[1]), UUID(str(row[2]))) for row in rows]
-
-
-async def _plan_and_fetch(
-    conn: Connection, query: str, filters: Mapping[str, object]
-) -> list[tuple[object, ...]]:
-    """Plan for these very values: a plan for any limit would sort, and render, the whole list."""
-    return await (await conn.execute(query, dict(filters), prepare=False)).fetchall()
-
-
-def _asked(conditions: Mapping[str, str], filters: Mapping[str, object]) -> str:
-    """Put together the conditions that were asked for, and no others.
-
-    A condition that allows for a missing value keeps the plan from every index.
-    """
-    return "".join(
-        f"\n   AND {condition}"
-        for name, condition in conditions.items()
-        if filters.get(name) is not None
-    )
+    rows = await plan_and_fetch(conn, query, filters)
+    return [(str(row[0]), row[1], UUID(str(row[2]))) for row in rows]
 
 
 READ_BATCH = f"""
@@ -141,16 +124,12 @@ jsonb_build_object(
     'created_at', d.created_at, 'updated_at', i.updated_at, 'ended_at', d.ended_at)
 """
 
-ITEM_FILTERS: Mapping[str, str] = {
+PLACES: Mapping[str, str] = {
     "batch_id": "d.batch_id = %(batch_id)s",
-    "statuses": "i.status = ANY (%(statuses)s)",
-    "error_code": "d.error_code = %(error_code)s",
-    "number": "d.number LIKE %(number)s",
-    "reference": "d.reference LIKE %(reference)s",
-    "words": """jsonb_to_tsvector('simple', d.payload, '["string", "numeric"]')
-       @@ websearch_to_tsquery('simple', %(words)s)""",
+    "batch_ids": "d.batch_id = ANY (%(batch_ids)s)",
     "after_id": "({order}) > ({after})",
 }
+"""Where items are looked for."""
 
 # Pages by (batch, position), in the order of an index. Within one batch the batch must not be
 # compared a second time: PostgreSQL would expect one row behind the cursor, and sort all of them.
@@ -174,19 +153,82 @@ SELECT {item}::text, d.batch_id, d.position, d.item_id
 """
 
 
-def items_statement(filters: Mapping[str, object]) -> str:
+# Of the batches from the cursor on, those that have such items: the counts know.
+FIND_BATCHES = """
+SELECT b.id, n.n
+  FROM batches b
+ CROSS JOIN LATERAL (
+       SELECT sum(c.n)::int AS n FROM batch_counts c
+        WHERE c.batch_id = b.id AND c.status = ANY (%(statuses)s)) AS n
+ WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing' AND n.n > 0
+   AND (%(after_batch)s::uuid IS NULL OR b.id >= %(after_batch)s)
+ ORDER BY b.id
+ LIMIT %(limit)s + 1
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a list of items goes on."""
+
+    batch_id: UUID
+    position: int
+    item_id: UUID
+
+
+def items_statement(filters: ItemFilters, values: Mapping[str, object]) -> str:
     """Return the statement that lists items by these filters."""
-    order, after = ORDERS[filters.get("batch_id") is not None]
-    where = _asked(ITEM_FILTERS, filters).format(order=order, after=after)
+    order, after = ORDERS[values.get("batch_id") is not None]
+    where = join_conditions(PLACES, values).format(order=order, after=after) + filters.where
     return LIST_ITEMS.format(item=ITEM_JSON, where=where, order=order)
 
 
 async def list_items(
-    conn: Connection, filters: Mapping[str, object]
-) -> list[tuple[str, UUID, int, UUID]]:
-    """List items as (JSON, batch, position, id)."""
-    rows = await _plan_and_fetch(conn, items_statement(filters), filters)
-    return [(str(r[0]), UUID(str(r[1])), int(str(r[2])), UUID(str(r[3]))) for r in rows]
+    conn: Connection,
+    filters: ItemFilters,
+    *,
+    team_id: int,
+    batch_id: UUID | None,
+    after: Place | None,
+    limit: int,
+) -> list[tuple[str, Place]]:
+    """List items as JSON, each with its place."""
+    values = filters.values | {
+        "team_id": team_id,
+        "batch_id": batch_id,
+        "after_batch": after and after.batch_id,
+        "after_position": after and after.position,
+        "after_id": after and after.item_id,
+        "limit": limit,
+    }
+    if batch_id is None and filters.asked == {"statuses"}:
+        values["batch_ids"] = await _find_batches(conn, values, needed=limit)
+    rows = await plan_and_fetch(conn, items_statement(filters, values), values)
+    return [
+        (
+            str(row[0]),
+            Place(batch_id=UUID(str(row[1])), position=int(str(row[2])), item_id=UUID(str(row[3]))),
+        )
+        for row in rows
+    ]
+
+
+async def _find_batches(
+    conn: Connection, values: Mapping[str, object], *, needed: int
+) -> list[UUID]:
+    """Find the batches that a page of items with some statuses is in.
+
+    No index holds a team's items by status, and a page must not look through all of them. Of the
+    batch of the cursor nobody knows how many are left, so it is not counted on.
+    """
+    found: list[UUID] = []
+    for batch_id, n in await plan_and_fetch(conn, FIND_BATCHES, values):
+        found.append(UUID(str(batch_id)))
+        if batch_id != values["after_batch"]:
+            needed -= int(str(n))
+        if needed <= 0:
+            break
+    return found
 
 
 READ_ITEM = f"""
