@@ -1,5 +1,5 @@
 -- A batch that was paused before anything of it was sent tells its start when it is resumed.
--- depends: 0034.paused_by
+-- depends: 0041.provider_changes
 
 -- Resumed is not started, except where the resuming is what started it.
 DROP TRIGGER batches_tell_webhooks ON batches;

@@ -1,5 +1,5 @@
 -- Teams that wait for the same provider share its cap.
--- depends: 0034.paused_by
+-- depends: 0052.words
 
 ALTER TABLE wakes
     ADD COLUMN held_by integer[] NOT NULL DEFAULT '{}',
