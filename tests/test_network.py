@@ -6,20 +6,21 @@ import ssl
 from ipaddress import ip_address
 from pathlib import Path
 
-import httpcore
 import httpx
 import pytest
 
 from batchyard.network import (
     AddressNotAllowed,
+    HttpClient,
+    Unreachable,
+    connections,
     fault_of_url,
     is_allowed,
-    open_client,
     probe,
     resolve,
 )
-from batchyard.network import client as client_module
 from batchyard.testing import Arrived, HttpServer, Line
+from tests.look_ups import resolve_to
 from tests.providers.certificates import self_signed
 
 PUBLIC = ("8.8.8.8", "1.1.1.1", "185.199.108.153", "2606:4700:4700::1111", "2a00:1450:400f::5e")
@@ -89,15 +90,23 @@ def test_address_nobody_books_with_is_never_allowed(address: str) -> None:
     assert not is_allowed(ip_address(address), allow_private=True)
 
 
+async def fetch(client: HttpClient, url: str) -> bytes:
+    async with client.send("GET", httpx.URL(url), headers={}) as response:
+        return await response.read(at_most=1000)
+
+
 async def test_host_with_any_forbidden_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    _say(monkeypatch, "8.8.8.8", "10.0.0.1")
+    resolve_to(monkeypatch, "8.8.8.8", "10.0.0.1")
     with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
         await resolve("two-faced.example", 80, allow_private=False)
+    async with HttpClient(allow_private=False, timeout_seconds=5) as client:
+        with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
+            await fetch(client, "http://two-faced.example/")
 
 
 async def test_host_that_cannot_be_looked_up_is_a_failed_connection() -> None:
     for host in ("no-such-host.invalid", "a" * 70 + ".example"):
-        with pytest.raises(httpcore.ConnectError, match="cannot be looked up"):
+        with pytest.raises(Unreachable, match="cannot be looked up"):
             await resolve(host, 80, allow_private=True)
 
 
@@ -112,10 +121,10 @@ async def test_connection_goes_to_the_address_that_was_checked(
 
     async with HttpServer(handle) as server:
         # Asked a second time, this name would lead elsewhere.
-        asked = _say(monkeypatch, "127.0.0.1", then="10.255.255.1")
-        async with open_client(allow_private=True, timeout_seconds=5) as client:
-            answer = await client.get(f"http://rebinding.example:{server.port}/")
-    assert answer.text == "hello"
+        asked = resolve_to(monkeypatch, "127.0.0.1", then="10.255.255.1")
+        async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+            answer = await fetch(client, f"http://rebinding.example:{server.port}/")
+    assert answer == b"hello"
     assert asked == ["rebinding.example"]
     assert hosts == [f"rebinding.example:{server.port}"]
 
@@ -127,10 +136,33 @@ async def test_second_address_is_tried_when_the_first_does_not_answer(
         await line.reply(200, b"hello")
 
     async with HttpServer(handle) as server:
-        _say(monkeypatch, "127.0.0.2", "127.0.0.1")
-        async with open_client(allow_private=True, timeout_seconds=5) as client:
-            answer = await client.get(f"http://two-homes.example:{server.port}/")
-    assert answer.text == "hello"
+        resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
+        async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+            answer = await fetch(client, f"http://two-homes.example:{server.port}/")
+    assert answer == b"hello"
+
+
+async def test_second_address_is_tried_when_the_first_stays_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handle(_: Arrived, line: Line) -> None:
+        await line.reply(200, b"hello")
+
+    async with HttpServer(handle) as server:
+        # The queue of this one is full, and nobody accepts: further connections hang.
+        with socket.create_server(("127.0.0.2", server.port), backlog=0) as silent:
+            queued = [socket.socket() for _ in range(4)]
+            try:
+                for one in queued:
+                    one.setblocking(False)
+                    one.connect_ex(silent.getsockname())
+                resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
+                async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+                    answer = await fetch(client, f"http://two-homes.example:{server.port}/")
+            finally:
+                for one in queued:
+                    one.close()
+    assert answer == b"hello"
 
 
 async def test_client_reaches_no_private_server() -> None:
@@ -139,11 +171,11 @@ async def test_client_reaches_no_private_server() -> None:
 
     async with (
         HttpServer(handle) as server,
-        open_client(allow_private=False, timeout_seconds=5) as client,
+        HttpClient(allow_private=False, timeout_seconds=5) as client,
     ):
-        with pytest.raises(httpx.ConnectError, match="may not be reached") as caught:
-            await client.get(server.url)
-    assert isinstance(caught.value.__cause__, AddressNotAllowed)
+        for host in ("127.0.0.1", "localhost", "127.1", "2130706433", "[::ffff:127.0.0.1]"):
+            with pytest.raises(AddressNotAllowed, match="may not be reached"):
+                await fetch(client, f"http://{host}:{server.port}/")
 
 
 async def test_certificate_must_be_of_the_name_that_was_asked_for(
@@ -154,12 +186,12 @@ async def test_certificate_must_be_of_the_name_that_was_asked_for(
 
     served = self_signed(tmp_path)
     trusted = ssl.create_default_context(cafile=tmp_path / "server.pem")
-    monkeypatch.setattr(client_module, "_trust", lambda: trusted)
+    monkeypatch.setattr(connections, "_trust", lambda: trusted)
     async with HttpServer(handle, tls=served) as server:
-        async with open_client(allow_private=True, timeout_seconds=5) as client:
-            assert (await client.get(f"https://localhost:{server.port}/")).text == "hello"
-            with pytest.raises(httpx.ConnectError, match="certificate"):
-                await client.get(f"https://127.0.0.1:{server.port}/")
+        async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+            assert await fetch(client, f"https://localhost:{server.port}/") == b"hello"
+            with pytest.raises(Unreachable, match="certificate"):
+                await fetch(client, f"https://127.0.0.1:{server.port}/")
         await probe(f"https://localhost:{server.port}/", allow_private=True, timeout_seconds=5)
         with pytest.raises(OSError, match="certificate"):
             await probe(f"https://127.0.0.1:{server.port}/", allow_private=True, timeout_seconds=5)
@@ -173,9 +205,9 @@ async def test_client_asks_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     async with (
         HttpServer(handle) as server,
-        open_client(allow_private=True, timeout_seconds=5) as client,
+        HttpClient(allow_private=True, timeout_seconds=5) as client,
     ):
-        assert (await client.get(f"{server.url}/here")).text == "/here"
+        assert await fetch(client, f"{server.url}/here") == b"/here"
 
 
 async def test_probe_connects_and_sends_nothing() -> None:
@@ -217,23 +249,3 @@ async def test_probe_connects_and_sends_nothing() -> None:
 def test_url_is_checked_before_it_is_kept(url: str, fault: str | None) -> None:
     found = fault_of_url(url)
     assert found is None if fault is None else fault in str(found)
-
-
-def _say(monkeypatch: pytest.MonkeyPatch, *addresses: str, then: str | None = None) -> list[str]:
-    """Let every name have these addresses when first asked for; return what was asked."""
-    asked: list[str] = []
-
-    def answer(host: str, port: int, **_: object) -> list[object]:
-        asked.append(host)
-        found = addresses if then is None or len(asked) == 1 else (then,)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
-
-    real = socket.getaddrinfo
-
-    def look_up(host: str, port: int, *args: object, **named: object) -> object:
-        if str(host).endswith(".example"):
-            return answer(host, port)
-        return real(host, port, *args, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return asked

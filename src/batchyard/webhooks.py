@@ -17,7 +17,7 @@ import batchyard
 from batchyard import tasks
 from batchyard.clock import monotonic
 from batchyard.config import Config
-from batchyard.network import AddressNotAllowed, open_client
+from batchyard.network import ConnectionLost, HttpClient, Response, Unreachable
 from batchyard.operations.webhooks import signing_secrets
 from batchyard.store import deliveries
 from batchyard.store.db import TRANSIENT, Database
@@ -67,7 +67,7 @@ async def run_webhooks(
     config: Config, db: Database, *, stop: asyncio.Event, renderers: Renderers
 ) -> None:
     """Deliver until `stop` is set; any number of workers may do it at once."""
-    async with open_client(
+    async with HttpClient(
         allow_private=config.webhook_allow_private, timeout_seconds=TIMEOUT_SECONDS
     ) as client:
         courier = Courier(config, db, client=client, renderers=renderers)
@@ -113,7 +113,7 @@ class Courier:
     """Delivers for one worker."""
 
     def __init__(
-        self, config: Config, db: Database, *, client: httpx.AsyncClient, renderers: Renderers
+        self, config: Config, db: Database, *, client: HttpClient, renderers: Renderers
     ) -> None:
         self._base_url = config.callback_base
         self._db = db
@@ -224,23 +224,19 @@ class Courier:
         try:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
-                self._client.stream(
-                    "POST", delivery.url, content=body, headers=headers
+                self._client.send(
+                    "POST", httpx.URL(delivery.url), headers=headers, body=body
                 ) as response,
             ):
-                read = 0
-                with suppress(httpx.HTTPError):
-                    async for chunk in response.aiter_raw():
-                        read += len(chunk)
-                        if read > READ_BYTES:
-                            break
+                with suppress(ConnectionLost):
+                    await response.read(at_most=READ_BYTES)
                 if response.is_success:
-                    return response.status_code, None, None
-                sentence = f"The receiver answered {response.status_code}."
-                return response.status_code, sentence, _seconds(response)
-        except TimeoutError:
-            return None, "The receiver did not answer in time.", None
-        except (httpx.HTTPError, httpx.InvalidURL, AddressNotAllowed, OSError) as error:
+                    return response.status, None, None
+                sentence = f"The receiver answered {response.status}."
+                return response.status, sentence, _seconds(response)
+        except TimeoutError as error:
+            return None, str(error) or "The receiver did not answer in time.", None
+        except (Unreachable, ConnectionLost, httpx.InvalidURL, OSError) as error:
             return None, str(error)[:500] or type(error).__name__, None
 
 
@@ -248,6 +244,6 @@ def _format(delivery: Delivery) -> str:
     return delivery.format
 
 
-def _seconds(response: httpx.Response) -> float | None:
+def _seconds(response: Response) -> float | None:
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdecimal() else None

@@ -1,13 +1,24 @@
 """Which addresses may be reached, and an HTTP client that reaches no others."""
 
-from batchyard.network.addresses import AddressNotAllowed, fault_of_url, is_allowed, resolve
-from batchyard.network.client import open_client, probe
+from batchyard.network.addresses import (
+    AddressNotAllowed,
+    Unreachable,
+    fault_of_url,
+    is_allowed,
+    resolve,
+)
+from batchyard.network.client import HttpClient, probe
+from batchyard.network.sending import ConnectionLost, Response, Sending
 
 __all__ = [
     "AddressNotAllowed",
+    "ConnectionLost",
+    "HttpClient",
+    "Response",
+    "Sending",
+    "Unreachable",
     "fault_of_url",
     "is_allowed",
-    "open_client",
     "probe",
     "resolve",
 ]

@@ -4,15 +4,11 @@ import asyncio
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-import httpcore
 import httpx
 
 from batchyard.errors import BatchyardError
 
 Address = IPv4Address | IPv6Address
-SocketOption = (
-    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
-)
 
 NEVER: tuple[IPv4Network | IPv6Network, ...] = tuple(
     ip_network(text)
@@ -43,7 +39,11 @@ DISGUISES: tuple[tuple[IPv6Network, int], ...] = (
 """IPv4 addresses written as IPv6: compatible, mapped, NAT64, 6to4; and the bits after them."""
 
 
-class AddressNotAllowed(BatchyardError, httpcore.ConnectError):
+class Unreachable(BatchyardError):
+    """No connection came about, so nothing was sent."""
+
+
+class AddressNotAllowed(Unreachable):
     """The address may not be reached from here."""
 
 
@@ -57,18 +57,26 @@ def is_allowed(address: Address, *, allow_private: bool) -> bool:
 
 
 async def resolve(host: str, port: int, *, allow_private: bool) -> tuple[str, ...]:
-    """Look a host up; raise `AddressNotAllowed` unless every address it has may be reached."""
+    """Look a host up; raise `AddressNotAllowed` unless every address it has may be reached.
+
+    Raises `Unreachable` where it has none.
+    """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} cannot be looked up: {error}") from error
+        raise Unreachable(f"{host} cannot be looked up: {error}") from error
     addresses = tuple(dict.fromkeys(str(info[4][0]) for info in found))
     for text in addresses:
-        if not is_allowed(ip_address(text), allow_private=allow_private):
-            raise AddressNotAllowed(
-                f"{host} has the address {text}, which may not be reached from here."
-            )
+        check(text, host=host, allow_private=allow_private)
     return addresses
+
+
+def check(address: str, *, host: str, allow_private: bool) -> None:
+    """Raise `AddressNotAllowed` unless this address of a host may be reached."""
+    if not is_allowed(ip_address(address), allow_private=allow_private):
+        raise AddressNotAllowed(
+            f"{host} has the address {address}, which may not be reached from here."
+        )
 
 
 def fault_of_url(url: str) -> str | None:

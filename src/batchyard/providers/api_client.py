@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import httpx
 
 from batchyard import __version__
-from batchyard.network import open_client
+from batchyard.network import HttpClient
 from batchyard.providers.http_exchange import AnswerLost, Exchange, Reply
 from batchyard.providers.in_flight import InFlight
 
@@ -31,7 +31,7 @@ class ApiClient:
             "Accept": "application/json",
         }
         self._seconds = timeout_seconds
-        self._client = open_client(allow_private=allow_private, timeout_seconds=timeout_seconds)
+        self._client = HttpClient(allow_private=allow_private, timeout_seconds=timeout_seconds)
         self._exchange = Exchange(self._client)
         self._in_flight = InFlight()
 

@@ -25,7 +25,7 @@ from batchyard.models import (
     Refused,
     Request,
 )
-from batchyard.network import AddressNotAllowed, open_client, probe
+from batchyard.network import AddressNotAllowed, HttpClient, probe
 from batchyard.providers import http_documents
 from batchyard.providers.base import Callback, Promise, Provider, Service, Surroundings
 from batchyard.providers.http_answers import Booked, read_finding, read_news, read_reply
@@ -63,7 +63,7 @@ class HttpProvider(Provider):
         self._promise = self._settings.promise
         self.concurrency = self._settings.concurrency
         self._url = httpx.URL(self._settings.url)
-        self._client = open_client(
+        self._client = HttpClient(
             allow_private=self.allow_private, timeout_seconds=self._settings.timeout_seconds
         )
         self._exchange = Exchange(self._client)

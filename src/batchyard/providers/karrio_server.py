@@ -8,7 +8,7 @@ import orjson
 from batchyard import __version__
 from batchyard.errors import InvalidRequest, ProviderError
 from batchyard.models import JsonObject
-from batchyard.network import open_client
+from batchyard.network import HttpClient
 from batchyard.providers.http_answers import describe
 from batchyard.providers.http_exchange import Exchange, Reply
 from batchyard.providers.karrio_answers import read_faults, read_object
@@ -30,7 +30,7 @@ class KarrioServer:
     def __init__(self, url: str, key: str, *, allow_private: bool, timeout_seconds: float) -> None:
         self._base = url.rstrip("/")
         self._key = key
-        self._client = open_client(allow_private=allow_private, timeout_seconds=timeout_seconds)
+        self._client = HttpClient(allow_private=allow_private, timeout_seconds=timeout_seconds)
         self._exchange = Exchange(self._client, body_bytes=BODY_BYTES)
 
     async def close(self) -> None:
