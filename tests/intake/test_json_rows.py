@@ -115,6 +115,24 @@ def test_list_without_end_is_refused(text: bytes) -> None:
     assert refused.value.code == "file_damaged"
 
 
+@pytest.mark.parametrize("size", [3, 100])
+def test_rows_behind_the_end_of_the_list_are_not_lost_without_a_word(size: int) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(ListReader(), b'[{"a": 1}] , {"a": 2}]', size)
+    assert refused.value.code == "file_damaged"
+    assert len(read(ListReader(), b'[{"a": 1}] \r\n\t ', size)) == 1
+
+
+@pytest.mark.parametrize("text", [b'{"data": [{"a": 1}], "rest": "', b'[{"a": 1}]'])
+def test_what_comes_behind_the_list_is_not_kept(text: bytes) -> None:
+    reader = ListReader()
+    assert len(reader.feed(text)) == 1
+    for _ in range(3):
+        reader.feed(b" " * MAX_ROW_CHARACTERS)
+        assert len(reader._text) == 0
+    assert reader.finish() == []
+
+
 def test_text_that_is_no_list_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="not a list"):
         read(ListReader(), b'{"a": {"b": ' + b" " * 2000, 100)

@@ -80,6 +80,7 @@ class ListReader:
         self._text = bytearray()
         self._is_begun = False
         self._is_ended = False
+        self._is_bare = False
         self._scanned = 0
         self._start = 0
         self._depth = 0
@@ -89,11 +90,17 @@ class ListReader:
 
     def feed(self, data: bytes) -> list[Record]:
         """Return the rows complete with these bytes; raise `InvalidRequest` if it is no list."""
+        if self._is_ended:
+            self._pass_over(data)
+            return []
         self._text += data
         if not self._is_begun and not self._begin():
             return []
         rows = list(self._split())
         self._forget()
+        if self._is_ended:
+            self._pass_over(bytes(self._text[self._scanned :]))
+            self._text.clear()
         return rows
 
     def finish(self) -> list[Record]:
@@ -109,8 +116,14 @@ class ListReader:
                 raise InvalidRequest("The JSON is not a list of objects.", code="not_a_list")
             return False
         self._is_begun = True
+        self._is_bare = opening[0].lstrip().startswith(b"[")
         self._scanned = self._start = opening.end()
         return True
+
+    def _pass_over(self, rest: bytes) -> None:
+        """Keep nothing of what comes behind the list: of an object its other keys."""
+        if self._is_bare and rest.strip():
+            raise InvalidRequest("Something comes behind the end of the list.", code="file_damaged")
 
     def _split(self) -> Iterator[Record]:
         """Walk over the marks that can end a row: only a comma or a bracket at depth 0 does."""
