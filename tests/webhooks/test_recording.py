@@ -116,6 +116,28 @@ async def test_batch_tells_its_start_and_its_end_once(post: Post) -> None:
     assert await post.run(TOLD) == [("batch.started", 1), ("batch.ended", 2)]
 
 
+async def test_batch_paused_before_its_start_tells_the_start_when_it_is_resumed(
+    post: Post,
+) -> None:
+    batch_id = await make_batch(
+        post.db, team=post.team, kind=Kind.CALL, state=BatchState.QUEUED, agent_id=post.agent_id
+    )
+    await make_items(post.db, team=post.team, batch_id=batch_id)
+    async with post.db.transaction() as conn:
+        await store.add_of_batch(
+            conn,
+            team_id=post.team.id,
+            batch_id=batch_id,
+            url="https://x.example",
+            format_="plain/1",
+            now=post.clock(),
+        )
+    for _ in range(2):
+        await control.pause_batch(post.db, team=post.team, kind=Kind.CALL, batch_id=batch_id)
+        await control.resume_batch(post.db, team=post.team, kind=Kind.CALL, batch_id=batch_id)
+    assert await post.run(TOLD) == [("batch.started", 1)]
+
+
 async def test_stopped_batch_tells_that(post: Post) -> None:
     batch_id, _ = await post.make_items()
     async with post.db.transaction() as conn:
