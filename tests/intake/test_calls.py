@@ -4,6 +4,7 @@ import pickle
 from datetime import UTC, datetime
 from uuid import UUID
 
+import orjson
 import pytest
 
 from batchyard.intake.blocks import CheckedBlock, FileCheck
@@ -59,6 +60,28 @@ def test_unassigned_range_warns_unless_the_installation_refuses_it() -> None:
     assert (warning.line, warning.code) == (9, "phone_unassigned_range")
     (refused,) = check(row, refuses_unassigned=True).rejected
     assert (refused.line, refused.code) == (9, "phone_unassigned_range")
+
+
+@pytest.mark.parametrize(
+    "marks,kept,code",
+    [
+        ({"item_id": "A-17", "error_line": 3}, {"item_id": "A-17", "error_line": 3}, None),
+        ({"error": "", "item_id": "A-17"}, {"error": "", "item_id": "A-17"}, None),
+        ({"Error_Code": "x", "error": None, "item_id": "A-17"}, None, "item_unknown"),
+        ({"error_code": "x", "error": "y", "error_line": 3}, {}, None),
+    ],
+)
+def test_object_is_of_a_mend_file_only_where_it_tells_what_was_wrong(
+    marks: dict[str, object], kept: dict[str, object] | None, code: str | None
+) -> None:
+    found: dict[str, object] = {"contact_number": "+4520123456", **marks}
+    file = FileCheck(batch_id=UUID(int=1), team_id=7, header=None, takes_marks=True)
+    block = check_rows([(1, found, None)], file=file, now=NOW)
+    assert [one.code for one in block.rejected] == ([] if code is None else [code])
+    if kept is not None:
+        payload = block.items.data.split(b"\t")[7]
+        assert orjson.loads(payload) == kept
+    assert [one.error_line for one in block.mends] == ([3] if kept == {} else [])
 
 
 def test_block_travels_between_processes() -> None:

@@ -12,6 +12,7 @@ from python_calamine import CalamineWorkbook
 
 from batchyard.intake.files import Format
 from batchyard.models import Team
+from batchyard.operations.contacts import add_do_not_contact
 from batchyard.operations.mends import open_mend_file
 from batchyard.store.db import Database
 from tests.factories import make_team
@@ -121,6 +122,19 @@ async def test_spreadsheet_comes_back_as_a_spreadsheet(
 
 def read_table(content: bytes, *, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter))
+
+
+async def test_row_that_the_database_refuses_is_kept_without_its_protection(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, b"phone,note\n12,-ring\n", team=team)).batch_id
+    await add_do_not_contact(db, team=team, number="+4520123499")
+    table = (await mend_file(db, team, batch_id, format_=Format.CSV)).decode()
+    assert "'-ring" in table
+    mended = table.replace("12,", "+4520123499,")
+    report = await add(db, mended.encode(), team=team, batch_id=batch_id)
+    assert dict(report.codes) == {"do_not_contact": 1}
+    assert await rows_of(db, "SELECT cells -> 1 FROM rejected_rows") == [("-ring",)]
 
 
 async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:

@@ -66,6 +66,17 @@ def sheet_of(folder: Path) -> bytes:
     return write_sheet(folder / "a.xlsx", rows)
 
 
+async def test_turns_go_on_from_block_to_block(
+    db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun anew in each block of 4, the first of 3 numbers would have half of all calls."""
+    monkeypatch.setattr(reading, "BLOCK_ROWS", 4)
+    content = "phone\n" + "".join(f"+45201235{n:02d}\n" for n in range(12))
+    await upload(db, content.encode(), team=team)
+    turns = "SELECT mod(turn, 3), count(*) FROM item_data GROUP BY 1 ORDER BY 1"
+    assert await rows_of(db, turns) == [(0, 4), (1, 4), (2, 4)]
+
+
 @pytest.mark.parametrize("is_gzipped", [False, True])
 @pytest.mark.parametrize("format_", ["csv", "xlsx", "json", "wrapped", "ndjson", "utf-16"])
 async def test_calls_come_in_every_format(

@@ -78,6 +78,14 @@ def test_items_that_stay_take_turns_without_gaps() -> None:
     assert chosen.count == 4
 
 
+def test_items_that_stay_go_on_where_their_block_began() -> None:
+    rows = [NewItem(id=new_id(), position=n, turn=2000 + n, payload={}) for n in range(4)]
+    block = render_items(rows, batch_id=uuid4(), team_id=1, now=datetime(2026, 1, 1, tzinfo=UTC))
+    chosen = select_items(block, [False, True, False, True])
+    turns = [line.split(b"\t")[3] for line in chosen.data.splitlines()]
+    assert turns == [b"2000", b"2001"]
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), max_size=5))
 def test_each_item_is_one_line_of_each_copy(texts: list[str]) -> None:
     rows = [

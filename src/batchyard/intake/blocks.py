@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from batchyard.contact_rules import TeamRules
-from batchyard.intake.columns import ERROR_LINE, ITEM_ID, Columns, Header
+from batchyard.intake.columns import ERROR_LINE, ITEM_ID, Columns, Header, find_marks
 from batchyard.intake.exports import unprotect
 from batchyard.intake.records import Record
 from batchyard.intake.shipment_shape import Offer
@@ -117,8 +117,9 @@ NO_MARKS = Marks()
 class Collector:
     """Puts verdicts together to a block."""
 
-    def __init__(self, file: FileCheck, *, now: datetime) -> None:
+    def __init__(self, file: FileCheck, *, first_turn: int, now: datetime) -> None:
         self._file = file
+        self._first_turn = first_turn
         self._now = now
         self._items: list[NewItem] = []
         self._accepted: list[Accepted] = []
@@ -145,7 +146,7 @@ class Collector:
             NewItem(
                 id=item_id,
                 position=line,
-                turn=len(self._items),
+                turn=self._first_turn + len(self._items),
                 number=verdict.number,
                 reference=verdict.reference,
                 zone_set=self._file.zone_sets.get(verdict.zones),
@@ -222,11 +223,24 @@ def read_marks(header: Header, cells: Sequence[str]) -> Marks | Bad:
 
 def object_marks(found: Mapping[str, object]) -> Marks | Bad:
     """Read the same from a JSON object."""
-    return _marks(str(found.get(ERROR_LINE) or ""), str(found.get(ITEM_ID) or ""))
+    places = find_marks(tuple(found))
+    if not places:
+        return NO_MARKS
+    values = list(found.values())
+    line, item = (
+        str(values[places[name]] or "") if name in places else "" for name in (ERROR_LINE, ITEM_ID)
+    )
+    return _marks(line, item)
 
 
-def unprotected(record: Record) -> Record:
-    """Take off what protected the cells of a mend file in a spreadsheet."""
+def plain_records(records: Sequence[Record], file: FileCheck) -> Sequence[Record]:
+    """Take off what protects cells in a spreadsheet; only what we wrote ourselves carries that."""
+    if file.header is None or not file.header.marks:
+        return records
+    return [_unprotected(record) for record in records]
+
+
+def _unprotected(record: Record) -> Record:
     line, cells, fault = record
     if isinstance(cells, dict):
         return record

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from batchyard.intake.blocks import Bad, FileCheck, Good, has_nul, shape_fault
-from batchyard.intake.columns import MEND_COLUMNS, Header
+from batchyard.intake.columns import Header
 from batchyard.intake.phones import UNASSIGNED, PhoneNumber, read_number
 from batchyard.intake.synonyms import NUMBER_COLUMN
 
@@ -34,10 +34,11 @@ def judge_object(file: FileCheck, found: Mapping[str, object], header: Header | 
         return Bad(code="nul_character")
     if header is None:
         return Bad(code="column_missing")
+    left_out = set(header.marks.values())
     payload = {
         name: value
-        for name, value in zip(header.names, found.values(), strict=True)
-        if name is not None and name not in MEND_COLUMNS
+        for index, (name, value) in enumerate(zip(header.names, found.values(), strict=True))
+        if name is not None and index not in left_out
     }
     return _call(number_text(payload.pop(NUMBER_COLUMN)), payload, file)
 

@@ -16,8 +16,8 @@ from batchyard.intake.blocks import (
     Good,
     Marks,
     object_marks,
+    plain_records,
     read_marks,
-    unprotected,
 )
 from batchyard.intake.columns import MAX_COLUMNS, Columns, Header, name_columns
 from batchyard.intake.records import Record
@@ -27,14 +27,17 @@ from batchyard.store.ids import new_id
 Judge = Callable[[list[str]], Good | Bad]
 
 
-def check_rows(records: Sequence[Record], *, file: FileCheck, now: datetime) -> CheckedBlock:
-    """Give each row its verdict; the good ones become items, or corrections of some."""
-    collector = Collector(file, now=now)
+def check_rows(
+    records: Sequence[Record], *, file: FileCheck, first_turn: int = 0, now: datetime
+) -> CheckedBlock:
+    """Give each row its verdict; the good ones become items, or corrections of some.
+
+    `first_turn` is where the block goes on with turns among several numbers: begun anew in each
+    block, the first of the numbers would have more of them.
+    """
+    collector = Collector(file, first_turn=first_turn, now=now)
     judge = _judge_cells(file)
-    # Only what we wrote ourselves carries our protection.
-    is_ours = file.header is not None and bool(file.header.marks)
-    for given in records:
-        record = unprotected(given) if is_ours else given
+    for record in plain_records(records, file):
         marks, verdict = _judge(record, file, judge)
         collector.add(record, marks, verdict, item_id=new_id())
     return collector.block(rows=len(records))

@@ -4,6 +4,7 @@ import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from batchyard.errors import InvalidRequest
 from batchyard.intake.synonyms import NUMBER_COLUMN, SYNONYMS, plain
@@ -85,7 +86,7 @@ def name_columns(cells: Sequence[str], columns: Columns) -> Header:
         raise InvalidRequest(
             f"The file has more than {MAX_COLUMNS} columns.", code="columns_too_many"
         )
-    marks = _find_marks(cells)
+    marks = find_marks(tuple(cells))
     meanings, guessed = _find_meanings(cells, columns, left_out=set(marks.values()))
     missing = [name for name in columns.needed if name not in meanings.values()]
     if missing:
@@ -98,8 +99,12 @@ def name_columns(cells: Sequence[str], columns: Columns) -> Header:
     return _header(cells, meanings, guessed, marks)
 
 
-def _find_marks(cells: Sequence[str]) -> dict[str, int]:
-    """Return where the columns of a mend file are; none unless it is one."""
+@lru_cache(maxsize=1000)
+def find_marks(cells: tuple[str, ...]) -> Mapping[str, int]:
+    """Return where a mend file, or an object of one, has its own columns; none unless it is one.
+
+    It has to tell what was wrong: a list of somebody else may well have an `item_id`.
+    """
     places = {cell.strip().casefold(): index for index, cell in enumerate(cells)}
     if ERROR_CODE not in places or ERROR not in places:
         return {}

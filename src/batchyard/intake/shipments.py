@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from batchyard.intake.blocks import Bad, FileCheck, Good, has_nul, shape_fault
-from batchyard.intake.columns import MEND_COLUMNS, Header
+from batchyard.intake.columns import Header, find_marks
 from batchyard.intake.flat import leaf_of, nest
 from batchyard.intake.phones import read_number
 from batchyard.intake.shipment_shape import Shipment, stored
@@ -70,7 +70,10 @@ def judge_object(file: FileCheck, found: Mapping[str, object]) -> Good | Bad:
     """Give one JSON object its verdict: the contract's shape, or flat with dotted names."""
     if has_nul(dict(found)):
         return Bad(code="nul_character")
-    kept = {name: value for name, value in found.items() if name not in MEND_COLUMNS}
+    left_out = set(find_marks(tuple(found)).values())
+    kept = {
+        name: value for index, (name, value) in enumerate(found.items()) if index not in left_out
+    }
     if any("." in name for name in kept):
         texts = ["" if value is None else str(value) for value in kept.values()]
         return _shipment(_with_plain_phone(nest(list(kept), texts)), file)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.blocks import CheckedBlock, FileCheck, strike, warn
+from batchyard.intake.blocks import CheckedBlock, FileCheck, plain_records, strike, warn
 from batchyard.intake.check import check_rows
 from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Header, header_hash
@@ -84,9 +84,9 @@ class FileReading:
         self._spool: Spool | None = None
         self._pending: list[Record] = []
         self._submitted_bytes = 0
+        self._submitted_rows = 0
         self._file: FileCheck | None = None
         self._lookup: Lookup | None = None
-        self._blocks = 0
         self._checking: asyncio.Queue[Checking | None] = asyncio.Queue(parallel_blocks())
         self._storing: asyncio.Task[None] | None = None
 
@@ -219,13 +219,13 @@ class FileReading:
         self.staging.last_line = max(self.staging.last_line, records[-1][0])
         file = self._file or await self._open_checks()
         now = self._db.clock()
+        turn, self._submitted_rows = self._submitted_rows, self._submitted_rows + len(records)
         # A short list is checked before a process could have been started for it.
         checked = (
-            run_aside(check_rows, records, file=file, now=now)
-            if self._blocks
+            run_aside(check_rows, records, file=file, first_turn=turn, now=now)
+            if turn
             else asyncio.to_thread(check_rows, records, file=file, now=now)
         )
-        self._blocks += 1
         await self._hand_on((records, asyncio.create_task(checked)))
 
     async def _hand_on(self, checking: Checking | None) -> None:
@@ -246,6 +246,8 @@ class FileReading:
         while (checking := await self._checking.get()) is not None:
             records, task = checking
             block = await task
+            if self._file is not None:
+                records = plain_records(records, self._file)
             if self._lookup is not None:
                 known = await self._lookup.ask(block)
                 block = strike(

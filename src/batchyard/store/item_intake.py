@@ -94,12 +94,19 @@ def _written(line: bytes) -> WrittenItem:
 def select_items(block: ItemBlock, stays: Sequence[bool]) -> ItemBlock:
     """Return a block with only some of its items, whose turns are counted anew."""
     items = compress(block.items.splitlines(keepends=True), stays)
-    data = list(compress(block.data.splitlines(keepends=True), stays))
+    lines = block.data.splitlines(keepends=True)
+    data = list(compress(lines, stays))
+    first = _turn_of(lines[0]) if lines else None
     return ItemBlock(
         items=b"".join(items),
-        data=b"".join(_with_turn(line, turn) for turn, line in enumerate(data)),
+        data=b"".join(_with_turn(line, turn) for turn, line in enumerate(data, start=first or 0)),
         count=len(data),
     )
+
+
+def _turn_of(line: bytes) -> int | None:
+    turn = line.split(b"\t", 4)[3]
+    return None if turn == b"\\N" else int(turn)
 
 
 def _with_turn(line: bytes, turn: int) -> bytes:
