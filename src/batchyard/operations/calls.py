@@ -114,14 +114,14 @@ async def stop_call(db: Transactions, *, team: Team, item_id: UUID) -> None:
         if batch is None:
             raise NotFound("There is no such execution.")
         now = db.clock()
-        if not await calls.end_unsent(conn, item_id=item_id, now=now):
+        if not await control.stop_item(conn, item_id=item_id, now=now):
             raise Conflict("The call is not waiting any more.", state=batch.state)
         if batch.is_single:
             await control.set_state(
                 conn, batch_id=batch.id, state=BatchState.STOPPED, reason=None, now=now
             )
         else:
-            await calls.start_if_all_ended(conn, batch_id=batch.id, now=now)
+            await control.start_if_all_ended(conn, batch_ids=[batch.id], now=now)
 
 
 def _refused(code: str) -> InvalidRequest:

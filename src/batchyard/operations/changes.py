@@ -9,6 +9,7 @@ from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.lifecycle import ENDED_STATUSES, SUCCESS_STATUS, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, RetryPolicy, Team
 from batchyard.operations.batches import lock_batch
+from batchyard.operations.control import clear_stopped
 from batchyard.operations.slices import Slices
 from batchyard.operations.transactions import Transactions
 from batchyard.store import control, corrections, queue, retries
@@ -39,8 +40,9 @@ async def retry_failed(
     """Try ended items of a batch again under new keys; return how many.
 
     Only items whose failure was answered: an unknown outcome has to be resolved. An ended batch
-    runs again. Raises `Conflict` while the batch was never started, `InvalidRequest` for a status
-    that is none or that is success, and `NotFound`.
+    runs again; one that is stopped while this goes on is left so. Raises `Conflict` while the batch
+    was never started or still ends what it had not sent, `InvalidRequest` for a status that is none
+    or that is success, and `NotFound`.
     """
     chosen = tuple(statuses) if statuses is not None else FAILED_STATUSES[kind]
     check_retried(kind, chosen)
@@ -49,6 +51,9 @@ async def retry_failed(
     while True:
         async with db.transaction() as conn:
             batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+            if total and batch.state is BatchState.STOPPED:
+                await slices.seal(conn, total)
+                return total
             again = await _retry_some(
                 conn,
                 batch,
@@ -98,6 +103,8 @@ async def _retry_some(
     before: datetime,
     now: datetime,
 ) -> int:
+    if batch.state is BatchState.STOPPED:
+        await clear_stopped(conn, batch_ids=[batch.id], now=now)
     again = await retries.retry_failed(
         conn,
         batch_id=batch.id,

@@ -1,15 +1,21 @@
 """Steer a batch while it runs: pause, resume, stop."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
+from batchyard.errors import Conflict
 from batchyard.lifecycle import BatchEvent, next_batch_state
-from batchyard.models import Kind, Team
+from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.batches import lock_batch
 from batchyard.operations.transactions import Transactions
 from batchyard.store import control, queue
-from batchyard.store.db import Database
+from batchyard.store.db import Connection, Database
 
 BLOCK = 5000
+STILL_ENDING = (
+    "The batch was stopped, and what it had not sent is still being ended; try again in a moment."
+)
 
 
 async def pause_batch(
@@ -81,5 +87,17 @@ async def end_unsent(db: Database, *, batch_id: UUID) -> None:
     """End what a stopped batch has not sent, in slices."""
     while True:
         async with db.transaction() as conn:
-            if not await control.end_ready(conn, batch_id=batch_id, limit=BLOCK, now=db.clock()):
-                return
+            ended = await control.end_ready(conn, batch_ids=[batch_id], limit=BLOCK, now=db.clock())
+        if not ended:
+            return
+
+
+async def clear_stopped(conn: Connection, *, batch_ids: Sequence[UUID], now: datetime) -> None:
+    """End what those of these locked batches that are stopped have not sent, before they run again.
+
+    A stop is for good: what it kept from being sent must not go out with what is tried again.
+    Raises `Conflict` when more is left than a transaction may end, or a worker still holds some.
+    """
+    await control.end_ready(conn, batch_ids=batch_ids, limit=BLOCK, now=now)
+    if await control.stopped_have_unsent(conn, batch_ids=batch_ids):
+        raise Conflict(STILL_ENDING, state=BatchState.STOPPED)

@@ -6,13 +6,14 @@ from uuid import UUID
 from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.intake.blocks import Bad, FileCheck, Good, reject
 from batchyard.intake.calls import judge_object as judge_call
-from batchyard.intake.columns import Columns, Header
+from batchyard.intake.columns import Columns, Header, find_marks
 from batchyard.intake.shipments import judge_object as judge_shipment
 from batchyard.intake.synonyms import NUMBER_COLUMN
 from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, JsonObject, Kind, Phase, Team
 from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.contact_checks import find_blocked, open_check
+from batchyard.operations.control import clear_stopped
 from batchyard.operations.offers import find_offer
 from batchyard.operations.transactions import Transactions
 from batchyard.store import control, corrections, queue
@@ -64,7 +65,8 @@ async def correct_item(db: Transactions, correction: Correction, *, team: Team) 
     """Put what was checked in the place of an item's, before it is sent or after it failed.
 
     An item that failed is tried again, as a new attempt; what was replaced is kept. Raises
-    `NotFound`, and `Conflict` for an item that is out or did not fail.
+    `NotFound`, and `Conflict` for an item that is out or did not fail, or whose batch was stopped
+    just now.
     """
     async with db.transaction() as conn:
         await _correct(conn, correction, team=team, now=db.clock())
@@ -78,6 +80,8 @@ async def _correct(conn: Connection, correction: Correction, *, team: Team, now:
     has_failed = locked.phase == Phase.DONE and locked.status in FAILED_STATUSES[kind]
     if not has_failed and locked.phase != Phase.READY:
         raise Conflict("The item is out, or did not fail.", state=locked.status)
+    if has_failed and state is BatchState.STOPPED:
+        await clear_stopped(conn, batch_ids=[locked.batch_id], now=now)
     await corrections.write(conn, correction, tries_again=has_failed, now=now)
     if not has_failed:
         return
@@ -110,7 +114,8 @@ async def _checked(
         verdict = judge_shipment(file, payload)
     else:
         whole = {NUMBER_COLUMN: number or "", **payload}
-        verdict = judge_call(file, whole, Header(cells=tuple(whole), names=tuple(whole)))
+        names = tuple(whole)
+        verdict = judge_call(file, whole, Header(cells=names, names=names, marks=find_marks(names)))
     if isinstance(verdict, Bad):
         raise _refusal(verdict)
     return verdict

@@ -16,19 +16,23 @@ NOT_LIVE: Mapping[str, str] = {
 
 
 async def stop_item(db: Transactions, *, team: Team, item_id: UUID) -> None:
-    """End an item that was not sent. Raises `NotFound`, and `Conflict` once it was sent."""
+    """End an item that was not sent; a batch of which it was the last one ends with it.
+
+    Raises `NotFound`, and `Conflict` once it was sent.
+    """
     async with db.transaction() as conn:
-        now = db.clock()
-        found = await control.stop_item(conn, team_id=team.id, item_id=item_id, now=now)
-        if found is None:
+        batch_id = await control.lock_batch_of_item(conn, team_id=team.id, item_id=item_id)
+        if batch_id is None:
             raise NotFound("There is no such item.")
-        if not found:
+        now = db.clock()
+        if not await control.stop_item(conn, item_id=item_id, now=now):
             raise Conflict("The item was sent already, or has ended.")
+        await control.start_if_all_ended(conn, batch_ids=[batch_id], now=now)
         await queue.wake(conn, team_id=team.id, now=now)
 
 
-async def check_live(db: Transactions, *, team: Team, item_id: UUID) -> None:
-    """Raise `NotFound`, or `Conflict` with what to do when an item is not live."""
+async def check_live(db: Transactions, *, team: Team, item_id: UUID) -> str:
+    """Return the status of a live item; raise `NotFound`, or `Conflict` with what to do."""
     async with db.transaction() as conn:
         item = await waits.read_item(conn, team_id=team.id, item_id=item_id)
     if item is None:
@@ -36,3 +40,4 @@ async def check_live(db: Transactions, *, team: Team, item_id: UUID) -> None:
     if item.phase != Phase.LIVE:
         told = NOT_LIVE.get(item.phase, "The item was not sent yet; stop it.")
         raise Conflict(told, state=item.phase)
+    return item.status

@@ -1,6 +1,6 @@
 """Add rows of a file to a batch that is there already: new ones, mended ones, corrections."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from batchyard.lifecycle import ADMITTING_STATES, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.batches import lock_batch
 from batchyard.operations.changes import FAILED_STATUSES
+from batchyard.operations.control import clear_stopped
 from batchyard.operations.reading import FileReading
 from batchyard.operations.staging import remove_import, removed
 from batchyard.store import control, imports, joins, queue, uploads
@@ -25,6 +26,8 @@ BLOCK = 5000
 INTERRUPTED_AFTER = timedelta(seconds=30)
 
 ENDED = (BatchState.COMPLETED, BatchState.FAILED, BatchState.STOPPED)
+RAN_OUT = (BatchState.COMPLETED, BatchState.FAILED)
+"""The states in which a batch runs again for rows that follow: a stop since the first is kept."""
 
 Seal = Callable[[Connection], Awaitable[None]]
 
@@ -35,6 +38,8 @@ class RowsImport(FileReading):
     def __init__(self, db: Database, *, team: Team, target: UUID, options: IntakeOptions) -> None:
         super().__init__(db, team=team, options=options, target=target)
         self._batch_id = target
+        self.state_before: BatchState | None = None
+        """Of the batch, when the rows began to join it."""
 
     async def join(self, *, file_name: str | None, seal: Seal | None = None) -> UploadReport:
         """Put the complete upload into its batch, and return what became of the rows.
@@ -44,7 +49,9 @@ class RowsImport(FileReading):
         """
         async with self._db.transaction() as conn:
             now = self._db.clock()
-            await _lock(conn, team=self._team, kind=self._options.kind, batch_id=self._batch_id)
+            self.state_before = await _lock(
+                conn, team=self._team, kind=self._options.kind, batch_id=self._batch_id, now=now
+            )
             if not await imports.record_block(
                 conn, batch_id=self.batch_id, rows=0, refused=0, now=now
             ):
@@ -70,7 +77,7 @@ class RowsImport(FileReading):
                 kind=self._options.kind,
                 first_line=first_line,
             )
-            is_complete = await _join_some(conn, joining, now=now)
+            is_complete = await _join_some(conn, joining, reopened=ENDED, now=now)
             if seal is not None:
                 await seal(conn)
         if not is_complete:
@@ -91,10 +98,10 @@ async def add_rows(
     """Begin an upload into a batch; when the block that reads it fails, nothing of it stays.
 
     Rows that come from a mend file mend what they say: a refused row, or a failed item. Raises
-    `NotFound`, and `Conflict` for a cancelled batch.
+    `NotFound`, and `Conflict` for a cancelled batch and for one that was stopped just now.
     """
     async with db.transaction() as conn:
-        await _lock(conn, team=team, kind=options.kind, batch_id=batch_id)
+        await _lock(conn, team=team, kind=options.kind, batch_id=batch_id, now=db.clock())
         earlier = await uploads.list_of_batch(conn, team_id=team.id, batch_id=batch_id)
     known = {name: meaning for one in reversed(earlier) for name, meaning in one.mapping.items()}
     columns = replace(options.columns, remembered=tuple(known.items()))
@@ -121,13 +128,15 @@ async def _join_rest(db: Database, joining: Joining) -> None:
         async with db.transaction() as conn:
             if await joins.lock(conn, batch_id=joining.batch_id) is None:
                 break
-            if await _join_some(conn, joining, now=db.clock()):
+            if await _join_some(conn, joining, reopened=RAN_OUT, now=db.clock()):
                 return
     # The batch was deleted meanwhile.
     await remove_import(db, batch_id=joining.upload_id)
 
 
-async def _join_some(conn: Connection, joining: Joining, *, now: datetime) -> bool:
+async def _join_some(
+    conn: Connection, joining: Joining, *, reopened: Collection[BatchState], now: datetime
+) -> bool:
     """Move one block of each kind; True when none is left. The batch is locked."""
     failed = FAILED_STATUSES[Kind(joining.kind)]
     missed = ("item_not_failed", REFUSALS["item_not_failed"].text)
@@ -147,7 +156,7 @@ async def _join_some(conn: Connection, joining: Joining, *, now: datetime) -> bo
         now=now,
     )
     if any(step.ready for step in steps):
-        await _let_run(conn, joining, now=now)
+        await _let_run(conn, joining, reopened=reopened, now=now)
     if any(step.taken == BLOCK for step in steps):
         return False
     await joins.end(conn, joining, now=now)
@@ -156,16 +165,23 @@ async def _join_some(conn: Connection, joining: Joining, *, now: datetime) -> bo
     return True
 
 
-async def _let_run(conn: Connection, joining: Joining, *, now: datetime) -> None:
+async def _let_run(
+    conn: Connection, joining: Joining, *, reopened: Collection[BatchState], now: datetime
+) -> None:
     state = await joins.lock(conn, batch_id=joining.batch_id)
-    if state in ENDED:
+    if state is not None and state in reopened:
         state = next_batch_state(state, BatchEvent.REOPENED)
         await control.reopen(conn, batch_id=joining.batch_id, state=state, now=now)
     if state in ADMITTING_STATES:
         await queue.wake(conn, team_id=joining.team_id, now=now)
 
 
-async def _lock(conn: Connection, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+async def _lock(
+    conn: Connection, *, team: Team, kind: Kind, batch_id: UUID, now: datetime
+) -> BatchState:
     batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
     if batch.state is BatchState.CANCELLED:
         raise Conflict("The batch is cancelled.", state=batch.state)
+    if batch.state is BatchState.STOPPED:
+        await clear_stopped(conn, batch_ids=[batch_id], now=now)
+    return batch.state

@@ -7,7 +7,7 @@ from batchyard.errors import Conflict, NotFound
 from batchyard.models import BatchState, JsonObject, Kind, Team
 from batchyard.operations.batches import lock_batch
 from batchyard.operations.transactions import Transactions
-from batchyard.store import batches, item_intake, shipments
+from batchyard.store import batches, control, item_intake, shipments
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem
 
@@ -79,7 +79,7 @@ async def cancel_shipment(db: Transactions, *, team: Team, shipment_id: UUID) ->
         if batch.is_single and batch.state is BatchState.OPEN:
             await batches.set_cancelled(connection, batch_id=batch.id, now=now)
         else:
-            await shipments.start_if_all_ended(connection, batch_id=batch.id, now=now)
+            await control.start_if_all_ended(connection, batch_ids=[batch.id], now=now)
 
 
 def _item(shipment: JsonObject, *, position: int) -> NewItem:

@@ -76,35 +76,3 @@ async def lock_batch(conn: Connection, *, item_id: UUID, team_id: int) -> Locked
 
 def _locked(*, id: UUID, state: str, is_single: bool) -> LockedCallBatch:  # noqa: A002 - the column
     return LockedCallBatch(id=id, state=BatchState(state), is_single=is_single)
-
-
-END_UNSENT = """
-WITH ended AS (
-    UPDATE items SET phase = 'done', status = 'stopped', updated_at = %(now)s
-     WHERE id = %(item_id)s AND phase = 'ready'
-    RETURNING id
-)
-UPDATE item_data d SET ended_at = %(now)s FROM ended e WHERE d.item_id = e.id
-"""
-
-
-async def end_unsent(conn: Connection, *, item_id: UUID, now: datetime) -> bool:
-    """End a call that nobody has taken; False when it is too late."""
-    cursor = await conn.execute(END_UNSENT, {"item_id": item_id, "now": now})
-    return cursor.rowcount == 1
-
-
-# A batch that is queued is never looked at again once nothing of it is due: it runs, so that it
-# can end.
-START_IF_ALL_ENDED = """
-UPDATE batches b SET state = 'running', started_at = coalesce(b.started_at, %(now)s),
-       updated_at = %(now)s
- WHERE b.id = %(id)s AND b.state = 'queued'
-   AND NOT EXISTS (SELECT FROM batch_counts c
-                    WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
-"""
-
-
-async def start_if_all_ended(conn: Connection, *, batch_id: UUID, now: datetime) -> None:
-    """Let a queued batch without open items run, and so end."""
-    await conn.execute(START_IF_ALL_ENDED, {"id": batch_id, "now": now})

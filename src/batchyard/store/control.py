@@ -1,5 +1,6 @@
 """Batches and items as a person steers them: paused, resumed, stopped."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -54,11 +55,17 @@ async def reopen(conn: Connection, *, batch_id: UUID, state: BatchState, now: da
 
 
 # In slices, so that a batch of a million holds no lock for long. Rows a worker just holds are
-# skipped; it hands them back, and they are met next time.
+# skipped; it hands them back, and they are met next time. The batches are locked, before their
+# items as everywhere: one that was opened again meanwhile keeps what it has.
 END_READY = """
-WITH chosen AS (
+WITH stopped AS MATERIALIZED (
+    SELECT b.id FROM batches b
+     WHERE b.id = ANY (%(batch_ids)s) AND b.state = 'stopped'
+     ORDER BY b.id
+       FOR NO KEY UPDATE
+), chosen AS (
     SELECT i.id FROM items i
-     WHERE i.batch_id = %(batch_id)s AND i.phase = 'ready'
+     WHERE i.batch_id IN (SELECT id FROM stopped) AND i.phase = 'ready'
      ORDER BY i.id
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -71,10 +78,27 @@ UPDATE item_data d SET ended_at = %(now)s FROM ended e WHERE d.item_id = e.id
 """
 
 
-async def end_ready(conn: Connection, *, batch_id: UUID, limit: int, now: datetime) -> int:
-    """End unsent items of a stopped batch; return how many."""
-    cursor = await conn.execute(END_READY, {"batch_id": batch_id, "limit": limit, "now": now})
-    return cursor.rowcount
+async def end_ready(
+    conn: Connection, *, batch_ids: Sequence[UUID], limit: int, now: datetime
+) -> int:
+    """End unsent items of those of these batches that are stopped; return how many."""
+    given = {"batch_ids": list(batch_ids), "limit": limit, "now": now}
+    return (await conn.execute(END_READY, given)).rowcount
+
+
+# What a worker holds it hands back, and then it is ready.
+HAVE_UNSENT = """
+SELECT EXISTS (
+    SELECT FROM batches b JOIN batch_counts c ON c.batch_id = b.id
+     WHERE b.id = ANY (%(batch_ids)s) AND b.state = 'stopped'
+       AND c.phase IN ('ready', 'claimed') AND c.n > 0)
+"""
+
+
+async def stopped_have_unsent(conn: Connection, *, batch_ids: Sequence[UUID]) -> bool:
+    """Tell whether one of these batches is stopped and has unsent items left."""
+    row = await (await conn.execute(HAVE_UNSENT, {"batch_ids": list(batch_ids)})).fetchone()
+    return row is not None and bool(row[0])
 
 
 STOPPED_WITH_READY = """
@@ -92,20 +116,51 @@ async def list_stopped_with_ready(conn: Connection) -> list[UUID]:
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
-STOP_ITEM = """
-UPDATE items SET phase = 'done', status = 'stopped', updated_at = %(now)s
- WHERE id = %(item_id)s AND team_id = %(team_id)s AND phase = 'ready'
+# The batch first, as everywhere: admission waits here, or has taken the item before.
+LOCK_BATCH_OF_ITEM = """
+SELECT b.id FROM batches b
+ WHERE b.id = (SELECT i.batch_id FROM items i WHERE i.id = %(item_id)s)
+   AND b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'
+   FOR UPDATE
 """
 
-HAS_ITEM = "SELECT FROM items WHERE id = %(item_id)s AND team_id = %(team_id)s"
+
+async def lock_batch_of_item(conn: Connection, *, team_id: int, item_id: UUID) -> UUID | None:
+    """Lock the batch of an item, of any kind; None when the team has no such item."""
+    given = {"item_id": item_id, "team_id": team_id}
+    row = await (await conn.execute(LOCK_BATCH_OF_ITEM, given)).fetchone()
+    return None if row is None else UUID(str(row[0]))
 
 
-async def stop_item(conn: Connection, *, team_id: int, item_id: UUID, now: datetime) -> bool | None:
-    """End an unsent item; False when it is not unsent, None when the team has none such."""
-    given = {"item_id": item_id, "team_id": team_id, "now": now}
-    if (await conn.execute(STOP_ITEM, given)).rowcount == 1:
-        return True
-    return False if (await conn.execute(HAS_ITEM, given)).rowcount == 1 else None
+STOP_ITEM = """
+WITH ended AS (
+    UPDATE items SET phase = 'done', status = 'stopped', updated_at = %(now)s
+     WHERE id = %(item_id)s AND phase = 'ready'
+    RETURNING id
+)
+UPDATE item_data d SET ended_at = %(now)s FROM ended e WHERE d.item_id = e.id
+"""
+
+
+async def stop_item(conn: Connection, *, item_id: UUID, now: datetime) -> bool:
+    """End an item of a locked batch that nobody has taken; False when it is too late."""
+    cursor = await conn.execute(STOP_ITEM, {"item_id": item_id, "now": now})
+    return cursor.rowcount == 1
+
+
+# A queued batch of which nothing is due is never looked at again: it runs, so that it can end.
+START_IF_ALL_ENDED = """
+UPDATE batches b SET state = 'running', started_at = coalesce(b.started_at, %(now)s),
+       updated_at = %(now)s
+ WHERE b.id = ANY (%(batch_ids)s) AND b.state = 'queued'
+   AND NOT EXISTS (SELECT FROM batch_counts c
+                    WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
+"""
+
+
+async def start_if_all_ended(conn: Connection, *, batch_ids: Sequence[UUID], now: datetime) -> None:
+    """Let those of these locked batches that are queued and have no open item run, and so end."""
+    await conn.execute(START_IF_ALL_ENDED, {"batch_ids": list(batch_ids), "now": now})
 
 
 STATUS = "SELECT status FROM items WHERE id = %(item_id)s AND team_id = %(team_id)s"

@@ -91,21 +91,6 @@ async def cancel_item(conn: Connection, *, item_id: UUID, now: datetime) -> bool
     return cursor.rowcount == 1
 
 
-# A queued batch of which nothing is due is never looked at again: it runs, so that it can end.
-START_IF_ALL_ENDED = """
-UPDATE batches b SET state = 'running', started_at = coalesce(b.started_at, %(now)s),
-       updated_at = %(now)s
- WHERE b.id = %(id)s AND b.state = 'queued'
-   AND NOT EXISTS (SELECT FROM batch_counts c
-                    WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
-"""
-
-
-async def start_if_all_ended(conn: Connection, *, batch_id: UUID, now: datetime) -> None:
-    """Let a queued batch without open shipments run, and so end."""
-    await conn.execute(START_IF_ALL_ENDED, {"id": batch_id, "now": now})
-
-
 INSERT_BOOKING = """
 INSERT INTO bookings (id, team_id, item_id, key, created_at)
 VALUES (%(id)s, %(team_id)s, %(item_id)s, %(key)s, %(now)s)
