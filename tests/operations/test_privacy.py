@@ -201,25 +201,130 @@ async def test_item_in_flight_is_erased_once_it_has_ended(
     assert (await counts(db, batch_id)) == {"completed": 1}
 
 
+async def export(db: Database, team: Team) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    pages = await privacy.export_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
+    async for kind, rows in pages:
+        found.setdefault(kind, []).extend(rows)
+    return found
+
+
+async def add_traces(db: Database, team: Team, batch_id: UUID) -> None:
+    """Put the person where an erasure looks as well."""
+    ((item_id,),) = await run(db, "SELECT id FROM items WHERE status = 'completed'")
+    position = "(SELECT position FROM item_data WHERE item_id = %s)"
+    for statement, values in (
+        (
+            (
+                "INSERT INTO uploads (id, team_id, batch_id, file_name, created_at, updated_at)"
+                " VALUES (gen_random_uuid(), %s, %s, %s, now(), now())"
+            ),
+            (team.id, batch_id, f"{NUMBER}.csv"),
+        ),
+        (
+            (
+                "INSERT INTO staged_mends (upload_id, line, is_refused, number)"
+                " SELECT id, 1, false, %s FROM uploads"
+            ),
+            (NUMBER,),
+        ),
+        (
+            (
+                "INSERT INTO events (team_id, batch_id, item_id, type, data, at)"
+                " VALUES (%s, %s, %s, 'item.completed', '{\"n\": 1}', now())"
+            ),
+            (team.id, batch_id, item_id),
+        ),
+        (
+            (
+                "INSERT INTO events (team_id, batch_id, type, data, at)"
+                " VALUES (%s, %s, 'x', %s, now())"
+            ),
+            (team.id, batch_id, Jsonb({"to": WRITTEN})),
+        ),
+        (
+            (
+                "INSERT INTO row_warnings (batch_id, line, code, reason)"
+                f" VALUES (%s, {position}, 'phone_unassigned_range', 'about this line')"
+            ),
+            (batch_id, item_id),
+        ),
+        (
+            (
+                "INSERT INTO bookings (id, team_id, item_id, key, created_at)"
+                " VALUES (gen_random_uuid(), %s, %s, 'k', now())"
+            ),
+            (team.id, item_id),
+        ),
+    ):
+        await run(db, statement, *values)
+
+
 async def test_export_shows_all_of_one_person_and_nobody_else(db: Database) -> None:
     team = await factories.make_team(db)
-    await fill(db, team)
-    found = await privacy.export_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
-    sizes = {kind: len(rows) for kind, rows in found.items() if isinstance(rows, list)}
-    assert sizes == {
+    batch_id = await fill(db, team)
+    await add_traces(db, team, batch_id)
+    found = await export(db, team)
+    assert {kind: len(rows) for kind, rows in found.items()} == {
         "items": 2,
         "documents": 1,
+        "bookings": 1,
         "refused_rows": 1,
-        "webhook_deliveries": 0,
+        "warnings": 2,
+        "webhook_deliveries": 1,
         "idempotency_bodies": 1,
+        "staged_rows": 1,
         "do_not_contact": 1,
         "contact_attempts": 1,
+        "events": 2,
+        "batches": 1,
+        "uploads": 1,
         "audit_entries": 1,
     }
     assert "Other" not in str(found)
     stranger = await factories.make_team(db)
-    found = await privacy.export_person(db, team=stranger, actor=ACTOR, number=NUMBER, email=None)
-    assert not any(found.values())
+    assert not any((await export(db, stranger)).values())
+
+
+async def test_export_shows_whatever_an_erasure_takes_out(db: Database) -> None:
+    team = await factories.make_team(db)
+    batch_id = await fill(db, team)
+    await add_traces(db, team, batch_id)
+    found = await export(db, team)
+    done = await privacy.erase_person(
+        db, FileStore(Config()), team=team, actor=ACTOR, number=NUMBER, email=None
+    )
+    assert set(done.others) < set(found)
+    assert {kind for kind, n in done.others.items() if n} <= {
+        kind for kind, rows in found.items() if rows
+    }
+    left = await export(db, team)
+    assert {kind for kind, rows in left.items() if rows} == set()
+
+
+async def test_export_comes_in_pages_and_tells_each_row_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "SLICE", 2)
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(
+        db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED, reference=NUMBER
+    )
+    items = await factories.make_items(db, team=team, batch_id=batch_id, n=5, number=NUMBER)
+    for item_id in items:
+        await run(
+            db,
+            "INSERT INTO events (team_id, batch_id, item_id, type, data, at)"
+            " VALUES (%s, %s, %s, 'x', %s, now())",
+            team.id,
+            batch_id,
+            item_id,
+            Jsonb({"also": [str(one) for one in items]}),
+        )
+    found = await export(db, team)
+    assert (len(found["items"]), len(found["events"]), len(found["batches"])) == (5, 5, 1)
+    for rows in found.values():
+        assert len(set(rows)) == len(rows)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from batchyard.operations.audit import Actor, audited
 from batchyard.store import privacy
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
+from batchyard.store.person_sources import SOURCES
 from batchyard.store.privacy import Person
 
 SLICE = 500
@@ -65,13 +66,53 @@ def find_person(team: Team, *, number: str | None, email: str | None) -> Person:
     )
 
 
+Page = tuple[str, Sequence[str]]
+"""What kind of rows, and some of them as JSON."""
+
+
 async def export_person(
     db: Database, *, team: Team, actor: Actor, number: str | None, email: str | None
-) -> Mapping[str, object]:
-    """Return all that is stored about a person; the audit log notes that it was looked at."""
+) -> AsyncIterator[Page]:
+    """Return all that is stored about a person, page by page; each kind has one at least.
+
+    The audit log notes that it was looked at. Raises `InvalidRequest` as `find_person`.
+    """
     person = find_person(team, number=number, email=email)
-    async with audited(db, team=team, actor=actor, action="privacy.export") as work:
-        return await privacy.export(work.connection, person)
+    async with audited(db, team=team, actor=actor, action="privacy.export"):
+        pass
+    return _export(db, person)
+
+
+async def _export(db: Database, person: Person) -> AsyncIterator[Page]:
+    """Read in short transactions, however much it is and however slowly it is taken."""
+    async with db.pool.connection() as conn:
+        batch_ids = await privacy.list_batches(conn, team_id=person.team_id)
+    item_ids: list[UUID] = []
+    for batch_id in batch_ids:
+        async with db.pool.connection() as conn:
+            item_ids += await privacy.find_items(conn, person, batch_id=batch_id)
+    for source in SOURCES:
+        yield source.name, []
+        seen: set[str] = set()
+        for start in range(0, max(len(item_ids), 1), SLICE):
+            after = ""
+            while True:
+                async with db.pool.connection() as conn:
+                    rows = await privacy.read_page(
+                        conn,
+                        person,
+                        source,
+                        item_ids=item_ids[start : start + SLICE],
+                        after=after,
+                        limit=SLICE,
+                    )
+                # What names several items is met with each.
+                yield source.name, [shown for key, shown in rows if key not in seen]
+                if len(item_ids) > SLICE:
+                    seen.update(key for key, _ in rows)
+                if len(rows) < SLICE:
+                    break
+                after = rows[-1][0]
 
 
 async def erase_person(

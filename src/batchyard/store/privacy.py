@@ -1,13 +1,13 @@
 """What is stored about one person: found, shown, and taken out while every count stays right."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from batchyard.store import control
 from batchyard.store.db import Connection
-
-ERASED = '{"erased": true}'
+from batchyard.store.person_sources import DO_NOT_CONTACT, ERASED, SOURCES, Source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,14 @@ async def find_items(conn: Connection, person: Person, *, batch_id: UUID) -> lis
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
-# In id order, as everybody locks items.
+# Batches before items, and both in id order, as everywhere.
+LOCK_BATCHES = """
+SELECT b.id FROM batches b
+ WHERE b.id IN (SELECT i.batch_id FROM items i WHERE i.id = ANY (%(ids)s))
+ ORDER BY b.id
+   FOR UPDATE
+"""
+
 LOCK_ITEMS = "SELECT id, phase FROM items WHERE id = ANY (%(ids)s) ORDER BY id FOR UPDATE"
 
 CANCEL = """
@@ -74,21 +81,9 @@ UPDATE item_data
  WHERE item_id = ANY (%(ids)s)
 """
 
-ERASE_WARNINGS = """
-UPDATE row_warnings w SET reason = 'erased'
-  FROM item_data d
- WHERE d.item_id = ANY (%(ids)s) AND w.batch_id = d.batch_id AND w.line = d.position
-"""
-
 ERASE_DOCUMENTS = "DELETE FROM documents WHERE item_id = ANY (%(ids)s) RETURNING location"
 
-ERASE_OF_ITEMS = (
-    "DELETE FROM webhook_deliveries WHERE item_id = ANY (%(ids)s)",
-    "DELETE FROM contact_attempts WHERE item_id = ANY (%(ids)s)",
-    "DELETE FROM pending_erasures WHERE item_id = ANY (%(ids)s)",
-    "UPDATE events SET data = '{}' WHERE item_id = ANY (%(ids)s)",
-    "UPDATE bookings SET key = NULL WHERE item_id = ANY (%(ids)s)",
-)
+FORGET_PENDING = "DELETE FROM pending_erasures WHERE item_id = ANY (%(ids)s)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +99,8 @@ class ErasedItems:
 
 
 async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -> ErasedItems:
-    """Erase items; those not yet sent are cancelled."""
+    """Erase items; those not yet sent are cancelled, and a batch that had no others ends."""
+    locked = await (await conn.execute(LOCK_BATCHES, {"ids": list(ids)})).fetchall()
     rows = await (await conn.execute(LOCK_ITEMS, {"ids": list(ids)})).fetchall()
     phases = {row[0]: str(row[1]) for row in rows if isinstance(row[0], UUID)}
     postponed = [key for key, phase in phases.items() if phase not in ("ready", "done")]
@@ -112,11 +108,14 @@ async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -
     values = {"ids": chosen, "now": now}
     await conn.execute(POSTPONE, {"ids": postponed, "now": now})
     await conn.execute(CANCEL, values)
-    await conn.execute(ERASE_WARNINGS, values)
+    await control.start_if_all_ended(conn, batch_ids=[UUID(str(row[0])) for row in locked], now=now)
     await conn.execute(ERASE_ITEMS.encode(), values)
     documents = await (await conn.execute(ERASE_DOCUMENTS, values)).fetchall()
-    for statement in ERASE_OF_ITEMS:
-        await conn.execute(statement.encode(), values)
+    for source in SOURCES:
+        if source.of_item is not None and source.erasing is not None:
+            statement = f"{source.erasing} WHERE {source.of_item}"
+            await conn.execute(statement.encode(), values)
+    await conn.execute(FORGET_PENDING, values)
     return ErasedItems(
         erased=chosen,
         postponed=postponed,
@@ -137,52 +136,6 @@ async def find_pending(conn: Connection, *, limit: int) -> list[UUID]:
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
-IS_OF_TEAM = "batch_id IN (SELECT id FROM batches WHERE team_id = %(team_id)s)"
-
-# The kinds of an erased row stay, so that every count does.
-ERASE_ELSEWHERE: Mapping[str, str] = {
-    "refused_rows": f"""
-        UPDATE rejected_rows
-           SET reason = 'erased',
-               cells = CASE jsonb_typeof(cells) WHEN 'array' THEN '[]' ELSE '{ERASED}'::jsonb END
-         WHERE {IS_OF_TEAM} AND concat_ws(' ', reason, cells) ~* %(pattern)s""",
-    "warnings": f"""
-        UPDATE row_warnings SET reason = 'erased'
-         WHERE {IS_OF_TEAM} AND reason ~* %(pattern)s""",
-    "webhook_deliveries": """
-        DELETE FROM webhook_deliveries
-         WHERE team_id = %(team_id)s AND data::text ~* %(pattern)s""",
-    "idempotency_bodies": f"""
-        UPDATE idempotency SET body = '{ERASED}'
-         WHERE team_id = %(team_id)s AND body IS NOT NULL
-           AND encode(body, 'escape') ~* %(pattern)s""",
-    "staged_rows": """
-        DELETE FROM staged_mends
-         WHERE upload_id IN (SELECT id FROM uploads WHERE team_id = %(team_id)s)
-           AND concat_ws(' ', number, reference, payload) ~* %(pattern)s""",
-    "contact_attempts": """
-        DELETE FROM contact_attempts WHERE team_id = %(team_id)s AND number = %(number)s""",
-    "events": """
-        UPDATE events SET data = '{}' WHERE team_id = %(team_id)s AND data::text ~* %(pattern)s""",
-    "batches": """
-        UPDATE batches
-           SET reference = CASE WHEN reference !~* %(pattern)s THEN reference END,
-               identifier = CASE WHEN identifier !~* %(pattern)s THEN identifier END,
-               file_name = CASE WHEN file_name !~* %(pattern)s THEN file_name END
-         WHERE team_id = %(team_id)s
-           AND concat_ws(' ', reference, identifier, file_name) ~* %(pattern)s""",
-    "uploads": """
-        UPDATE uploads SET file_name = NULL
-         WHERE team_id = %(team_id)s AND file_name ~* %(pattern)s""",
-    "audit_entries": f"""
-        UPDATE audit_log
-           SET before = CASE WHEN before IS NOT NULL THEN '{ERASED}'::jsonb END,
-               after = CASE WHEN after IS NOT NULL THEN '{ERASED}'::jsonb END,
-               subject = CASE WHEN subject !~* %(pattern)s THEN subject END
-         WHERE team_id = %(team_id)s
-           AND concat_ws(' ', subject, before, after) ~* %(pattern)s""",
-}
-FORGET_WISH = "DELETE FROM do_not_contact WHERE team_id = %(team_id)s AND number = %(number)s"
 ALLOW = "SET LOCAL batchyard.erasing = 'on'"
 
 
@@ -190,57 +143,53 @@ async def erase_elsewhere(
     conn: Connection, person: Person, *, also: Sequence[UUID], keep_do_not_contact: bool
 ) -> dict[str, int]:
     """Erase a person, and what names these items, from all other tables; return rows by kind."""
-    values = {
-        "team_id": person.team_id,
-        "number": person.number,
-        "pattern": "|".join([person.pattern, *map(str, also)]),
-    }
+    values = _values(person, also)
     await conn.execute(ALLOW)
-    counts = {
-        name: (await conn.execute(statement.encode(), values)).rowcount
-        for name, statement in ERASE_ELSEWHERE.items()
-    }
-    if not keep_do_not_contact:
-        counts["do_not_contact"] = (await conn.execute(FORGET_WISH, values)).rowcount
+    counts: dict[str, int] = {}
+    for source in SOURCES:
+        if source.about is None or source.erasing is None:
+            continue
+        if source is DO_NOT_CONTACT and keep_do_not_contact:
+            continue
+        statement = f"{source.erasing} WHERE {source.of_team} AND {source.about}"
+        counts[source.name] = (await conn.execute(statement.encode(), values)).rowcount
     return counts
 
 
-EXPORT: Mapping[str, str] = {
-    "items": f"""
-        SELECT to_jsonb(d) FROM item_data d
-         WHERE d.{IS_OF_TEAM} AND {ABOUT} LIMIT 10000""",
-    "documents": f"""
-        SELECT to_jsonb(f) - 'content' FROM documents f
-         WHERE f.item_id IN (SELECT d.item_id FROM item_data d WHERE d.{IS_OF_TEAM} AND {ABOUT})""",
-    "refused_rows": f"""
-        SELECT to_jsonb(r) FROM rejected_rows r
-         WHERE r.{IS_OF_TEAM} AND concat_ws(' ', r.reason, r.cells) ~* %(pattern)s""",
-    "webhook_deliveries": """
-        SELECT to_jsonb(w) FROM webhook_deliveries w
-         WHERE w.team_id = %(team_id)s AND w.data::text ~* %(pattern)s""",
-    "idempotency_bodies": """
-        SELECT jsonb_build_object('key', key, 'created_at', created_at,
-                                  'body', encode(body, 'escape'))
-          FROM idempotency
-         WHERE team_id = %(team_id)s AND encode(body, 'escape') ~* %(pattern)s""",
-    "do_not_contact": """
-        SELECT to_jsonb(c) FROM do_not_contact c
-         WHERE c.team_id = %(team_id)s AND c.number = %(number)s""",
-    "contact_attempts": """
-        SELECT to_jsonb(c) FROM contact_attempts c
-         WHERE c.team_id = %(team_id)s AND c.number = %(number)s""",
-    "audit_entries": """
-        SELECT to_jsonb(a) FROM audit_log a
-         WHERE a.team_id = %(team_id)s
-           AND concat_ws(' ', subject, before, after) ~* %(pattern)s""",
-}
+EXPORT = """
+SELECT {key}, ({shown})::text FROM {table} AS t
+ WHERE {found} AND {key} > %(after)s COLLATE "C"
+ ORDER BY {key} COLLATE "C"
+ LIMIT %(limit)s
+"""
 
 
-async def export(conn: Connection, person: Person) -> dict[str, list[object]]:
-    """Return every row about a person, by kind."""
-    values = {"team_id": person.team_id, "number": person.number, "pattern": person.pattern}
-    found: dict[str, list[object]] = {}
-    for name, statement in EXPORT.items():
-        rows = await (await conn.execute(statement.encode(), values)).fetchall()
-        found[name] = [row[0] for row in rows]
-    return found
+async def read_page(
+    conn: Connection,
+    person: Person,
+    source: Source,
+    *,
+    item_ids: Sequence[UUID],
+    after: str,
+    limit: int,
+) -> list[tuple[str, str]]:
+    """Read rows of a source about a person, or of these items: key and JSON, in order of the key.
+
+    Those behind the key `after`, which is empty at first.
+    """
+    statement = EXPORT.format(
+        key=source.key, shown=source.shown, table=source.table, found=source.found
+    )
+    values = _values(person, item_ids) | {"after": after, "limit": limit}
+    cursor = await conn.execute(statement.encode(), values, prepare=False)
+    return [(str(key), str(shown)) for key, shown in await cursor.fetchall()]
+
+
+def _values(person: Person, item_ids: Sequence[UUID]) -> dict[str, object]:
+    """Return what conditions compare with; whatever names one of these items is found as well."""
+    return {
+        "team_id": person.team_id,
+        "number": person.number,
+        "pattern": "|".join([person.pattern, *map(str, item_ids)]),
+        "ids": list(item_ids),
+    }

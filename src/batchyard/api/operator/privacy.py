@@ -1,14 +1,15 @@
 """Privacy: what is stored about one person, its erasure, and how long things are kept."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from batchyard.api.operator.access import ADMIN, Caller
 from batchyard.operations import privacy, retention
+from batchyard.operations.privacy import Page
 from batchyard.store.files import FileStore
 
 router = APIRouter(tags=["Privacy"])
@@ -54,15 +55,29 @@ class Days(BaseModel):
 
 @router.post("/privacy/export")
 async def export_person(caller: Annotated[Caller, ADMIN], person: Person) -> Response:
-    """Return everything that is stored about a person."""
-    found = await privacy.export_person(
+    """Return everything that is stored about a person: lists of rows, by kind."""
+    pages = await privacy.export_person(
         caller.db,
         team=caller.team,
         actor=caller.actor,
         number=person.number,
         email=person.email,
     )
-    return Response(orjson.dumps(found), media_type="application/json")
+    return StreamingResponse(_write(pages), media_type="application/json")
+
+
+async def _write(pages: AsyncIterator[Page]) -> AsyncIterator[bytes]:
+    """Write one object of lists; the pages of a kind come together."""
+    written: str | None = None
+    is_first = True
+    async for kind, rows in pages:
+        if kind != written:
+            yield b'%s"%s":[' % (b"{" if written is None else b"],", kind.encode())
+            written, is_first = kind, True
+        if rows:
+            yield (b"" if is_first else b",") + ",".join(rows).encode()
+            is_first = False
+    yield b"]}"
 
 
 @router.post("/privacy/erase")

@@ -1,0 +1,65 @@
+"""A batch that waits to be sent ends when the last of its items is taken away."""
+
+import pytest
+
+from batchyard.config import Config
+from batchyard.models import BatchState, Kind, Team
+from batchyard.operations import items, privacy
+from batchyard.operations.audit import Actor
+from batchyard.store import runs
+from batchyard.store.db import Database
+from batchyard.store.files import FileStore
+from tests.factories import make_batch, make_items, make_team
+from tests.operations.lists import rows_of
+
+NUMBER = "+4520123456"
+
+
+@pytest.fixture
+async def team(db: Database) -> Team:
+    return await make_team(db)
+
+
+async def finish(db: Database) -> None:
+    async with db.transaction() as conn:
+        await runs.finish(conn, batch_ids=None, unknown_before=db.clock(), now=db.clock())
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+async def test_queued_batch_ends_with_its_last_item_stopped(
+    db: Database, team: Team, is_single: bool
+) -> None:
+    batch_id = await make_batch(
+        db, team=team, kind=Kind.CALL, state=BatchState.QUEUED, is_single=is_single
+    )
+    first, last = await make_items(db, team=team, batch_id=batch_id, n=2, number=NUMBER)
+    await items.stop_item(db, team=team, item_id=first)
+    assert await rows_of(db, "SELECT state FROM batches") == [("queued",)]
+    await items.stop_item(db, team=team, item_id=last)
+    assert await rows_of(
+        db, "SELECT DISTINCT status, ended_at IS NULL FROM items JOIN item_data ON item_id = id"
+    ) == [("stopped", False)]
+    await finish(db)
+    assert await rows_of(db, "SELECT state, started_at IS NULL FROM batches") == [
+        ("completed", False)
+    ]
+
+
+@pytest.mark.parametrize("state", [BatchState.OPEN, BatchState.PAUSED])
+async def test_batch_that_is_not_queued_waits_on(
+    db: Database, team: Team, state: BatchState
+) -> None:
+    batch_id = await make_batch(db, team=team, state=state)
+    [item_id] = await make_items(db, team=team, batch_id=batch_id)
+    await items.stop_item(db, team=team, item_id=item_id)
+    assert await rows_of(db, "SELECT state FROM batches") == [(state,)]
+
+
+async def test_queued_batch_ends_with_its_last_item_erased(db: Database, team: Team) -> None:
+    batch_id = await make_batch(db, team=team, kind=Kind.CALL, state=BatchState.QUEUED)
+    await make_items(db, team=team, batch_id=batch_id, number=NUMBER)
+    await privacy.erase_person(
+        db, FileStore(Config()), team=team, actor=Actor(name="test"), number=NUMBER, email=None
+    )
+    await finish(db)
+    assert await rows_of(db, "SELECT state FROM batches") == [("completed",)]
