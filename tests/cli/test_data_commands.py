@@ -155,6 +155,39 @@ def test_unknown_outcomes_are_listed_and_decided(server: Yard) -> None:
     assert counts == {"failed": 1, "booked": 3}
 
 
+def test_unknown_outcomes_are_decided_by_filters(server: Yard) -> None:
+    run, team = server.run, server.team
+    batch = server.do(make_batch(server.db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED))
+    for number, name in ((GOOD, "Ann"), (BUSY, "Bo"), (FAILS, "Cy")):
+        server.do(
+            make_items(
+                server.db,
+                team=team,
+                batch_id=batch,
+                phase=Phase.UNKNOWN,
+                status="unknown",
+                number=number,
+                payload={"name": name},
+            )
+        )
+    assert [one["number"] for one in lines_of(run("unknown", "--number", BUSY, "--json"))] == [BUSY]
+    wrong = run("resolve", "--as", "done", "--all", "--search", "Bo")
+    wrong.one_line("either", "a filter")
+    run("resolve", "--as", "done", "--search", "bo").one_line("1 item will count as done")
+    decided = run("resolve", "--as", "failed", "--batch", batch, "--search", "bo", "--yes")
+    assert decided.out == "Decided as failed: 1 item.\n"
+    assert run("resolve", "--as", "done", "--code", "reset", "-y").out.endswith("0 items.\n")
+    assert run("resolve", "--as", "done", "--number", GOOD, "-y").out.endswith("1 item.\n")
+    left = lines_of(run("unknown", "--json"))
+    assert [one["number"] for one in left] == [FAILS]
+
+
+def lines_of(said: Said) -> list[dict[str, object]]:
+    """Return a list that is printed as one JSON text."""
+    listed: list[dict[str, object]] = json.loads(said.out)
+    return listed
+
+
 def test_webhooks_are_added_tested_replayed_and_removed(server: Yard) -> None:
     run = server.run
     assert "batchyard webhook add URL" in run("webhook", "list").out

@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from batchyard.api.bolna import queries as bolna
 from batchyard.api.bolna.translate import DEFAULT_VERSION
-from batchyard.api.operator import queries as operator
+from batchyard.api.operator import item_queries as operator
 from batchyard.api.smartsend import queries as smartsend
 from batchyard.cursors import read_cursor
 from batchyard.store.db import Database
+from batchyard.store.item_filters import NO_FILTERS
 
 GRACE = timedelta(hours=1)
 
@@ -57,13 +58,19 @@ def build(db: Database) -> Starlette:
     async def items(request: Request) -> Response:
         asked = request.query_params
         after = read_cursor(asked["cursor"], length=3) or []
-        names = ("statuses", "error_code", "number", "reference", "words")
-        filters: dict[str, object] = dict.fromkeys(names)
-        filters |= {"team_id": int(asked["team"]), "batch_id": UUID(asked["batch_id"])}
-        filters |= {"after_batch": str(after[0]), "after_position": str(after[1])}
-        filters |= {"after_id": str(after[2]), "limit": int(asked["limit"])}
+        batch_id, position, item_id = (str(value) for value in after)
+        place = operator.Place(
+            batch_id=UUID(batch_id), position=int(position), item_id=UUID(item_id)
+        )
         async with db.pool.connection() as conn:
-            rows = await operator.list_items(conn, filters)
+            rows = await operator.list_items(
+                conn,
+                NO_FILTERS,
+                team_id=int(asked["team"]),
+                batch_id=UUID(asked["batch_id"]),
+                after=place,
+                limit=int(asked["limit"]),
+            )
         return _json(",".join([row[0] for row in rows]).encode())
 
     @asynccontextmanager

@@ -11,12 +11,13 @@ from psycopg.sql import Composed
 
 from batchyard.api.bolna import queries as bolna
 from batchyard.api.bolna.translate import DEFAULT_VERSION
-from batchyard.api.operator import queries as operator
+from batchyard.api.operator import item_queries as operator
 from batchyard.api.smartsend import queries as smartsend
 from batchyard.clock import machine_now
 from batchyard.lifecycle import LIVE_ORDER, SENT_PHASES
 from batchyard.models import Kind
 from batchyard.store import items, limits, queue, runs, tokens
+from batchyard.store.item_filters import NO_FILTERS
 from tools.bench import filling, yard
 
 HISTORY_BATCHES = 50
@@ -232,7 +233,7 @@ def _of_the_doors(filled: Filled) -> Iterator[tuple[str, HotStatement]]:
     yield (
         "Operator: 100 items from the middle of a batch",
         HotStatement(
-            sql=operator.items_statement(asked),
+            sql=operator.items_statement(NO_FILTERS, asked),
             values=asked,
             remark="The cursor is a place in the index.",
         ),

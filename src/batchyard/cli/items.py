@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from batchyard.cli import choosing, options, remote, tables
+from batchyard.cli import choosing, item_options, options, remote, tables
 from batchyard.cli.choosing import BatchName
 from batchyard.client import Client, Item
 
@@ -18,21 +18,11 @@ HEADINGS = ("item", "line", "for", "status", "try", "code")
 def items(
     batch: BatchName,
     *,
-    status: Annotated[
-        list[str] | None, typer.Option(help="Only with this status; repeat it.", metavar="WORD")
-    ] = None,
-    code: Annotated[
-        str | None, typer.Option(help="Only with this error code.", metavar="CODE")
-    ] = None,
-    number: Annotated[
-        str | None, typer.Option(help="Only numbers that begin so.", metavar="TEXT")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(help="Only references that begin so.", metavar="TEXT")
-    ] = None,
-    search: Annotated[
-        str | None, typer.Option(help="Words that the row has.", metavar="WORDS")
-    ] = None,
+    status: item_options.Status = None,
+    code: item_options.Code = None,
+    number: item_options.Number = None,
+    reference: item_options.Reference = None,
+    search: item_options.Search = None,
     limit: Annotated[
         int, typer.Option(min=1, max=100_000_000, help="So many at most, in the order of the list.")
     ] = 50,
@@ -42,13 +32,9 @@ def items(
 
     With --json each is a line of JSON; `batchyard results` has them all, with what came of them.
     """
-    filters: dict[str, object] = {
-        "status": status,
-        "error_code": code,
-        "number": number,
-        "reference": reference,
-        "text": search,
-    }
+    filters = item_options.as_filters(
+        status=status, code=code, number=number, reference=reference, search=search
+    )
     found: list[Item] = []
     each = _print if as_json else found.append
     is_more = remote.ask(lambda client: _list(client, batch, filters, limit=limit, each=each))

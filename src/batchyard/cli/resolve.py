@@ -1,12 +1,13 @@
 """`batchyard resolve`: a person decides what became of items nobody could find out about."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from batchyard.cli import choosing, remote, values
+from batchyard.cli import choosing, item_options, remote, values
 from batchyard.cli.choosing import Yes
 from batchyard.client import Client
 from batchyard.errors import InvalidRequest
@@ -43,24 +44,34 @@ def resolve(
     item: Annotated[
         list[UUID] | None, typer.Option(help="This one; may be repeated.", metavar="ID")
     ] = None,
+    status: item_options.Status = None,
+    code: item_options.Code = None,
+    number: item_options.Number = None,
+    reference: item_options.Reference = None,
+    search: item_options.Search = None,
     is_all: Annotated[bool, typer.Option("--all", help="All of the team.")] = False,
     is_sure: Yes = False,
 ) -> None:
     """Decide unknown outcomes; `batchyard unknown` lists them.
 
-    Counts and lists follow at once. The history of each item keeps who decided.
+    What is given together narrows together. Counts and lists follow at once. The history of each
+    item keeps who decided.
     """
-    if batch is None and not item and not is_all:
-        raise InvalidRequest("Say which: --batch ID, --item ID, or --all of the team.")
-    if is_all and (batch is not None or item):
-        raise InvalidRequest("Say either --all, or which: --batch ID, --item ID.")
+    filters = item_options.as_filters(
+        status=status, code=code, number=number, reference=reference, search=search
+    )
+    is_chosen = batch is not None or bool(item) or any(filters.values())
+    if not is_chosen and not is_all:
+        raise InvalidRequest("Say which: --batch ID, --item ID, a filter, or --all of the team.")
+    if is_all and is_chosen:
+        raise InvalidRequest("Say either --all, or which: --batch ID, --item ID, a filter.")
     if not is_sure:
-        n = remote.ask(lambda client: _count(client, batch, item))
+        n = remote.ask(lambda client: _count(client, batch, item, filters))
         if n:
             choosing.confirm(f"{_items(n)} {EFFECTS[verdict]}.", is_sure=False)
     decided = remote.ask(
         lambda client: client.resolve(
-            verdict.value, batch_id=batch, item_ids=item or None, everything=is_all
+            verdict.value, batch_id=batch, item_ids=item or None, everything=is_all, **filters
         )
     )
     typer.echo(f"Decided as {verdict}: {_items(decided)}.")
@@ -69,10 +80,12 @@ def resolve(
         typer.echo(f"{left} of those named have no unknown outcome here.", err=True)
 
 
-async def _count(client: Client, batch: UUID | None, items: list[UUID] | None) -> int:
-    """Return how many unknown outcomes it would be."""
+async def _count(
+    client: Client, batch: UUID | None, items: list[UUID] | None, filters: Mapping[str, object]
+) -> int:
+    """Return how many unknown outcomes it would be; of items that are named, at most."""
     if not items:
-        return (await client.unknown_items(batch_id=batch, limit=1)).total
+        return (await client.unknown_items(batch_id=batch, limit=1, **filters)).total
     found = [await client.item(item_id) for item_id in set(items)]
     return sum(one.phase == Phase.UNKNOWN and batch in {None, one.batch_id} for one in found)
 

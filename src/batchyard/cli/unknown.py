@@ -5,13 +5,17 @@ from uuid import UUID
 
 import typer
 
-from batchyard.cli import options, remote, tables
+from batchyard.cli import item_options, options, remote, tables
 from batchyard.client import UnknownItem
 
 
 def unknown(
     *,
     batch: Annotated[UUID | None, typer.Option(help="Only of this batch.", metavar="ID")] = None,
+    code: item_options.Code = None,
+    number: item_options.Number = None,
+    reference: item_options.Reference = None,
+    search: item_options.Search = None,
     limit: Annotated[
         int, typer.Option(min=1, max=10_000, help="So many at most, the oldest first.")
     ] = 100,
@@ -21,7 +25,8 @@ def unknown(
 
     Look each key up at its provider, then decide: `batchyard resolve`.
     """
-    found = remote.ask(lambda client: client.unknown_items(batch_id=batch, limit=limit))
+    filters = item_options.as_filters(code=code, number=number, reference=reference, search=search)
+    found = remote.ask(lambda client: client.unknown_items(batch_id=batch, limit=limit, **filters))
     if as_json:
         tables.print_json([item.model_dump(mode="json") for item in found.data])
         return

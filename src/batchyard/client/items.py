@@ -45,9 +45,14 @@ class ItemCalls(Transport):
         """Take a booked shipment back, where its provider does that."""
         return Voided.model_validate(await self.request("POST", f"/items/{item_id}/void"))
 
-    async def unknown_items(self, *, batch_id: UUID | None = None, limit: int = 100) -> Unknowns:
-        """Return the oldest outcomes that nobody could find out; `limit` is at most 10,000."""
-        params = {"batch_id": batch_id, "limit": limit}
+    async def unknown_items(
+        self, *, batch_id: UUID | None = None, limit: int = 100, **filters: object
+    ) -> Unknowns:
+        """Return the oldest outcomes that nobody could find out; `limit` is at most 10,000.
+
+        The filters are those of `GET /items`.
+        """
+        params = {"batch_id": batch_id, "limit": limit, **filters}
         return Unknowns.model_validate(await self.request("GET", "/items/unknown", params=params))
 
     async def resolve(
@@ -57,9 +62,14 @@ class ItemCalls(Transport):
         batch_id: UUID | None = None,
         item_ids: Sequence[UUID] | None = None,
         everything: bool = False,
+        **filters: object,
     ) -> int:
-        """Decide what became of items with an unknown outcome; return how many."""
+        """Decide what became of items with an unknown outcome; return how many.
+
+        The filters are those of `GET /items`; what is given together narrows together.
+        """
         body: dict[str, object] = {"as": verdict, "all": everything}
+        body |= {name: value for name, value in filters.items() if value is not None}
         if batch_id is not None:
             body["batch_id"] = str(batch_id)
         if item_ids is not None:

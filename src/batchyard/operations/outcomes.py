@@ -5,10 +5,12 @@ from enum import StrEnum
 from uuid import UUID
 
 from batchyard.models import Team
+from batchyard.operations.control import clear_stopped
 from batchyard.operations.slices import Slices
 from batchyard.store import events, queue, resolutions
 from batchyard.store.db import Database
-from batchyard.store.resolutions import UnknownItem
+from batchyard.store.item_filters import NO_FILTERS, ItemFilters
+from batchyard.store.resolutions import UnknownItem, Unknowns
 
 BLOCK = 1000
 """Items decided in one transaction."""
@@ -23,11 +25,17 @@ class Verdict(StrEnum):
 
 
 async def list_unknown(
-    db: Database, *, team: Team, batch_id: UUID | None = None, limit: int
+    db: Database,
+    *,
+    team: Team,
+    batch_id: UUID | None = None,
+    filters: ItemFilters = NO_FILTERS,
+    limit: int,
 ) -> list[UnknownItem]:
     """List a team's unknown outcomes, the oldest first."""
+    chosen = Unknowns(team_id=team.id, batch_id=batch_id, filters=filters)
     async with db.pool.connection() as conn:
-        return await resolutions.list_unknown(conn, team_id=team.id, batch_id=batch_id, limit=limit)
+        return await resolutions.list_unknown(conn, chosen, limit=limit)
 
 
 async def count_unknown(
@@ -35,13 +43,12 @@ async def count_unknown(
     *,
     team: Team,
     batch_id: UUID | None = None,
-    item_ids: Sequence[UUID] | None = None,
+    filters: ItemFilters = NO_FILTERS,
 ) -> int:
     """Count what `resolve_unknown` would decide with the same choice."""
+    chosen = Unknowns(team_id=team.id, batch_id=batch_id, filters=filters)
     async with db.pool.connection() as conn:
-        return await resolutions.count_unknown(
-            conn, team_id=team.id, batch_id=batch_id, item_ids=item_ids
-        )
+        return await resolutions.count_unknown(conn, chosen)
 
 
 async def resolve_unknown(
@@ -52,24 +59,29 @@ async def resolve_unknown(
     actor: str,
     batch_id: UUID | None = None,
     item_ids: Sequence[UUID] | None = None,
+    filters: ItemFilters = NO_FILTERS,
     slices: Slices | None = None,
 ) -> int:
-    """Decide unknown items of a team: all of them, those of a batch, or these; return how many.
+    """Decide unknown items of a team: all of them, or what fits all that is given; return how many.
 
     Counts follow, an ended batch is corrected, and `retry` reopens it under new keys. What became
-    unknown since this began is left to the next decision.
+    unknown since this began is left to the next decision, and so is what a deleted batch has.
+    Raises `Conflict` for a retry in a batch that was stopped just now.
     """
+    chosen = Unknowns(team_id=team.id, batch_id=batch_id, item_ids=item_ids, filters=filters)
     slices = slices or Slices(began_at=db.clock())
     total = slices.done
     while True:
         async with db.transaction() as conn:
             now = db.clock()
+            locked = await resolutions.lock_batches(conn, chosen)
+            if verdict is Verdict.RETRY:
+                await clear_stopped(conn, batch_ids=locked, now=now)
             resolved = await resolutions.resolve(
                 conn,
-                team_id=team.id,
+                chosen,
                 verdict=verdict,
-                batch_id=batch_id,
-                item_ids=item_ids,
+                batch_ids=locked,
                 actor=actor,
                 limit=BLOCK,
                 before=slices.began_at,

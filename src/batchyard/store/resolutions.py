@@ -1,6 +1,6 @@
 """Unknown outcomes that a person decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,30 +10,70 @@ from psycopg.rows import class_row
 from batchyard.lifecycle import SUCCESS_STATUS
 from batchyard.models import Kind
 from batchyard.store.db import Connection
+from batchyard.store.item_filters import (
+    NO_FILTERS,
+    ItemFilters,
+    join_conditions,
+    plan_and_fetch,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unknowns:
+    """Which unknown outcomes of a team are meant; what is not given does not narrow them."""
+
+    team_id: int
+    batch_id: UUID | None = None
+    item_ids: Sequence[UUID] | None = None
+    filters: ItemFilters = NO_FILTERS
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What the conditions compare with."""
+        item_ids = None if self.item_ids is None else list(self.item_ids)
+        return self.filters.values | {
+            "team_id": self.team_id,
+            "batch_id": self.batch_id,
+            "item_ids": item_ids,
+        }
+
+    @property
+    def where(self) -> str:
+        """The conditions on `items` as `i` and `item_data` as `d`, each behind an AND."""
+        return join_conditions(NARROWED, self.values) + self.filters.where
+
+
+NARROWED: Mapping[str, str] = {
+    "batch_id": "i.batch_id = %(batch_id)s",
+    "item_ids": "i.id = ANY (%(item_ids)s)",
+}
+
+# Nothing is to happen any more for a batch that was deleted.
+UNKNOWN = """
+  FROM items i
+  JOIN item_data d ON d.item_id = i.id
+  JOIN batches b ON b.id = i.batch_id
+ WHERE i.team_id = %(team_id)s AND i.phase = 'unknown' AND b.deleted_at IS NULL{where}
+"""
 
 # Batches before items, as everywhere; in id order.
-LOCK_BATCHES = """
-SELECT b.id FROM batches b
- WHERE b.team_id = %(team_id)s
-   AND b.id IN (
-       SELECT i.batch_id FROM items i
-        WHERE i.team_id = %(team_id)s AND i.phase = 'unknown'
-          AND (%(batch_id)s::uuid IS NULL OR i.batch_id = %(batch_id)s)
-          AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s)))
- ORDER BY b.id
+LOCK_BATCHES = f"""
+SELECT l.id FROM batches l
+ WHERE l.id IN (SELECT i.batch_id {UNKNOWN}) AND l.deleted_at IS NULL
+ ORDER BY l.id
    FOR UPDATE
 """
 
 # A retry is a new intended effect, so it gets a new key. The note keeps who decided what.
 RESOLVE = """
 WITH chosen AS MATERIALIZED (
-    SELECT i.id FROM items i
+    SELECT i.id
+      FROM items i JOIN item_data d ON d.item_id = i.id
      WHERE i.batch_id = ANY (%(batch_ids)s) AND i.phase = 'unknown'
-       AND i.updated_at <= %(before)s
-       AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
+       AND i.updated_at <= %(before)s{where}
      ORDER BY i.id
      LIMIT %(limit)s
-       FOR UPDATE
+       FOR UPDATE OF i
 ), resolved AS (
     UPDATE items i
        SET phase = CASE WHEN %(verdict)s = 'retry' THEN 'ready' ELSE 'done' END,
@@ -78,31 +118,33 @@ class Resolved:
     n: int
 
 
+async def lock_batches(conn: Connection, chosen: Unknowns) -> list[UUID]:
+    """Lock the batches that these items are in, and return them."""
+    rows = await plan_and_fetch(conn, LOCK_BATCHES.format(where=chosen.where), chosen.values)
+    return [UUID(str(row[0])) for row in rows]
+
+
 async def resolve(
     conn: Connection,
+    chosen: Unknowns,
     *,
-    team_id: int,
     verdict: str,
-    batch_id: UUID | None,
-    item_ids: Sequence[UUID] | None,
+    batch_ids: Sequence[UUID],
     actor: str,
     limit: int,
     before: datetime,
     now: datetime,
 ) -> list[Resolved]:
-    """Decide up to `limit` items of a team, unknown since `before`: `done`, `failed`, `retry`."""
-    chosen = {
-        "team_id": team_id,
-        "batch_id": batch_id,
-        "item_ids": None if item_ids is None else list(item_ids),
-    }
-    locked = await (await conn.execute(LOCK_BATCHES, chosen)).fetchall()
+    """Decide up to `limit` such items of locked batches, unknown since `before`.
+
+    The verdict is `done`, `failed` or `retry`.
+    """
     async with conn.cursor(row_factory=class_row(Resolved)) as cursor:
         await cursor.execute(
-            RESOLVE,
-            chosen
+            RESOLVE.replace("{where}", chosen.where).encode(),
+            chosen.values
             | {
-                "batch_ids": [row[0] for row in locked],
+                "batch_ids": list(batch_ids),
                 "verdict": verdict,
                 "call_done": SUCCESS_STATUS[Kind.CALL],
                 "shipment_done": SUCCESS_STATUS[Kind.SHIPMENT],
@@ -118,6 +160,7 @@ async def resolve(
 REOPEN = """
 UPDATE batches SET state = 'running', finished_at = NULL, expired = '{}', updated_at = %(now)s
  WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed', 'stopped')
+   AND deleted_at IS NULL
 """
 
 
@@ -146,29 +189,14 @@ async def correct_ends(conn: Connection, *, batch_ids: Sequence[UUID], now: date
     )
 
 
-COUNT_UNKNOWN = """
-SELECT count(*) FROM items i
- WHERE i.team_id = %(team_id)s AND i.phase = 'unknown'
-   AND (%(batch_id)s::uuid IS NULL OR i.batch_id = %(batch_id)s)
-   AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
-"""
+COUNT_UNKNOWN = f"SELECT count(*) {UNKNOWN}"
 
 
-async def count_unknown(
-    conn: Connection,
-    *,
-    team_id: int,
-    batch_id: UUID | None,
-    item_ids: Sequence[UUID] | None,
-) -> int:
+async def count_unknown(conn: Connection, chosen: Unknowns) -> int:
     """Count what `resolve` would decide."""
-    chosen = {
-        "team_id": team_id,
-        "batch_id": batch_id,
-        "item_ids": None if item_ids is None else list(item_ids),
-    }
-    row = await (await conn.execute(COUNT_UNKNOWN, chosen)).fetchone()
-    return int(str(row[0])) if row else 0
+    statement = COUNT_UNKNOWN.format(where=chosen.where)
+    ((n,),) = await plan_and_fetch(conn, statement, chosen.values)
+    return int(str(n))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,28 +219,22 @@ class UnknownItem:
 
 
 # The oldest first: whoever waits longest is decided first.
-LIST_UNKNOWN = """
+LIST_UNKNOWN = f"""
 SELECT i.id AS item_id, i.batch_id, b.kind, d.position, d.reference, d.number,
-       i.id || '.' || i.try AS key, coalesce(p.name, d.provider) AS provider,
+       i.id || '.' || i.try AS key,
+       coalesce((SELECT p.name FROM providers p WHERE p.id = i.provider_id), d.provider)
+           AS provider,
        d.provider_reference, i.intent_at AS sent_at, i.updated_at AS since,
        d.error_code, d.error_message
-  FROM items i
-  JOIN batches b ON b.id = i.batch_id
-  JOIN item_data d ON d.item_id = i.id
-  LEFT JOIN providers p ON p.id = i.provider_id
- WHERE i.team_id = %(team_id)s AND i.phase = 'unknown'
-   AND (%(batch_id)s::uuid IS NULL OR i.batch_id = %(batch_id)s)
+{UNKNOWN}
  ORDER BY i.updated_at, i.batch_id, d.position
  LIMIT %(limit)s
 """
 
 
-async def list_unknown(
-    conn: Connection, *, team_id: int, batch_id: UUID | None, limit: int
-) -> list[UnknownItem]:
-    """List unknown items of a team, the oldest first."""
+async def list_unknown(conn: Connection, chosen: Unknowns, *, limit: int) -> list[UnknownItem]:
+    """List unknown items, the oldest first."""
     async with conn.cursor(row_factory=class_row(UnknownItem)) as cursor:
-        await cursor.execute(
-            LIST_UNKNOWN, {"team_id": team_id, "batch_id": batch_id, "limit": limit}
-        )
+        statement = LIST_UNKNOWN.format(where=chosen.where)
+        await cursor.execute(statement.encode(), chosen.values | {"limit": limit}, prepare=False)
         return await cursor.fetchall()

@@ -68,7 +68,10 @@ async def list_refused(
     """List refused rows behind a line, in the order of their lines."""
     async with conn.cursor(row_factory=class_row(RefusedRow)) as cursor:
         await cursor.execute(
-            LIST_REFUSED, {"batch_id": batch_id, "after": after, "limit": limit, "code": code}
+            LIST_REFUSED,
+            {"batch_id": batch_id, "after": after, "limit": limit, "code": code},
+            # Planned for what is asked: a plan for anything has no use for an index by code.
+            prepare=False,
         )
         return await cursor.fetchall()
 

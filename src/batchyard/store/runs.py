@@ -66,7 +66,7 @@ SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, 
 # Single calls and bookings go ahead of every batch. Only what has something due is looked at.
 ADMISSIBLE = f"""
 {RUN}
- WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running')
+ WHERE b.team_id = %(team_id)s AND b.state IN ('queued', 'running') AND b.deleted_at IS NULL
    AND (b.is_single OR NOT %(singles_only)s)
    AND EXISTS (SELECT FROM items i
                 WHERE i.batch_id = b.id AND i.phase = 'ready' AND i.due_at <= %(now)s)
@@ -192,7 +192,7 @@ async def finish(
 # locks before items except a person's decision, and then the flush is repeated.
 REOPEN = """
 UPDATE batches SET state = 'running', finished_at = NULL, expired = '{}', updated_at = %(now)s
- WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed')
+ WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed') AND deleted_at IS NULL
 """
 
 

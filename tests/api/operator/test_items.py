@@ -53,6 +53,31 @@ async def test_items_come_in_pages(client: Client) -> None:
     assert rest["next_cursor"] is None
 
 
+async def test_items_of_a_status_come_in_pages_over_all_batches(client: Client) -> None:
+    expected: list[str] = []
+    for statuses in (["failed", "booked"], ["booked"], ["failed", "failed", "failed"], ["failed"]):
+        batch_id = await factories.make_batch(
+            client.db, team=client.team, state=BatchState.COMPLETED
+        )
+        for status in statuses:
+            [item_id] = await factories.make_items(
+                client.db, team=client.team, batch_id=batch_id, phase=Phase.DONE, status=status
+            )
+            expected += [str(item_id)] if status == "failed" else []
+    for limit in (1, 2, 3, 10):
+        found: list[str] = []
+        cursor = None
+        while True:
+            page = (await client.get("/items", status="failed", limit=limit, cursor=cursor)).json()
+            found += [one["id"] for one in page["data"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert found == expected, limit
+    for status, n in (("nonsense", 0), ("waiting", 0), ("booked", 2)):
+        assert len((await client.get("/items", status=status)).json()["data"]) == n
+
+
 async def test_item_is_read_with_its_history_and_stopped_once(client: Client) -> None:
     await fill(client)
     item_id = (await client.get("/items")).json()["data"][0]["id"]

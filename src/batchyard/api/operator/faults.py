@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from batchyard.api.operator import fault_queries, queries
 from batchyard.api.operator.access import READ, Caller
 from batchyard.api.operator.batches import page
+from batchyard.api.operator.items import Filters
 from batchyard.errors import NotFound
 from batchyard.operations import outcomes
 
@@ -48,11 +49,16 @@ async def list_unknown(
     caller: Annotated[Caller, READ],
     *,
     batch_id: UUID | None = None,
+    filters: Filters,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> Unknowns:
     """List outcomes that nobody could find out, the oldest first; a person has to decide them."""
-    items = await outcomes.list_unknown(caller.db, team=caller.team, batch_id=batch_id, limit=limit)
-    total = await outcomes.count_unknown(caller.db, team=caller.team, batch_id=batch_id)
+    items = await outcomes.list_unknown(
+        caller.db, team=caller.team, batch_id=batch_id, filters=filters, limit=limit
+    )
+    total = await outcomes.count_unknown(
+        caller.db, team=caller.team, batch_id=batch_id, filters=filters
+    )
     return Unknowns(data=[UnknownShown.model_validate(asdict(item)) for item in items], total=total)
 
 

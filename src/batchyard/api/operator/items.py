@@ -4,19 +4,22 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from batchyard.api.operator import queries
+from batchyard.api.operator import item_queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.batches import Cursor, Limit, page, with_waiting
+from batchyard.api.operator.item_queries import Place
 from batchyard.api.operator.keyed import KeyedRoute
-from batchyard.cursors import read_cursor, write_cursor
+from batchyard.api.operator.places import ITEM, read_place
+from batchyard.cursors import write_cursor
 from batchyard.errors import NotFound
 from batchyard.operations import changes, corrections, items, waiting
 from batchyard.operations.traces import changing_item
 from batchyard.operations.transactions import Joined
+from batchyard.store.item_filters import ItemFilters
 
 router = APIRouter(tags=["Items"], route_class=KeyedRoute)
 
@@ -32,40 +35,45 @@ class Corrected(BaseModel):
     )
 
 
-@router.get("/items")
-async def list_items(
-    caller: Annotated[Caller, READ],
-    *,
-    batch_id: UUID | None = None,
+async def read_filters(
     status: Annotated[list[str] | None, Query()] = None,
     error_code: Annotated[str | None, Query(max_length=200)] = None,
     number: Annotated[str | None, Query(max_length=40, description="its beginning")] = None,
     reference: Annotated[str | None, Query(max_length=255, description="its beginning")] = None,
     text: Annotated[str | None, Query(max_length=200, description="words of the payload")] = None,
+) -> ItemFilters:
+    """Read by what items are chosen."""
+    return ItemFilters(
+        statuses=status, error_code=error_code, number=number, reference=reference, words=text
+    )
+
+
+Filters = Annotated[ItemFilters, Depends(read_filters)]
+
+
+@router.get("/items")
+async def list_items(
+    caller: Annotated[Caller, READ],
+    *,
+    batch_id: UUID | None = None,
+    filters: Filters,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """Find items of the team, in the order of their batch."""
-    after = read_cursor(cursor, length=3)
-    filters = {
-        "team_id": caller.team.id,
-        "batch_id": batch_id,
-        "statuses": status,
-        "error_code": error_code,
-        "number": _prefix(number),
-        "reference": _prefix(reference),
-        "words": text,
-        "after_batch": None if after is None else str(after[0]),
-        "after_position": None if after is None else str(after[1]),
-        "after_id": None if after is None else str(after[2]),
-        "limit": limit + 1,
-    }
     async with caller.db.pool.connection() as conn:
-        rows = await queries.list_items(conn, filters)
-    last = rows[limit - 1] if len(rows) > limit else None
+        rows = await item_queries.list_items(
+            conn,
+            filters,
+            team_id=caller.team.id,
+            batch_id=batch_id,
+            after=_read_place(cursor),
+            limit=limit + 1,
+        )
+    last = rows[limit - 1][1] if len(rows) > limit else None
     return page(
         [row[0] for row in rows[:limit]],
-        None if last is None else write_cursor([last[1], last[2], last[3]]),
+        None if last is None else write_cursor([last.batch_id, last.position, last.item_id]),
     )
 
 
@@ -120,16 +128,16 @@ def _changing(caller: Caller, item_id: UUID, action: str) -> AbstractAsyncContex
 
 async def _item(caller: Caller, item_id: UUID) -> Response:
     async with caller.work.transaction() as conn:
-        shown = await queries.read_item(conn, team_id=caller.team.id, item_id=item_id)
+        shown = await item_queries.read_item(conn, team_id=caller.team.id, item_id=item_id)
     if shown is None:
         raise NotFound("There is no such item.")
     found = await waiting.explain_item(caller.work, team=caller.team, item_id=item_id)
     return Response(with_waiting(shown, found), media_type="application/json")
 
 
-def _prefix(text: str | None) -> str | None:
-    """Write a LIKE pattern for what begins with this text."""
-    if text is None:
+def _read_place(cursor: str | None) -> Place | None:
+    found = read_place(cursor, ITEM, length=3)
+    if found is None:
         return None
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"{escaped}%"
+    batch_id, position, item_id = found
+    return Place(batch_id=batch_id, position=position, item_id=item_id)

@@ -1,9 +1,10 @@
-"""The SELECTs behind the lists; PostgreSQL writes the JSON."""
+"""The SELECTs behind the lists of batches; PostgreSQL writes the JSON."""
 
 from collections.abc import Mapping
 from uuid import UUID
 
 from batchyard.store.db import Connection
+from batchyard.store.item_filters import join_conditions, plan_and_fetch
 
 BATCH_JSON = """
 jsonb_build_object(
@@ -54,11 +55,11 @@ BATCH_FILTERS: Mapping[str, str] = {
     "text": """(strpos(lower(coalesce(b.file_name, '')), lower(%(text)s)) > 0
         OR strpos(lower(coalesce(b.reference, '')), lower(%(text)s)) > 0
         OR strpos(lower(coalesce(b.identifier, '')), lower(%(text)s)) > 0)""",
-    "after_value": "({column}, b.id) {compares} (%(after_value)s::timestamptz, %(after_id)s::uuid)",
+    "after_at": "({column}, b.id) {compares} (%(after_at)s::timestamptz, %(after_id)s::uuid)",
 }
 
 LIST_BATCHES = """
-SELECT {batch}::text, {column}::text, b.id
+SELECT {batch}::text, {column}, b.id
   FROM batches b
  WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'
    AND b.is_single = %(is_single)s{where}
@@ -69,36 +70,17 @@ SELECT {batch}::text, {column}::text, b.id
 
 async def list_batches(
     conn: Connection, filters: Mapping[str, object], *, sort: str
-) -> list[tuple[str, str, UUID]]:
-    """List batches as (JSON, sort value, id)."""
+) -> list[tuple[str, object, UUID]]:
+    """List batches as (JSON, when they were created or changed, id)."""
     column, compares = SORTS[sort]
     query = LIST_BATCHES.format(
         batch=BATCH_JSON,
-        where=_asked(BATCH_FILTERS, filters).format(column=column, compares=compares),
+        where=join_conditions(BATCH_FILTERS, filters).format(column=column, compares=compares),
         column=column,
         direction="DESC" if compares == "<" else "ASC",
     )
-    rows = await _plan_and_fetch(conn, query, filters)
-    return [(str(row[0]), str(row[1]), UUID(str(row[2]))) for row in rows]
-
-
-async def _plan_and_fetch(
-    conn: Connection, query: str, filters: Mapping[str, object]
-) -> list[tuple[object, ...]]:
-    """Plan for these very values: a plan for any limit would sort, and render, the whole list."""
-    return await (await conn.execute(query, dict(filters), prepare=False)).fetchall()
-
-
-def _asked(conditions: Mapping[str, str], filters: Mapping[str, object]) -> str:
-    """Put together the conditions that were asked for, and no others.
-
-    A condition that allows for a missing value keeps the plan from every index.
-    """
-    return "".join(
-        f"\n   AND {condition}"
-        for name, condition in conditions.items()
-        if filters.get(name) is not None
-    )
+    rows = await plan_and_fetch(conn, query, filters)
+    return [(str(row[0]), row[1], UUID(str(row[2]))) for row in rows]
 
 
 READ_BATCH = f"""
@@ -127,85 +109,4 @@ async def find_kind(conn: Connection, *, team_id: int, batch_id: UUID) -> str | 
     row = await (
         await conn.execute(FIND_KIND, {"batch_id": batch_id, "team_id": team_id})
     ).fetchone()
-    return str(row[0]) if row else None
-
-
-ITEM_JSON = """
-jsonb_build_object(
-    'id', i.id, 'batch_id', i.batch_id, 'kind', b.kind, 'position', d.position,
-    'phase', i.phase, 'status', i.status, 'attempt', i.try,
-    'number', d.number, 'reference', d.reference, 'provider', d.provider,
-    'provider_reference', d.provider_reference,
-    'error_code', d.error_code, 'error_message', d.error_message,
-    'due_at', CASE WHEN i.phase = 'ready' THEN i.due_at END,
-    'created_at', d.created_at, 'updated_at', i.updated_at, 'ended_at', d.ended_at)
-"""
-
-ITEM_FILTERS: Mapping[str, str] = {
-    "batch_id": "d.batch_id = %(batch_id)s",
-    "statuses": "i.status = ANY (%(statuses)s)",
-    "error_code": "d.error_code = %(error_code)s",
-    "number": "d.number LIKE %(number)s",
-    "reference": "d.reference LIKE %(reference)s",
-    "words": """jsonb_to_tsvector('simple', d.payload, '["string", "numeric"]')
-       @@ websearch_to_tsquery('simple', %(words)s)""",
-    "after_id": "({order}) > ({after})",
-}
-
-# Pages by (batch, position), in the order of an index. Within one batch the batch must not be
-# compared a second time: PostgreSQL would expect one row behind the cursor, and sort all of them.
-ORDERS: Mapping[bool, tuple[str, str]] = {
-    True: ("d.position, d.item_id", "%(after_position)s::int, %(after_id)s::uuid"),
-    False: (
-        "d.batch_id, d.position, d.item_id",
-        "%(after_batch)s::uuid, %(after_position)s::int, %(after_id)s::uuid",
-    ),
-}
-"""The order of items and what a cursor names: within one batch, and over all of them."""
-
-LIST_ITEMS = """
-SELECT {item}::text, d.batch_id, d.position, d.item_id
-  FROM item_data d
-  JOIN items i ON i.id = d.item_id
-  JOIN batches b ON b.id = d.batch_id
- WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'{where}
- ORDER BY {order}
- LIMIT %(limit)s
-"""
-
-
-def items_statement(filters: Mapping[str, object]) -> str:
-    """Return the statement that lists items by these filters."""
-    order, after = ORDERS[filters.get("batch_id") is not None]
-    where = _asked(ITEM_FILTERS, filters).format(order=order, after=after)
-    return LIST_ITEMS.format(item=ITEM_JSON, where=where, order=order)
-
-
-async def list_items(
-    conn: Connection, filters: Mapping[str, object]
-) -> list[tuple[str, UUID, int, UUID]]:
-    """List items as (JSON, batch, position, id)."""
-    rows = await _plan_and_fetch(conn, items_statement(filters), filters)
-    return [(str(r[0]), UUID(str(r[1])), int(str(r[2])), UUID(str(r[3]))) for r in rows]
-
-
-READ_ITEM = f"""
-SELECT ({ITEM_JSON} || jsonb_build_object(
-           'payload', d.payload, 'result', d.result, 'attempts', d.attempts,
-           'corrections', d.corrections, 'sends', i.sends, 'intent_at', i.intent_at,
-           'deadline_at', i.deadline_at,
-           'documents', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                             'id', f.id, 'kind', f.kind, 'format', f.format, 'parcel', f.parcel)
-                             ORDER BY f.parcel, f.id), '[]')
-                           FROM documents f WHERE f.item_id = i.id)))::text
-  FROM items i
-  JOIN item_data d ON d.item_id = i.id
-  JOIN batches b ON b.id = i.batch_id
- WHERE i.id = %(item_id)s AND i.team_id = %(team_id)s AND b.deleted_at IS NULL
-"""
-
-
-async def read_item(conn: Connection, *, team_id: int, item_id: UUID) -> str | None:
-    """Return an item as JSON, with its whole history."""
-    row = await (await conn.execute(READ_ITEM, {"item_id": item_id, "team_id": team_id})).fetchone()
     return str(row[0]) if row else None
