@@ -1,6 +1,6 @@
 """The settings of a batch: limits, windows, retries, what it is called; changed while it runs."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
@@ -21,6 +21,7 @@ from batchyard.operations import changes, contacts, limits
 from batchyard.operations.audit import audited
 from batchyard.operations.changes import FAILED_STATUSES, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from batchyard.operations.limits import set_limit
+from batchyard.operations.traces import changing_batch
 from batchyard.windows import read_guardrails
 
 MOST_RETRIES = 10
@@ -102,7 +103,7 @@ async def _change_general(visitor: Visitor, standing: Standing, fields: Fields) 
     await _change(
         visitor,
         standing,
-        after={"reference": reference, "priority": priority, "has_brake": has_brake},
+        facts=("reference", "priority", "has_brake"),
         reference=reference,
         priority=priority,
         has_brake=has_brake,
@@ -111,7 +112,7 @@ async def _change_general(visitor: Visitor, standing: Standing, fields: Fields) 
 
 async def _change_windows(visitor: Visitor, standing: Standing, fields: Fields) -> None:
     bypasses = fields.flag("bypass_windows")
-    await _change(visitor, standing, after={"bypass_windows": bypasses}, bypass_windows=bypasses)
+    await _change(visitor, standing, facts=("bypass_windows",), bypass_windows=bypasses)
     await contacts.reconsider_windows(visitor.db, team=visitor.team, batch_id=standing.batch.id)
 
 
@@ -129,19 +130,20 @@ async def _change_retries(visitor: Visitor, standing: Standing, fields: Fields) 
         on_voicemail=fields.flag("on_voicemail"),
     )
     fields.check()
-    await _change(visitor, standing, after={"retries": retry.to_json(policy)}, retry_policy=policy)
+    await _change(visitor, standing, facts=("retries",), retry_policy=policy)
 
 
 async def _change(
-    visitor: Visitor, standing: Standing, *, after: Mapping[str, object], **changed: object
+    visitor: Visitor, standing: Standing, *, facts: Sequence[str], **changed: object
 ) -> None:
-    async with audited(
+    async with changing_batch(
         visitor.db,
         team=visitor.team,
         actor=visitor.actor,
+        kind=standing.batch.kind,
+        batch_id=standing.batch.id,
         action="batch.change",
-        subject=str(standing.batch.id),
-        after=after,
+        facts=facts,
     ) as work:
         await changes.change_batch(
             work,

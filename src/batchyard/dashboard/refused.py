@@ -14,7 +14,8 @@ from batchyard.intake.file_forms import FileForm
 from batchyard.intake.options import IntakeOptions, UploadReport
 from batchyard.intake.verdicts import REFUSALS
 from batchyard.operations import joins, mappings, mends
-from batchyard.operations.audit import audited
+from batchyard.operations.traces import note_batch
+from batchyard.store.db import Connection
 
 PAGE = 50
 
@@ -105,16 +106,21 @@ async def upload_mended(
         async for chunk in form.chunks():
             await upload.feed(chunk)
         await upload.finish_file()
-        report = await upload.join(file_name=form.file_name)
-    async with audited(
-        visitor.db,
-        team=visitor.team,
-        actor=visitor.actor,
-        action="batch.mend",
-        subject=str(batch_id),
-        after={"accepted": report.accepted, "refused": report.refused},
-    ):
-        pass
+
+        async def trace(conn: Connection) -> None:
+            report = upload.staging.report()
+            await note_batch(
+                conn,
+                team=visitor.team,
+                actor=visitor.actor,
+                batch_id=batch_id,
+                action="batch.mend",
+                state_before=str(upload.state_before),
+                after={"accepted": report.accepted, "refused": report.refused},
+                now=visitor.db.clock(),
+            )
+
+        report = await upload.join(file_name=form.file_name, seal=trace)
     # The page goes on by script: a redirect would be followed unseen and lose the notice.
     answer = Response(
         status_code=204, headers={"HX-Redirect": f"{PREFIX}/batches/{batch_id}/refused"}

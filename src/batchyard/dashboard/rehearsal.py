@@ -16,11 +16,11 @@ from batchyard.dashboard.frame import frame_of, go_to
 from batchyard.dashboard.visitors import READ, WRITE, Visitor
 from batchyard.errors import InvalidRequest
 from batchyard.operations import rehearsals
-from batchyard.operations.audit import audited
 from batchyard.operations.batches import schedule_batch
 from batchyard.operations.plays import Rehearsal
 from batchyard.operations.rehearsals import UNSTARTED
 from batchyard.operations.scenes import RehearsalSettings
+from batchyard.operations.traces import changing_batch
 from batchyard.operations.waiting import REASONS
 
 BASES = {
@@ -94,13 +94,14 @@ async def schedule(
     at = read_local(visitor, fields.text("start_at", longest=40))
     if at <= visitor.db.clock():
         raise InvalidRequest("Choose a time that is still to come.")
-    async with audited(
+    async with changing_batch(
         visitor.db,
         team=visitor.team,
         actor=visitor.actor,
+        kind=standing.batch.kind,
+        batch_id=batch_id,
         action="batch.schedule",
-        subject=str(batch_id),
-        after={"scheduled_at": at.isoformat()},
+        facts=("scheduled_at",),
     ) as work:
         await schedule_batch(
             work, team=visitor.team, kind=standing.batch.kind, batch_id=batch_id, at=at

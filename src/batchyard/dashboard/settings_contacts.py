@@ -13,7 +13,6 @@ from batchyard.dashboard.settings_frame import settings_page
 from batchyard.dashboard.visitors import Visitor, needs
 from batchyard.errors import InvalidRequest
 from batchyard.operations import contacts
-from batchyard.operations.audit import audited
 
 PATH = "/settings/do-not-contact"
 PAGE = 50
@@ -36,21 +35,14 @@ async def add_number(request: Request, visitor: Contacts) -> Response:
     fields = await read_fields(request)
     try:
         until = _read_day(visitor, fields.text("until", longest=20))
-        # Numbers of people stay out of a log that forgets nothing.
-        async with audited(
+        entry = await contacts.block_number(
             visitor.db,
             team=visitor.team,
             actor=visitor.actor,
-            action="contact.block",
-            after={"until": until and until.isoformat()},
-        ) as work:
-            entry = await contacts.add_do_not_contact(
-                work,
-                team=visitor.team,
-                number=fields.text("number", longest=40),
-                reason=fields.text("reason", longest=500) or None,
-                until=until,
-            )
+            number=fields.text("number", longest=40),
+            reason=fields.text("reason", longest=500) or None,
+            until=until,
+        )
     except InvalidRequest as error:
         return await _page(
             request, visitor, typed=fields, faults={"number": [error.message]}, status=422
@@ -64,10 +56,7 @@ async def allow_number(request: Request, visitor: Contacts) -> Response:
     """Allow a number again; it is in the form, as addresses end up in logs."""
     fields = await read_fields(request)
     number = fields.text("number", longest=40)
-    async with audited(
-        visitor.db, team=visitor.team, actor=visitor.actor, action="contact.allow"
-    ) as work:
-        await contacts.remove_do_not_contact(work, team=visitor.team, number=number)
+    await contacts.allow_number(visitor.db, team=visitor.team, actor=visitor.actor, number=number)
     told = visitor.voice.say("{number} may be contacted again.", number=number)
     return go_to(PATH, visitor.config, notice=told)
 

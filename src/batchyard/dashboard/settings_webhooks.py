@@ -107,24 +107,16 @@ async def change_endpoint(visitor: Listener, endpoint_id: UUID, deed: str) -> Re
 @router.post("/deliveries/{delivery_id}/redeliver")
 async def redeliver(visitor: Listener, delivery_id: UUID) -> Response:
     """Send a delivery once more, under its old id."""
-    async with audited(
-        visitor.db,
-        team=visitor.team,
-        actor=visitor.actor,
-        action="webhook.redeliver",
-        subject=str(delivery_id),
-    ) as work:
-        await webhooks.redeliver(work, team=visitor.team, delivery_id=delivery_id)
+    await listeners.redeliver(
+        visitor.db, team=visitor.team, actor=visitor.actor, delivery_id=delivery_id
+    )
     return go_to(PATH, visitor.config, notice=visitor.voice.say("It is sent once more."))
 
 
 @router.post("/redeliver-failed")
 async def redeliver_failed(visitor: Listener) -> Response:
     """Send everything once more that was given up."""
-    async with audited(
-        visitor.db, team=visitor.team, actor=visitor.actor, action="webhook.redeliver_failed"
-    ) as work:
-        n = await webhooks.redeliver_failed(work, team=visitor.team)
+    n = await listeners.redeliver_failed(visitor.db, team=visitor.team, actor=visitor.actor)
     told = visitor.voice.count(n, "1 delivery is sent once more.", "{n} are sent once more.")
     return go_to(PATH, visitor.config, notice=told)
 
@@ -132,10 +124,7 @@ async def redeliver_failed(visitor: Listener) -> Response:
 @router.post("/rotate")
 async def rotate(visitor: Listener) -> Response:
     """Sign with a new secret too; the old one retires after a day."""
-    async with audited(
-        visitor.db, team=visitor.team, actor=visitor.actor, action="webhook.rotate_secret"
-    ) as work:
-        await endpoints.rotate_secret(work, team=visitor.team)
+    await listeners.rotate_secret(visitor.db, team=visitor.team, actor=visitor.actor)
     told = visitor.voice.say("A new secret signs too; the old one retires after a day.")
     return go_to(PATH, visitor.config, notice=told)
 

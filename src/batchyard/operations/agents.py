@@ -41,17 +41,18 @@ async def require_agent(db: Transactions, *, team: Team, agent_id: UUID) -> None
 
 async def use_agent(
     conn: Connection, *, team: Team, agent_id: UUID, creates: bool, now: datetime
-) -> None:
+) -> str | None:
     """Make sure within a transaction that the team has this agent.
 
-    `creates` makes one of an id never seen before. Raises `NotFound`, also for an id that is
-    another team's.
+    `creates` makes one of an id never seen before, and its name is returned. Raises `NotFound`,
+    also for an id that is another team's.
     """
-    if creates:
-        await agents.insert_unless_taken(
-            conn, agent_id=agent_id, team_id=team.id, name=f"Agent {agent_id.hex[:8]}", now=now
-        )
+    name = f"Agent {agent_id.hex[:8]}"
+    is_new = creates and await agents.insert_unless_taken(
+        conn, agent_id=agent_id, team_id=team.id, name=name, now=now
+    )
     await _require(conn, team=team, agent_id=agent_id)
+    return name if is_new else None
 
 
 async def list_agents(db: Transactions, *, team: Team) -> Sequence[NamedAgent]:
@@ -153,7 +154,8 @@ async def delete_agent(db: Transactions, *, team: Team, agent_id: UUID) -> None:
 class Stopped:
     """What stopping an agent ended."""
 
-    batch_ids: tuple[UUID, ...]
+    states: Mapping[UUID, str]
+    """Of the batches, before they were stopped."""
     item_ids: str
     """A JSON array of the items that were not sent and never will be."""
 
@@ -162,14 +164,14 @@ async def stop_agent(db: Transactions, *, team: Team, agent_id: UUID) -> Stopped
     """Stop all batches and calls of an agent; their items end soon after. Raises `NotFound`."""
     async with db.transaction() as conn:
         await _require(conn, team=team, agent_id=agent_id)
-        batch_ids = await agents.lock_stoppable_batches(conn, agent_id=agent_id)
-        item_ids = await agents.render_unsent(conn, batch_ids=batch_ids)
+        states = await agents.lock_stoppable_batches(conn, agent_id=agent_id)
+        item_ids = await agents.render_unsent(conn, batch_ids=list(states))
         now = db.clock()
-        for batch_id in batch_ids:
+        for batch_id in states:
             await control.set_state(
                 conn, batch_id=batch_id, state=BatchState.STOPPED, reason=None, now=now
             )
-    return Stopped(batch_ids=tuple(batch_ids), item_ids=item_ids)
+    return Stopped(states=states, item_ids=item_ids)
 
 
 async def _require(conn: Connection, *, team: Team, agent_id: UUID) -> None:

@@ -13,7 +13,8 @@ from batchyard.errors import InvalidRequest, NotFound, StoreError
 from batchyard.intake.phones import read_number
 from batchyard.intake.verdicts import REFUSALS
 from batchyard.models import Team
-from batchyard.operations.transactions import Transactions
+from batchyard.operations.audit import Actor, note
+from batchyard.operations.transactions import Transactions, one_transaction
 from batchyard.store import attempts, contacts, queue, windows
 from batchyard.store.contacts import Entry
 from batchyard.store.db import Connection, Database
@@ -66,6 +67,58 @@ async def remove_do_not_contact(db: Transactions, *, team: Team, number: str) ->
     async with db.transaction() as conn:
         if not await contacts.remove_entry(conn, team_id=team.id, number=_e164(number)):
             raise NotFound("The number is not on the do-not-contact list.")
+
+
+async def block_number(
+    db: Transactions,
+    *,
+    team: Team,
+    actor: Actor,
+    number: str,
+    reason: str | None = None,
+    until: datetime | None = None,
+) -> Entry:
+    """Do as `add_do_not_contact`; the audit log tells whether the number was listed before.
+
+    Not the number: those of people stay out of a log that forgets nothing.
+    """
+    async with one_transaction(db) as work:
+        conn = work.connection
+        known = await contacts.read_entry(conn, team_id=team.id, number=_e164(number))
+        entry = await add_do_not_contact(work, team=team, number=number, reason=reason, until=until)
+        await note(
+            conn,
+            team=team,
+            actor=actor,
+            action="contact.block",
+            before=_told(known),
+            after=_told(entry),
+            now=db.clock(),
+        )
+    return entry
+
+
+async def allow_number(db: Transactions, *, team: Team, actor: Actor, number: str) -> None:
+    """Do as `remove_do_not_contact`, with its trace in the audit log."""
+    async with one_transaction(db) as work:
+        conn = work.connection
+        known = await contacts.read_entry(conn, team_id=team.id, number=_e164(number))
+        await remove_do_not_contact(work, team=team, number=number)
+        await note(
+            conn,
+            team=team,
+            actor=actor,
+            action="contact.allow",
+            before=_told(known),
+            after=_told(None),
+            now=db.clock(),
+        )
+
+
+def _told(entry: Entry | None) -> dict[str, object]:
+    if entry is None:
+        return {"is_listed": False}
+    return {"is_listed": True, "until": entry.until and entry.until.isoformat()}
 
 
 async def list_do_not_contact(

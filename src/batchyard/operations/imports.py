@@ -69,6 +69,8 @@ class FileImport(FileReading):
         self.duplicate_of: UUID | None = None
         """The batch that the very same file went into minutes ago; known once it is open."""
         self.offered_mapping: str | None = None
+        self.new_agent: str | None = None
+        """What the agent is called that this upload made; known once it is open."""
 
     async def open(self, settings: BatchSettings, *, seal: Seal | None = None) -> None:
         """Make the complete import a batch that clients see; `seal` does more in that transaction.
@@ -160,7 +162,7 @@ class FileImport(FileReading):
         )
         if not isinstance(settings, CallSettings):
             return batch
-        await use_agent(
+        self.new_agent = await use_agent(
             conn,
             team=self._team,
             agent_id=settings.agent_id,

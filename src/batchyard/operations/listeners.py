@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from batchyard.models import Team
-from batchyard.operations import endpoints
+from batchyard.operations import endpoints, webhooks
 from batchyard.operations.audit import Actor, note
 from batchyard.operations.transactions import Transactions, one_transaction
 from batchyard.store.endpoints import Endpoint
@@ -85,3 +85,53 @@ def _settings_of(endpoint: Endpoint) -> Settings:
         events=endpoint.events,
         is_disabled=endpoint.disabled_at is not None,
     )
+
+
+async def redeliver(db: Transactions, *, team: Team, actor: Actor, delivery_id: UUID) -> None:
+    """Send a delivery once more; the trace tells what had become of it. Raises `NotFound`."""
+    async with one_transaction(db) as work:
+        before = await webhooks.read_state(work, team=team, delivery_id=delivery_id)
+        await webhooks.redeliver(work, team=team, delivery_id=delivery_id)
+        await note(
+            work.connection,
+            team=team,
+            actor=actor,
+            action="webhook.redeliver",
+            subject=str(delivery_id),
+            before={"state": before},
+            after={"state": "pending"},
+            now=db.clock(),
+        )
+
+
+async def redeliver_failed(db: Transactions, *, team: Team, actor: Actor) -> int:
+    """Send everything once more that was given up; return how much."""
+    async with one_transaction(db) as work:
+        sent = await webhooks.redeliver_failed(work, team=team)
+        await note(
+            work.connection,
+            team=team,
+            actor=actor,
+            action="webhook.redeliver_failed",
+            before={"state": "failed", "deliveries": sent},
+            after={"state": "pending", "deliveries": sent},
+            now=db.clock(),
+        )
+    return sent
+
+
+async def rotate_secret(db: Transactions, *, team: Team, actor: Actor) -> None:
+    """Sign with a new secret too; the trace tells how many sign, and none of them."""
+    async with one_transaction(db) as work:
+        before = len(await endpoints.list_signing_secrets(work, team=team))
+        await endpoints.rotate_secret(work, team=team)
+        after = len(await endpoints.list_signing_secrets(work, team=team))
+        await note(
+            work.connection,
+            team=team,
+            actor=actor,
+            action="webhook.rotate_secret",
+            before={"secrets": before},
+            after={"secrets": after},
+            now=db.clock(),
+        )

@@ -17,10 +17,11 @@ E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
 async def put_numbers(
     db: Transactions, *, team: Team, texts: Sequence[str], agent_id: UUID | None = None
-) -> None:
+) -> Sequence[NumberRow]:
     """Let a team, or only one of its agents, call from numbers: from all of them, or none.
 
-    A number the team has already changes its agent. Raises `InvalidRequest` and `NotFound`.
+    A number the team has already changes its agent; these are returned as they were. Raises
+    `InvalidRequest` and `NotFound`.
     """
     if wrong := [text for text in texts if not E164.fullmatch(text)]:
         raise InvalidRequest(f"{wrong[0]} is not a number such as +4520123456.")
@@ -29,6 +30,7 @@ async def put_numbers(
             conn, agent_id=agent_id, team_id=team.id
         ):
             raise NotFound("The team has no such agent.")
+        known = await numbers.list_all(conn, team_id=team.id)
         for text in texts:
             await numbers.put(
                 conn,
@@ -38,6 +40,7 @@ async def put_numbers(
                 agent_id=agent_id,
                 now=db.clock(),
             )
+    return [row for row in known if row.number in set(texts)]
 
 
 async def list_numbers(db: Transactions, *, team: Team) -> Sequence[NumberRow]:
@@ -46,11 +49,13 @@ async def list_numbers(db: Transactions, *, team: Team) -> Sequence[NumberRow]:
         return await numbers.list_all(conn, team_id=team.id)
 
 
-async def remove_number(db: Transactions, *, team: Team, number: str) -> None:
-    """Take a number away; batches that were given it keep it. Raises `NotFound`."""
+async def remove_number(db: Transactions, *, team: Team, number: str) -> NumberRow:
+    """Take a number away and return it; batches that were given it keep it. Raises `NotFound`."""
     async with db.transaction() as conn:
-        if not await numbers.delete(conn, team_id=team.id, number=number):
-            raise NotFound(f"The team has no number {number}.")
+        removed = await numbers.delete(conn, team_id=team.id, number=number)
+    if removed is None:
+        raise NotFound(f"The team has no number {number}.")
+    return removed
 
 
 async def choose_numbers(

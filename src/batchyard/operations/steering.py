@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from uuid import UUID
 
+from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.models import Kind, Team
 from batchyard.operations import batches, changes, control, deletions, outcomes
 from batchyard.operations.audit import Actor, note
 from batchyard.operations.outcomes import Verdict
 from batchyard.operations.slices import Slices
-from batchyard.operations.traces import changing_batch
+from batchyard.operations.traces import changing_batch, note_batch, read_state
 from batchyard.operations.transactions import Transactions
 from batchyard.store.db import Connection, Database
 
@@ -60,14 +61,16 @@ async def retry_failed(
     item_ids: Sequence[UUID] | None = None,
 ) -> int:
     """Try ended items again, as `changes.retry_failed` does; return how many."""
+    state = await read_state(db, batch_id=batch_id)
 
     async def trace(conn: Connection, items: int) -> None:
-        await note(
+        await note_batch(
             conn,
             team=team,
             actor=actor,
+            batch_id=batch_id,
             action="batch.retry",
-            subject=str(batch_id),
+            state_before=state,
             after={"items": items, "statuses": statuses},
             now=db.clock(),
         )
@@ -95,6 +98,7 @@ async def resolve_unknown(
             actor=actor,
             action="items.resolve",
             subject=str(item_ids[0]) if len(item_ids) == 1 else None,
+            before={"status": UNKNOWN_STATUS},
             after={"as": verdict, "items": items},
             now=db.clock(),
         )

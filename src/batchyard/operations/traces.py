@@ -1,7 +1,8 @@
 """Changes of one batch or one item, whose trace tells how it stood before and after."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from uuid import UUID
 
 from batchyard.models import Kind, Team
@@ -9,6 +10,7 @@ from batchyard.operations.audit import Actor, note
 from batchyard.operations.batches import lock_batch
 from batchyard.operations.transactions import Joined, Transactions, one_transaction
 from batchyard.store import batches, control
+from batchyard.store.db import Connection
 
 
 @asynccontextmanager
@@ -20,26 +22,72 @@ async def changing_batch(
     kind: Kind,
     batch_id: UUID,
     action: str,
-    after: Mapping[str, object] | None = None,
+    facts: Collection[str] = (),
 ) -> AsyncIterator[Joined]:
     """Lend the transaction of a change of a batch; its trace tells the state before and after.
 
-    `after` tells more of what is true then. Raises `NotFound`.
+    `facts` names what else of `batches.read_facts` it tells. Raises `NotFound`.
     """
     async with one_transaction(db) as work:
-        found = await lock_batch(work.connection, team=team, kind=kind, batch_id=batch_id)
+        conn = work.connection
+        found = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+        before = await _read_facts(conn, batch_id, facts)
         yield work
-        state = await batches.read_state(work.connection, batch_id=batch_id)
+        state = await batches.read_state(conn, batch_id=batch_id)
+        after = await _read_facts(conn, batch_id, facts)
         await note(
-            work.connection,
+            conn,
             team=team,
             actor=actor,
             action=action,
             subject=str(batch_id),
-            before={"state": found.state},
-            after={"state": state, **(after or {})},
+            before={"state": found.state, **before},
+            after={"state": state, **after},
             now=db.clock(),
         )
+
+
+async def _read_facts(
+    conn: Connection, batch_id: UUID, names: Collection[str]
+) -> Mapping[str, object]:
+    if not names:
+        return {}
+    facts = await batches.read_facts(conn, batch_id=batch_id)
+    return {name: facts.get(name) for name in names}
+
+
+async def read_state(db: Transactions, *, batch_id: UUID) -> str:
+    """Return the state of a batch, as a trace tells it."""
+    async with db.transaction() as conn:
+        return await batches.read_state(conn, batch_id=batch_id)
+
+
+async def note_batch(
+    conn: Connection,
+    *,
+    team: Team,
+    actor: Actor,
+    batch_id: UUID,
+    action: str,
+    state_before: str,
+    after: Mapping[str, object],
+    now: datetime,
+) -> None:
+    """Write the trace of a change of a batch that took several transactions, in the last one.
+
+    `after` tells what it did; the state of the batch is told beside it.
+    """
+    state = await batches.read_state(conn, batch_id=batch_id)
+    await note(
+        conn,
+        team=team,
+        actor=actor,
+        action=action,
+        subject=str(batch_id),
+        before={"state": state_before},
+        after={"state": state, **after},
+        now=now,
+    )
 
 
 @asynccontextmanager

@@ -78,6 +78,12 @@ async def list_attempts(db: Database, *, team: Team, delivery_id: UUID) -> Seque
         return await webhooks.list_attempts(conn, team_id=team.id, delivery_id=delivery_id)
 
 
+async def read_state(db: Transactions, *, team: Team, delivery_id: UUID) -> str | None:
+    """Return what became of a delivery; None where the team has none such."""
+    async with db.transaction() as conn:
+        return await webhooks.read_state(conn, team_id=team.id, delivery_id=delivery_id)
+
+
 async def redeliver(db: Transactions, *, team: Team, delivery_id: UUID) -> None:
     """Send a delivery once more, under its old id and number. Raises `NotFound`."""
     async with db.transaction() as conn:

@@ -32,11 +32,12 @@ ON CONFLICT (id) DO NOTHING
 
 async def insert_unless_taken(
     conn: Connection, *, agent_id: UUID, team_id: int, name: str, now: datetime
-) -> None:
-    """Write an agent, unless its id is taken."""
-    await conn.execute(
+) -> bool:
+    """Write an agent; False where its id is taken."""
+    cursor = await conn.execute(
         INSERT_UNLESS_TAKEN, {"id": agent_id, "team_id": team_id, "name": name, "now": now}
     )
+    return cursor.rowcount == 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +123,7 @@ async def mark_deleted(conn: Connection, *, agent_id: UUID, now: datetime) -> No
 
 # In id order, as whoever locks several batches; admission waits here, or was before.
 LOCK_STOPPABLE = """
-SELECT id FROM batches
+SELECT id, state FROM batches
  WHERE agent_id = %(id)s AND deleted_at IS NULL
    AND state IN ('scheduled', 'queued', 'running', 'paused')
  ORDER BY id
@@ -130,10 +131,10 @@ SELECT id FROM batches
 """
 
 
-async def lock_stoppable_batches(conn: Connection, *, agent_id: UUID) -> list[UUID]:
-    """Lock every batch of an agent that could send something, single calls too."""
+async def lock_stoppable_batches(conn: Connection, *, agent_id: UUID) -> dict[UUID, str]:
+    """Lock every batch of an agent that could send something, single calls too; return states."""
     cursor = await conn.execute(LOCK_STOPPABLE, {"id": agent_id})
-    return [row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)]
+    return {UUID(str(batch_id)): str(state) for batch_id, state in await cursor.fetchall()}
 
 
 UNSENT = """

@@ -1,5 +1,6 @@
 """Rows of `batches`, always looked up within their team."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -95,6 +96,21 @@ async def read_state(connection: Connection, *, batch_id: UUID) -> str:
     """Return the state of a batch that is there, deleted ones too."""
     row = await (await connection.execute(READ_STATE, {"id": batch_id})).fetchone()
     return "deleted" if row is None else str(row[0])
+
+
+READ_FACTS = """
+SELECT jsonb_build_object(
+           'reference', reference, 'priority', priority, 'has_brake', has_brake,
+           'retries', retry_policy, 'bypass_windows', bypass_windows,
+           'scheduled_at', scheduled_at)
+  FROM batches WHERE id = %(id)s
+"""
+
+
+async def read_facts(connection: Connection, *, batch_id: UUID) -> Mapping[str, object]:
+    """Return what can be changed of a batch, as the audit log tells it."""
+    row = await (await connection.execute(READ_FACTS, {"id": batch_id})).fetchone()
+    return row[0] if row is not None and isinstance(row[0], dict) else {}
 
 
 SET_STATE = """

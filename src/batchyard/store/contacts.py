@@ -52,6 +52,19 @@ async def add_entry(
         return await cursor.fetchone()
 
 
+READ_ENTRY = """
+SELECT number, reason, until, source, created_at
+  FROM do_not_contact WHERE team_id = %(team_id)s AND number = %(number)s
+"""
+
+
+async def read_entry(conn: Connection, *, team_id: int, number: str) -> Entry | None:
+    """Return what the list says of a number."""
+    async with conn.cursor(row_factory=class_row(Entry)) as cursor:
+        await cursor.execute(READ_ENTRY, {"team_id": team_id, "number": number})
+        return await cursor.fetchone()
+
+
 REMOVE_ENTRY = "DELETE FROM do_not_contact WHERE team_id = %(team_id)s AND number = %(number)s"
 
 

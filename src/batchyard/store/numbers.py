@@ -60,13 +60,17 @@ async def list_all(conn: Connection, *, team_id: int) -> list[NumberRow]:
         return await cursor.fetchall()
 
 
-DELETE = "DELETE FROM numbers WHERE team_id = %(team_id)s AND number = %(number)s"
+DELETE = """
+DELETE FROM numbers WHERE team_id = %(team_id)s AND number = %(number)s
+RETURNING number, agent_id, created_at
+"""
 
 
-async def delete(conn: Connection, *, team_id: int, number: str) -> bool:
-    """Take a number away; False when the team has no such number."""
-    cursor = await conn.execute(DELETE, {"team_id": team_id, "number": number})
-    return cursor.rowcount == 1
+async def delete(conn: Connection, *, team_id: int, number: str) -> NumberRow | None:
+    """Take a number away and return it; None when the team has no such number."""
+    async with conn.cursor(row_factory=class_row(NumberRow)) as cursor:
+        await cursor.execute(DELETE, {"team_id": team_id, "number": number})
+        return await cursor.fetchone()
 
 
 FREE_OF_AGENT = "UPDATE numbers SET agent_id = NULL, updated_at = %(now)s WHERE agent_id = %(id)s"

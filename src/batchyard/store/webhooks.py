@@ -170,6 +170,8 @@ async def list_log(
                 "after_id": after_id,
                 "limit": limit,
             },
+            # Planned for what is asked: a plan for anything has no use for an index by state.
+            prepare=False,
         )
         return await cursor.fetchall()
 
@@ -197,6 +199,17 @@ async def list_attempts(conn: Connection, *, team_id: int, delivery_id: UUID) ->
     async with conn.cursor(row_factory=class_row(Attempt)) as cursor:
         await cursor.execute(LIST_ATTEMPTS, {"team_id": team_id, "id": delivery_id})
         return await cursor.fetchall()
+
+
+READ_STATE = """
+SELECT state FROM webhook_deliveries WHERE id = %(id)s AND team_id = %(team_id)s
+"""
+
+
+async def read_state(conn: Connection, *, team_id: int, delivery_id: UUID) -> str | None:
+    """Return the state of a delivery."""
+    row = await (await conn.execute(READ_STATE, {"id": delivery_id, "team_id": team_id})).fetchone()
+    return None if row is None else str(row[0])
 
 
 REDELIVER = """

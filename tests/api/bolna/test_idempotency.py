@@ -112,6 +112,19 @@ async def test_schedule_stop_and_agent_stop_are_done_once(caller: Caller, db: Da
     assert len(first.json()["stopped_executions"]) == 2
 
 
+async def test_schedule_is_answered_alike_though_its_batch_is_gone(
+    caller: Caller, db: Database
+) -> None:
+    batch_id = await caller.upload_batch()
+    tomorrow = (db.clock() + timedelta(days=1)).isoformat()
+    path, form = f"/batches/{batch_id}/schedule", {"scheduled_at": tomorrow}
+    first = await caller.post(path, data=form, headers=KEY)
+    assert first.status_code == 200, first.text
+    await caller.send("DELETE", f"/batches/{batch_id}")
+    assert_replayed(first, await caller.post(path, data=form, headers=KEY))
+    assert (await caller.post(path, data=form)).status_code == 404
+
+
 async def test_replayed_stop_does_not_stop_what_runs_again(caller: Caller, db: Database) -> None:
     batch_id = await caller.upload_batch()
     await run(db, "UPDATE batches SET state = 'running'")

@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from batchyard.api.smartsend import shipment_routes
+from batchyard.api.smartsend import catalogue, shipment_routes
 from batchyard.store import idempotency
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, working
+from tests.api.smartsend.test_services import lead_to_http
 
 KEY = {"Idempotency-Key": "order-1001-attempt"}
 OTHER = {"Idempotency-Key": "order-1002-attempt"}
@@ -94,6 +95,50 @@ async def test_a_request_that_was_never_understood_is_not_remembered(client: Cli
     right = await client.post("/booking-batches", json={"reference": "r"}, headers=KEY)
 
     assert (wrong.status_code, right.status_code) == (422, 201)
+
+
+async def narrow_offer(db: Database, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the team send by nothing of what it could before."""
+    monkeypatch.setattr(catalogue, "BELIEVED_SECONDS", -1)
+    await lead_to_http(db, client, services=["bike/same-day"])
+
+
+async def test_an_answer_is_given_again_though_it_would_be_refused_now(
+    client: Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await client.make_batch()
+    requests = {
+        "/shipments": make_shipment(),
+        f"/booking-batches/{batch}/shipments": {"data": [make_shipment()]},
+    }
+    keys = dict(zip(requests, (KEY, OTHER), strict=True))
+    first = {
+        path: await client.post(path, json=body, headers=keys[path])
+        for path, body in requests.items()
+    }
+
+    await narrow_offer(db, client, monkeypatch)
+
+    for path, body in requests.items():
+        again = await client.post(path, json=body, headers=keys[path])
+        assert (again.status_code, again.content) == (201, first[path].content)
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert (await client.post(path, json=body)).status_code == 422
+
+
+async def test_shipments_that_are_corrected_may_come_with_the_same_key(client: Client) -> None:
+    batch = await client.make_batch()
+    for path, wrong, right, key in (
+        ("/shipments", make_shipment(currency="X"), make_shipment(), KEY),
+        (
+            f"/booking-batches/{batch}/shipments",
+            {"data": [make_shipment(currency="X")]},
+            {"data": [make_shipment()]},
+            OTHER,
+        ),
+    ):
+        assert (await client.post(path, json=wrong, headers=key)).status_code == 422
+        assert (await client.post(path, json=right, headers=key)).status_code == 201
 
 
 async def test_a_key_is_forgotten_after_a_day(

@@ -14,6 +14,7 @@ from batchyard.api.bolna.sql_words import (
 )
 from batchyard.api.bolna.translate import BATCH_WORDS, Version
 from batchyard.lifecycle import UNKNOWN_STATUS
+from batchyard.operations.transactions import Transactions
 from batchyard.store.db import Database
 
 # From the counts; only calls with an unknown outcome are looked at one by one, by their index.
@@ -137,9 +138,9 @@ SELECT FROM batches b
 """
 
 
-async def has_batch(db: Database, *, team_id: int, batch_id: UUID) -> bool:
+async def has_batch(db: Transactions, *, team_id: int, batch_id: UUID) -> bool:
     """Tell whether the team has such a batch."""
-    async with db.pool.connection() as conn:
+    async with db.transaction() as conn:
         cursor = await conn.execute(HAS_BATCH, {"team_id": team_id, "batch_id": batch_id})
         return cursor.rowcount == 1
 

@@ -22,6 +22,7 @@ from batchyard.api.bolna.requests import (
 from batchyard.api.bolna.speaker import Speaker, Speaks
 from batchyard.api.bolna.translate import parse_id
 from batchyard.api.bolna.wire import ANY_ID, Done
+from batchyard.models import BatchState
 from batchyard.operations import agents, control, deletions
 from batchyard.operations.agents import AgentChange, Seal
 from batchyard.operations.transactions import Transactions, one_transaction
@@ -147,9 +148,14 @@ async def stop_agent(
         agent = known_id(agent_id, "agent")
         async with one_transaction(db) as work:
             done = await agents.stop_agent(work, team=speaker.team, agent_id=agent)
-            after = {"batches": [str(batch_id) for batch_id in done.batch_ids]}
-            await speaker.note(work.connection, "agent.stop", subject=agent, after=after)
-        stopped.extend(done.batch_ids)
+            await speaker.note(
+                work.connection,
+                "agent.stop",
+                subject=agent,
+                before={"batches": {str(key): state for key, state in done.states.items()}},
+                after={"batches": {str(key): BatchState.STOPPED for key in done.states}},
+            )
+        stopped.extend(done.states)
         body = f'{{"stopped_executions":{done.item_ids}}}'
         return Response(body, media_type="application/json")
 

@@ -1,6 +1,6 @@
 """Lists of calls: upload, schedule, read, stop, delete."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
@@ -179,7 +179,7 @@ async def list_executions(
 ) -> Response:
     """List the calls of a batch in the order of its file: a page where one is asked for."""
     batch = known_id(batch_id, "batch")
-    await _require(speaker, batch_id=batch)
+    await _require(speaker.db, speaker, batch_id=batch)
     view, page = speaker.view(), page_of(page_number, page_size)
     if page is not None:
         body = await call_queries.list_executions(speaker.db, view=view, batch_id=batch, page=page)
@@ -196,7 +196,7 @@ async def list_executions(
 async def list_refused_rows(batch_id: BatchId, speaker: Speaks) -> Response:
     """Give back the refused rows of the upload, each with its fault."""
     batch = known_id(batch_id, "batch")
-    await _require(speaker, batch_id=batch)
+    await _require(speaker.db, speaker, batch_id=batch)
     file = await open_mend_file(
         speaker.db,
         team=speaker.team,
@@ -213,10 +213,9 @@ async def list_refused_rows(batch_id: BatchId, speaker: Speaks) -> Response:
 
 
 async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: Fields) -> Response:
-    batch = known_id(batch_id, "batch")
-    await _require(speaker, batch_id=batch)
-
     async def perform(db: Transactions) -> Response:
+        batch = known_id(batch_id, "batch")
+        await _require(db, speaker, batch_id=batch)
         text = last(form, "scheduled_at")
         if text is None:
             raise Refusal(400, "scheduled_at is missing.")
@@ -227,8 +226,8 @@ async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: 
         )
         bypass_windows = read_flag(form, "bypass_call_guardrails")
         at = schedule.settle(schedule.parse_time(text), rules=rules, now=db.clock())
-        after = {"scheduled_at": at.isoformat(), "bypass_windows": bypass_windows}
-        async with _changing(db, speaker, batch, "batch.schedule", after=after) as work:
+        facts = ("scheduled_at", "bypass_windows")
+        async with _changing(db, speaker, batch, "batch.schedule", facts=facts) as work:
             await schedule_batch(
                 work,
                 team=speaker.team,
@@ -249,7 +248,7 @@ def _changing(
     batch_id: UUID,
     action: str,
     *,
-    after: Mapping[str, object] | None = None,
+    facts: Collection[str] = (),
 ) -> AbstractAsyncContextManager[Joined]:
     return changing_batch(
         db,
@@ -258,10 +257,10 @@ def _changing(
         kind=Kind.CALL,
         batch_id=batch_id,
         action=action,
-        after=after,
+        facts=facts,
     )
 
 
-async def _require(speaker: Speaker, *, batch_id: UUID) -> None:
-    if not await queries.has_batch(speaker.db, team_id=speaker.team.id, batch_id=batch_id):
+async def _require(db: Transactions, speaker: Speaker, *, batch_id: UUID) -> None:
+    if not await queries.has_batch(db, team_id=speaker.team.id, batch_id=batch_id):
         raise missing("batch")

@@ -97,6 +97,9 @@ async def _import(
 
         async def seal(conn: Connection) -> None:
             report = upload.report()
+            if upload.new_agent is not None:
+                after = {"name": upload.new_agent}
+                await speaker.note(conn, "agent.create", subject=settings.agent_id, after=after)
             await speaker.note(
                 conn,
                 "batch.create",

@@ -12,8 +12,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.keyed import KeyedRoute
+from batchyard.api.operator.places import BATCH, read_place
 from batchyard.api.operator.wire import Limits, Retries, Text
-from batchyard.cursors import read_cursor, write_cursor
+from batchyard.cursors import write_cursor
 from batchyard.errors import NotFound
 from batchyard.models import BatchState, Kind
 from batchyard.operations import batches, changes, limits, restore, waiting
@@ -64,7 +65,7 @@ async def list_batches(
     cursor: Cursor = None,
 ) -> Response:
     """List the team's batches with their counts."""
-    after = read_cursor(cursor, length=2)
+    after = read_place(cursor, BATCH, length=2)
     filters = {
         "team_id": caller.team.id,
         "kind": kind,
@@ -75,8 +76,8 @@ async def list_batches(
         "created_after": created_after,
         "created_before": created_before,
         "is_single": singles,
-        "after_value": None if after is None else str(after[0]),
-        "after_id": None if after is None else str(after[1]),
+        "after_at": after and after[0],
+        "after_id": after and after[1],
         "limit": limit + 1,
     }
     async with caller.db.pool.connection() as conn:
@@ -128,13 +129,19 @@ async def change_batch(
             await batches.schedule_batch(
                 work, team=caller.team, kind=kind, batch_id=batch_id, at=change.scheduled_at
             )
-        after = change.model_dump(mode="json", exclude_unset=True)
+        after = await _shown(work, caller, batch_id)
+        # Null leaves everything as it is, except the time.
+        changed = [
+            name
+            for name in change.model_fields_set
+            if name == "scheduled_at" or getattr(change, name) is not None
+        ]
         await caller.note(
             work.connection,
             "batch.change",
             subject=str(batch_id),
-            before={name: before[SHOWN_AS.get(name, name)] for name in after},
-            after=after,
+            before={name: before[SHOWN_AS.get(name, name)] for name in changed},
+            after={name: after[SHOWN_AS.get(name, name)] for name in changed},
         )
     return await _batch(caller, batch_id)
 

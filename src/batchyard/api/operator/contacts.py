@@ -11,8 +11,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 
 from batchyard.api.operator.access import CONTACTS, Caller
 from batchyard.api.operator.keyed import KeyedRoute
+from batchyard.api.operator.places import NUMBER, read_place
 from batchyard.contact_rules import MAX_ATTEMPTS, TeamRules
-from batchyard.cursors import read_cursor, write_cursor
+from batchyard.cursors import write_cursor
 from batchyard.operations import contacts
 from batchyard.store.db import Connection
 
@@ -90,12 +91,9 @@ async def list_do_not_contact(
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
 ) -> Entries:
     """List the numbers that are not contacted, in their order."""
-    after = read_cursor(cursor, length=1)
+    (after,) = read_place(cursor, NUMBER, length=1) or ("",)
     rows = await contacts.list_do_not_contact(
-        caller.db,
-        team=caller.team,
-        after="" if after is None else str(after[0]).replace("\0", ""),
-        limit=limit + 1,
+        caller.db, team=caller.team, after=after, limit=limit + 1
     )
     more = len(rows) > limit
     return Entries(
@@ -107,12 +105,14 @@ async def list_do_not_contact(
 @router.post("/do-not-contact", status_code=201)
 async def add_do_not_contact(caller: Annotated[Caller, CONTACTS], new: NewEntry) -> EntryShown:
     """Never contact a number again, also no item that waits; said again, it is replaced."""
-    # Numbers of people stay out of a log that forgets nothing.
-    after = {"until": new.until and new.until.isoformat()}
-    async with caller.changing("contact.block", after=after) as work:
-        entry = await contacts.add_do_not_contact(
-            work, team=caller.team, number=new.number, reason=new.reason, until=new.until
-        )
+    entry = await contacts.block_number(
+        caller.work,
+        team=caller.team,
+        actor=caller.actor,
+        number=new.number,
+        reason=new.reason,
+        until=new.until,
+    )
     return EntryShown.model_validate(asdict(entry))
 
 
@@ -121,8 +121,7 @@ async def remove_do_not_contact(
     caller: Annotated[Caller, CONTACTS], number: Annotated[str, Path(max_length=40)]
 ) -> Response:
     """Allow a number again; 404 when it is not on the list."""
-    async with caller.changing("contact.allow") as work:
-        await contacts.remove_do_not_contact(work, team=caller.team, number=number)
+    await contacts.allow_number(caller.work, team=caller.team, actor=caller.actor, number=number)
     return Response(status_code=204)
 
 

@@ -31,8 +31,14 @@ class VoidedShown(BaseModel):
 @router.post("/items/{item_id}/end", status_code=204, responses=UPSTREAM)
 async def end_item(caller: Annotated[Caller, WRITE], item_id: UUID) -> Response:
     """Break off a live item: a call that rings or speaks is hung up, one that waits cancelled."""
-    await items.check_live(caller.db, team=caller.team, item_id=item_id)
-    async with caller.changing("item.end", subject=str(item_id)):
+    status = await items.check_live(caller.db, team=caller.team, item_id=item_id)
+    # What becomes of it is told by its provider, and is in its history.
+    async with caller.changing(
+        "item.end",
+        subject=str(item_id),
+        before={"status": status, "is_end_asked": False},
+        after={"status": status, "is_end_asked": True},
+    ):
         pass
     await caller.inbox().end(item_id, team=caller.team)
     return Response(status_code=204)

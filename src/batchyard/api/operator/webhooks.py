@@ -7,12 +7,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from batchyard.api.operator.access import WEBHOOKS, Caller
 from batchyard.api.operator.keyed import KeyedRoute
-from batchyard.cursors import read_cursor, write_cursor
-from batchyard.errors import InvalidRequest, NotFound
+from batchyard.api.operator.places import DELIVERY, read_place
+from batchyard.cursors import write_cursor
+from batchyard.errors import NotFound
 from batchyard.operations import endpoints, listeners, webhooks
 from batchyard.store.endpoints import Endpoint
 from batchyard.store.webhooks import LogEntry
@@ -163,8 +164,7 @@ async def read_secrets(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, list[st
 @router.post("/secret/rotate", status_code=201)
 async def rotate_secret(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, list[str]]:
     """Sign with a new secret too; the old one retires after a day."""
-    async with caller.changing("webhook.rotate_secret") as work:
-        await endpoints.rotate_secret(work, team=caller.team)
+    await listeners.rotate_secret(caller.work, team=caller.team, actor=caller.actor)
     return {"secrets": await endpoints.list_signing_secrets(caller.work, team=caller.team)}
 
 
@@ -185,7 +185,7 @@ async def list_deliveries(
         state=state,
         batch_id=batch_id,
         endpoint_id=endpoint_id,
-        after=_read(cursor),
+        after=read_place(cursor, DELIVERY, length=3),
         limit=limit + 1,
     )
     last = rows[limit - 1] if len(rows) > limit else None
@@ -209,31 +209,17 @@ async def list_attempts(
 @router.post("/deliveries/{delivery_id}/redeliver", status_code=202)
 async def redeliver(caller: Annotated[Caller, WEBHOOKS], delivery_id: UUID) -> dict[str, int]:
     """Send a delivery once more, under its old id, by which receivers know it."""
-    async with caller.changing("webhook.redeliver", subject=str(delivery_id)) as work:
-        await webhooks.redeliver(work, team=caller.team, delivery_id=delivery_id)
+    await listeners.redeliver(
+        caller.work, team=caller.team, actor=caller.actor, delivery_id=delivery_id
+    )
     return {"deliveries": 1}
 
 
 @router.post("/deliveries/redeliver", status_code=202)
 async def redeliver_failed(caller: Annotated[Caller, WEBHOOKS]) -> dict[str, int]:
     """Send everything once more that was given up."""
-    async with caller.changing("webhook.redeliver_failed") as work:
-        return {"deliveries": await webhooks.redeliver_failed(work, team=caller.team)}
-
-
-POSITION: TypeAdapter[tuple[datetime, int, UUID]] = TypeAdapter(tuple[datetime, int, UUID])
-
-
-def _read(cursor: str | None) -> tuple[datetime, int, UUID] | None:
-    values = read_cursor(cursor, length=3)
-    if values is None:
-        return None
-    try:
-        return POSITION.validate_python(values)
-    except ValidationError as error:
-        raise InvalidRequest(
-            "The cursor is not one of ours.", faults={"cursor": ["not ours"]}
-        ) from error
+    sent = await listeners.redeliver_failed(caller.work, team=caller.team, actor=caller.actor)
+    return {"deliveries": sent}
 
 
 def _shown(endpoint: Endpoint) -> EndpointShown:

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from batchyard.api.smartsend import answers, queries, replies, shipment_queries, translate, wire
 from batchyard.api.smartsend.answers import BatchState, ShipmentState
-from batchyard.api.smartsend.checking import check_shipments
+from batchyard.api.smartsend.checking import Checked, check_shipments
 from batchyard.api.smartsend.keyed import Key, once
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.replies import BODY_ERRORS, KEY_ERRORS, make_router, told
@@ -133,14 +133,26 @@ async def add_shipments(
     the others, under their places in the request.
     """
     audience = await visit.audience()
-    checked = await check_shipments(body.data, audience=audience, is_lenient=preferred.is_lenient)
+    found: list[Checked] = []
+
+    async def check() -> None:
+        found.append(
+            await check_shipments(body.data, audience=audience, is_lenient=preferred.is_lenient)
+        )
 
     async def perform(work: Joined) -> Response:
+        (checked,) = found
         ids = await shipments.add_shipments(
             work, team=visit.team, batch_id=batch, shipments=checked.payloads
         )
-        after = {"rows": len(ids)}
-        await visit.note(work.connection, "batch.add_rows", subject=batch, after=after)
+        state = {"state": OurState.OPEN}
+        await visit.note(
+            work.connection,
+            "batch.add_rows",
+            subject=batch,
+            before=state,
+            after={**state, "rows": len(ids)},
+        )
         added: dict[str, object] = {
             "data": [
                 translate.new_shipment(shipment_id, payload, audience=audience)
@@ -151,7 +163,7 @@ async def add_shipments(
             added["errors"] = checked.faults
         return replies.rendered(orjson.dumps(added), status=201)
 
-    answer = await once(request, visit, key, perform)
+    answer = await once(request, visit, key, perform, check=check)
     if preferred.is_lenient:
         answer.headers["Preference-Applied"] = "handling=lenient"
     return answer

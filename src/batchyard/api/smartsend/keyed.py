@@ -18,6 +18,9 @@ REPLAYED_HEADER = "Idempotency-Replayed"
 Perform = Callable[[Joined], Awaitable[Response]]
 """Does what is asked for, in the transaction it is lent."""
 
+Check = Callable[[], Awaitable[None]]
+"""Raises what is wrong with a request; takes no connection, for there is one already."""
+
 Key = Annotated[
     str | None,
     Header(
@@ -29,13 +32,28 @@ Key = Annotated[
 ]
 
 
-async def once(request: Request, visit: Visit, key: str | None, perform: Perform) -> Response:
-    """Perform a request in one transaction, where it carries a key together with its answer."""
+async def _trust() -> None:
+    """Check nothing."""
+
+
+async def once(
+    request: Request, visit: Visit, key: str | None, perform: Perform, *, check: Check = _trust
+) -> Response:
+    """Perform a request in one transaction, where it carries a key together with its answer.
+
+    `check` refuses what cannot be performed. It is asked only where there is no answer yet, and
+    what it refuses is not remembered: corrected, the request may come with the same key.
+    """
     if key is None:
+        await check()
         async with one_transaction(visit.db) as work:
             return await perform(work)
+    is_begun = False
 
     async def reply(work: Joined) -> Reply:
+        nonlocal is_begun
+        await check()
+        is_begun = True
         return reply_of(await perform(work))
 
     kept = await idempotency.answer_once(
@@ -44,7 +62,7 @@ async def once(request: Request, visit: Visit, key: str | None, perform: Perform
         key=key,
         request=fingerprint_of(request),
         perform=reply,
-        tell=lambda error: tell(error, visit),
+        tell=lambda error: tell(error, visit) if is_begun else None,
     )
     return response_of(kept)
 

@@ -49,6 +49,7 @@ class Visit:
         action: str,
         *,
         subject: UUID,
+        before: Mapping[str, object] | None = None,
         after: Mapping[str, object],
     ) -> None:
         """Write the trace of a change, in its transaction."""
@@ -58,6 +59,7 @@ class Visit:
             actor=self.actor,
             action=action,
             subject=str(subject),
+            before=before,
             after=after,
             now=self.db.clock(),
         )

@@ -32,6 +32,7 @@ from batchyard.api.smartsend.requests import (
 from batchyard.errors import Conflict
 from batchyard.intake.shipment_shape import Shipment
 from batchyard.models import BatchState as OurState
+from batchyard.models import JsonObject
 from batchyard.operations import bookings, shipments
 from batchyard.operations.bookings import Endings
 from batchyard.operations.traces import changing_item
@@ -80,16 +81,20 @@ async def create_shipment(
 ) -> Response:
     """Make a shipment outside any batch; it waits for its booking."""
     audience = await visit.audience()
-    payload = check_shipment(body, audience=audience)
+    payloads: list[JsonObject] = []
+
+    async def check() -> None:
+        payloads.append(check_shipment(body, audience=audience))
 
     async def perform(work: Joined) -> Response:
+        (payload,) = payloads
         shipment = await shipments.create_shipment(work, team=visit.team, shipment=payload)
         after = {"status": "waiting"}
         await visit.note(work.connection, "shipment.create", subject=shipment, after=after)
         shown = translate.new_shipment(shipment, payload, audience=audience)
         return replies.data({**shown, "errors": []}, status=201)
 
-    return await once(request, visit, key, perform)
+    return await once(request, visit, key, perform, check=check)
 
 
 @router.get("/shipments/{shipment}", responses=told(200, answers.OneShipment))
@@ -179,8 +184,13 @@ async def list_services(visit: Visiting) -> Response:
 
 async def _book(work: Transactions, visit: Visit, shipment: UUID, key: str | None) -> UUID:
     async def seal(conn: Connection, booking_id: UUID) -> None:
-        after = {"operation": str(booking_id)}
-        await visit.note(conn, "shipment.book", subject=shipment, after=after)
+        await visit.note(
+            conn,
+            "shipment.book",
+            subject=shipment,
+            before={"state": OurState.OPEN},
+            after={"state": OurState.QUEUED, "operation": str(booking_id)},
+        )
 
     try:
         return await bookings.book_shipment(
