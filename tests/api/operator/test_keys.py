@@ -275,6 +275,25 @@ async def test_key_of_another_request_is_refused(client: Client) -> None:
     assert short.status_code == 422
 
 
+@pytest.mark.parametrize("deed", ["rows", "mend", "retry"])
+async def test_answer_is_given_again_though_the_batch_is_gone(client: Client, deed: str) -> None:
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, kind=Kind.CALL, state=BatchState.COMPLETED
+    )
+    await factories.make_items(
+        client.db, team=client.team, batch_id=batch_id, phase=Phase.DONE, status="failed"
+    )
+    path = f"{PREFIX}/batches/{batch_id}/{deed}"
+    body = {} if deed == "retry" else {"rows": [{"contact_number": NUMBER}]}
+    first = await keyed(client, path, body)
+    assert first.status_code == 200, first.text
+    await client.delete(f"/batches/{batch_id}")
+    again = await keyed(client, path, body)
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (await client.post(f"/batches/{batch_id}/{deed}", body)).status_code == 404
+
+
 async def test_rows_of_json_are_taken_once(client: Client) -> None:
     agent_id = await factories.make_agent(client.db, team=client.team)
     body = {

@@ -1,5 +1,6 @@
 """What the audit log tells of a change: how it was before, and how it is after."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -125,6 +126,97 @@ async def test_sender_is_told_as_the_place_it_was_and_is(client: Client) -> None
         {"city": "Aarhus", "country": "DK"},
         {"city": "Odense", "country": "DK"},
     )
+
+
+async def test_retry_and_new_rows_tell_the_state_before_and_after(client: Client) -> None:
+    batch_id, _ = await make(client, state=BatchState.COMPLETED, phase=Phase.DONE, status="failed")
+    await client.post(f"/batches/{batch_id}/retry", {})
+    assert await newest(client) == (
+        "batch.retry",
+        {"state": "completed"},
+        {"state": "running", "items": 1, "statuses": None},
+    )
+    for deed, action in (("rows", "batch.add_rows"), ("mend", "batch.mend")):
+        batch_id, _ = await make(
+            client, state=BatchState.COMPLETED, phase=Phase.DONE, status="completed"
+        )
+        await client.post(
+            f"/batches/{batch_id}/{deed}", {"rows": [{"contact_number": "+4520123457"}]}
+        )
+        assert await newest(client) == (
+            action,
+            {"state": "completed"},
+            {"state": "running", "rows": 1, "accepted": 1, "refused": 0},
+        )
+
+
+async def test_change_of_a_batch_tells_only_what_is_another_now(client: Client) -> None:
+    batch_id, _ = await make(client, state=BatchState.OPEN, phase=Phase.READY, status="waiting")
+    change = {"reference": None, "has_brake": None, "limits": None, "priority": 7}
+    await client.patch(f"/batches/{batch_id}", change)
+    assert await newest(client) == ("batch.change", {"priority": 5}, {"priority": 7})
+    await client.patch(f"/batches/{batch_id}", {"scheduled_at": "2099-01-01T00:00:00+01:00"})
+    action, before, after = await newest(client)
+    assert (action, before) == ("batch.change", {"scheduled_at": None})
+    assert isinstance(after, dict)
+    assert datetime.fromisoformat(after["scheduled_at"]) == datetime(2098, 12, 31, 23, tzinfo=UTC)
+    await client.patch(f"/batches/{batch_id}", {"scheduled_at": None})
+    assert await newest(client) == ("batch.change", after, {"scheduled_at": None})
+
+
+async def test_numbers_tell_whose_they_were(client: Client) -> None:
+    agent_id = str(await factories.make_agent(client.db, team=client.team))
+    await client.post("/numbers", {"numbers": ["+4520000001"], "agent_id": agent_id})
+    assert (await newest(client))[1] == {"numbers": []}
+    known = {"number": "+4520000001", "agent_id": agent_id}
+    both = {"numbers": ["+4520000001", "+4520000002"], "agent_id": None}
+    await client.post("/numbers", both)
+    assert await newest(client) == ("numbers.add", {"numbers": [known]}, both)
+    await client.delete("/numbers/+4520000001")
+    assert await newest(client) == (
+        "numbers.remove",
+        {**known, "agent_id": None},
+        {"is_removed": True},
+    )
+
+
+async def test_wish_is_told_before_and_after_without_the_number(client: Client) -> None:
+    off = {"is_listed": False}
+    until = "2099-01-01T00:00:00+00:00"
+    await client.post("/contacts/do-not-contact", {"number": "+4520123499"})
+    on = {"is_listed": True, "until": None}
+    assert await newest(client) == ("contact.block", off, on)
+    await client.post("/contacts/do-not-contact", {"number": "+4520123499", "until": until})
+    for_a_time = {"is_listed": True, "until": until}
+    assert await newest(client) == ("contact.block", on, for_a_time)
+    await client.delete("/contacts/do-not-contact/+4520123499")
+    assert await newest(client) == ("contact.allow", for_a_time, off)
+    assert "20123499" not in (await client.get("/audit")).text
+
+
+async def test_webhooks_tell_what_had_become_of_a_delivery_and_how_many_sign(
+    client: Client,
+) -> None:
+    hook = {"url": "https://hooks.example.com/x"}
+    endpoint = (await client.post("/webhooks/endpoints", hook)).json()["id"]
+    sent = (await client.post(f"/webhooks/endpoints/{endpoint}/test")).json()["delivery_id"]
+    async with client.db.transaction() as conn:
+        await conn.execute("UPDATE webhook_deliveries SET state = 'failed', ended_at = now()")
+    await client.post(f"/webhooks/deliveries/{sent}/redeliver")
+    assert await newest(client) == (
+        "webhook.redeliver",
+        {"state": "failed"},
+        {"state": "pending"},
+    )
+    await client.post("/webhooks/deliveries/redeliver")
+    assert await newest(client) == (
+        "webhook.redeliver_failed",
+        {"state": "failed", "deliveries": 0},
+        {"state": "pending", "deliveries": 0},
+    )
+    await client.get("/webhooks/secret")
+    await client.post("/webhooks/secret/rotate")
+    assert await newest(client) == ("webhook.rotate_secret", {"secrets": 1}, {"secrets": 2})
 
 
 async def test_log_comes_in_pages_like_other_lists(client: Client) -> None:

@@ -11,10 +11,13 @@ from batchyard.api.operator.access import WRITE, Caller
 from batchyard.api.operator.batches import find_kind
 from batchyard.api.operator.keyed import LongRoute, answer_in_slices
 from batchyard.errors import InvalidRequest
+from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.operations import changes, outcomes
 from batchyard.operations.outcomes import Verdict
 from batchyard.operations.slices import Slices
+from batchyard.operations.traces import note_batch, read_state
 from batchyard.store.db import Connection
+from batchyard.store.item_filters import ItemFilters
 
 router = APIRouter(tags=["Items"], route_class=LongRoute)
 
@@ -36,9 +39,24 @@ class Resolution(BaseModel):
     verdict: Verdict = Field(alias="as", description="done, failed, or retry under a new key")
     batch_id: UUID | None = None
     item_ids: list[UUID] | None = Field(default=None, max_length=10_000)
+    status: list[str] | None = Field(default=None, max_length=20)
+    error_code: str | None = Field(default=None, max_length=200)
+    number: str | None = Field(default=None, max_length=40, description="its beginning")
+    reference: str | None = Field(default=None, max_length=255, description="its beginning")
+    text: str | None = Field(default=None, max_length=200, description="words of the payload")
     everything: bool = Field(
         default=False, alias="all", description="every unknown item of the team"
     )
+
+    def filters(self) -> ItemFilters:
+        """Return what narrows the choice as it does a list of items."""
+        return ItemFilters(
+            statuses=self.status,
+            error_code=self.error_code,
+            number=self.number,
+            reference=self.reference,
+            words=self.text,
+        )
 
 
 class Decided(BaseModel):
@@ -56,9 +74,11 @@ async def retry_failed(
 ) -> Response:
     """Try failed items again under new keys; unknown outcomes have to be resolved instead."""
     wanted = chosen or RetryRequest()
-    kind = await find_kind(caller.db, caller, batch_id)
+    states: list[str] = []
 
     async def perform(slices: Slices) -> int:
+        kind = await find_kind(caller.db, caller, batch_id)
+        states.append(await read_state(caller.db, batch_id=batch_id))
         return await changes.retry_failed(
             caller.db,
             team=caller.team,
@@ -70,8 +90,16 @@ async def retry_failed(
         )
 
     async def trace(conn: Connection, items: int) -> None:
-        after = {"items": items, "statuses": wanted.statuses}
-        await caller.note(conn, "batch.retry", subject=str(batch_id), after=after)
+        await note_batch(
+            conn,
+            team=caller.team,
+            actor=caller.actor,
+            batch_id=batch_id,
+            action="batch.retry",
+            state_before=states[0],
+            after={"items": items, "statuses": wanted.statuses},
+            now=caller.db.clock(),
+        )
 
     return await answer_in_slices(request, caller, perform=perform, trace=trace, answer=_decided)
 
@@ -80,11 +108,16 @@ async def retry_failed(
 async def resolve(
     request: Request, caller: Annotated[Caller, WRITE], resolution: Resolution
 ) -> Response:
-    """Decide unknown outcomes: of these items, of a batch, or all of the team."""
-    if resolution.batch_id is None and resolution.item_ids is None and not resolution.everything:
+    """Decide unknown outcomes: of these items, of a batch, of what fits filters, or all.
+
+    The filters are those of the list of items; what is given together narrows together.
+    """
+    filters = resolution.filters()
+    is_named = resolution.batch_id is not None or resolution.item_ids is not None
+    if not (is_named or filters.asked or resolution.everything):
         raise InvalidRequest(
-            "Name a batch or items, or say all.",
-            faults={"all": ["must be true when neither batch_id nor item_ids is given"]},
+            "Name a batch, items or filters, or say all.",
+            faults={"all": ["must be true when neither batch_id, item_ids nor a filter is given"]},
         )
 
     async def perform(slices: Slices) -> int:
@@ -95,13 +128,19 @@ async def resolve(
             actor=caller.actor.name,
             batch_id=resolution.batch_id,
             item_ids=resolution.item_ids,
+            filters=filters,
             slices=slices,
         )
 
     async def trace(conn: Connection, items: int) -> None:
         subject = None if resolution.batch_id is None else str(resolution.batch_id)
-        after = {"as": resolution.verdict, "items": items}
-        await caller.note(conn, "items.resolve", subject=subject, after=after)
+        after: dict[str, object] = {"as": resolution.verdict, "items": items}
+        if filters.asked:
+            # Not what for: what people are found by stays out of a log that forgets nothing.
+            after["filters"] = sorted(filters.asked)
+        await caller.note(
+            conn, "items.resolve", subject=subject, before={"status": UNKNOWN_STATUS}, after=after
+        )
 
     return await answer_in_slices(request, caller, perform=perform, trace=trace, answer=_decided)
 

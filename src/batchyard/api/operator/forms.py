@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from batchyard.api.operator.lists import written_as_json
+from batchyard.api.operator.texts import check
 from batchyard.errors import BatchyardError, InvalidRequest
 from batchyard.intake.file_forms import FileForm, field_fault
 from batchyard.operations.idempotency import combine, fingerprint
@@ -38,12 +40,22 @@ class Incoming:
         """What the file is called; None for rows in a body."""
         return None if self._form is None else self._form.file_name
 
-    async def read_options(self) -> Mapping[str, object]:
-        """Return the fields in front of the file, or the body without its rows."""
+    async def read_options(self, model: type[Options]) -> Options:
+        """Read the fields in front of the file, or the body without its rows.
+
+        Raises `InvalidRequest` naming each fault.
+        """
         if self._form is None:
-            return await self._json_options()
+            return _parse(model, await self._json_options())
+        written = written_as_json(model)
         fields = await self._form.read_fields()
-        return {name: _read_field(name, text) for name, text in fields.items()}
+        return _parse(
+            model,
+            {
+                name: _read_json(name, text) if name in written else text
+                for name, text in fields.items()
+            },
+        )
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the list as it comes in."""
@@ -111,8 +123,8 @@ def too_large(limit: int) -> HTTPException:
     return HTTPException(413, f"An upload is at most {limit} bytes.")
 
 
-def parse(model: type[Options], given: Mapping[str, object]) -> Options:
-    """Return what is said beside a list; raise `InvalidRequest` naming each fault."""
+def _parse(model: type[Options], given: Mapping[str, object]) -> Options:
+    check(dict(given))
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -123,8 +135,8 @@ def parse(model: type[Options], given: Mapping[str, object]) -> Options:
         raise InvalidRequest("The request is not valid.", faults=faults, code="invalid") from error
 
 
-def _read_field(name: str, text: str) -> object:
-    """Return a field: objects and lists are written as JSON."""
+def _read_json(name: str, text: str) -> object:
+    """Read an object or a list; what begins as neither is refused as that."""
     if text[:1] not in {"{", "["}:
         return text
     try:

@@ -104,6 +104,22 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
+def written_as_json(model: type[BaseModel]) -> frozenset[str]:
+    """Return which fields of a form are written as JSON: those that are objects or lists."""
+    shape = model.model_json_schema()
+    named = shape.get("$defs", {})
+    return frozenset(
+        name
+        for name, field in shape["properties"].items()
+        if not {"object", "array"}.isdisjoint(_types(_resolved(field, named)))
+    )
+
+
+def _types(shape: dict[str, Any]) -> set[str]:
+    inner = [*shape.get("anyOf", ()), *shape.get("allOf", ())]
+    return {str(shape.get("type"))}.union(*map(_types, inner))
+
+
 def _resolved(shape: Any, named: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
     """Put named shapes where they are used; the document names only those of answers."""
     if isinstance(shape, list):

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -119,7 +119,9 @@ async def create_token(caller: Annotated[Caller, ADMIN], new: NewToken) -> dict[
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-async def revoke_token(caller: Annotated[Caller, ADMIN], token_id: int) -> Response:
+async def revoke_token(
+    caller: Annotated[Caller, ADMIN], token_id: Annotated[int, Path(ge=0, lt=2**63)]
+) -> Response:
     """Revoke a token; it stops working with its next request."""
     await accounts.revoke_token(
         caller.work, team=caller.team, actor=caller.actor, token_id=token_id
@@ -131,7 +133,12 @@ async def revoke_token(caller: Annotated[Caller, ADMIN], token_id: int) -> Respo
 async def list_audit(
     caller: Annotated[Caller, AUDIT],
     before_id: Annotated[
-        int | None, Query(description="the smallest id seen so far; `cursor` does the same")
+        int | None,
+        Query(
+            ge=0,
+            lt=2**63,
+            description="the smallest id seen so far; `cursor` does the same",
+        ),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,

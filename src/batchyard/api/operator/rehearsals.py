@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from batchyard.api.operator.access import READ, Caller
-from batchyard.api.operator.forms import parse, receiving
+from batchyard.api.operator.forms import receiving
 from batchyard.api.operator.lists import NewBatch, body_of, options_of
 from batchyard.models import RetryPolicy
 from batchyard.operations import rehearsals
@@ -144,7 +144,7 @@ async def rehearse_list(request: Request, caller: Annotated[Caller, READ]) -> Re
     hold now. Above 50,000 items a sample is played.
     """
     async with receiving(request, limit=caller.config.max_upload_bytes) as incoming:
-        said = parse(RehearsedList, await incoming.read_options())
+        said = await incoming.read_options(RehearsedList)
         options = await options_of(request, caller, said, kind=said.kind)
         async with rehearsals.rehearse_file(
             caller.db,

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
 from batchyard.api.operator.access import READ, Caller
-from batchyard.cursors import read_cursor, read_number, write_cursor
-from batchyard.errors import InvalidRequest
+from batchyard.api.operator.places import WARNING, read_place
+from batchyard.cursors import read_number, write_cursor
 from batchyard.intake.files import Format
 from batchyard.intake.mend_files import MEDIA_TYPES
 from batchyard.operations import row_reports
@@ -78,7 +78,7 @@ async def list_warnings(
         caller.db,
         team=caller.team,
         batch_id=batch_id,
-        after=_position(cursor),
+        after=read_place(cursor, WARNING, length=2) or (-1, ""),
         limit=limit + 1,
         code=code,
     )
@@ -147,13 +147,3 @@ def shown_upload(one: Upload) -> dict[str, object]:
         "updated_at": one.updated_at,
         "ended_at": one.ended_at,
     }
-
-
-def _position(cursor: str | None) -> tuple[int, str]:
-    values = read_cursor(cursor, length=2)
-    if values is None:
-        return -1, ""
-    line, code = values
-    if not isinstance(line, int) or not isinstance(code, str) or not 0 <= line < 2**31:
-        raise InvalidRequest("The cursor is not one of ours.", faults={"cursor": ["not ours"]})
-    return line, code

@@ -28,6 +28,8 @@ from batchyard.api.operator import (
     webhooks,
 )
 from batchyard.api.operator.access import bearer
+from batchyard.api.operator.bodies import Bodies
+from batchyard.api.operator.texts import check_texts
 from batchyard.config import Config
 from batchyard.engine.inbox import Inbox
 from batchyard.errors import LimitReached
@@ -83,8 +85,12 @@ def build_door(config: Config, db: Database, *, inbox: Callable[[], Inbox] = _no
     door.state.files = FileStore(config)
     door.state.inbox = inbox
     problems.install(door)
+    door.add_middleware(Bodies, limit=config.max_body_bytes)
     for router in ROUTERS:
         door.include_router(
-            router, prefix=PREFIX, dependencies=[Depends(bearer)], responses=problems.TOLD
+            router,
+            prefix=PREFIX,
+            dependencies=[Depends(bearer), Depends(check_texts)],
+            responses=problems.TOLD,
         )
     return door

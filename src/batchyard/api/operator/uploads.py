@@ -12,13 +12,14 @@ from pydantic import BaseModel
 
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.batches import find_kind
-from batchyard.api.operator.forms import Incoming, parse, receiving
+from batchyard.api.operator.forms import Incoming, receiving
 from batchyard.api.operator.keyed import LongRoute, complete, fingerprint_of, held, response_of
 from batchyard.api.operator.lists import NewBatch, Rows, body_of, options_of
 from batchyard.api.operator.reports import shown_upload
 from batchyard.intake.options import UploadReport
 from batchyard.operations import idempotency, imports, joins
 from batchyard.operations.idempotency import Kept, Reservation
+from batchyard.operations.traces import note_batch
 from batchyard.store.db import Connection
 
 DUPLICATE_HEADER = "Batchyard-Duplicate-Of"
@@ -59,7 +60,7 @@ async def create_batch(request: Request, caller: Annotated[Caller, WRITE]) -> Re
     """
 
     async def perform(incoming: Incoming, found: Reservation | None) -> Response:
-        said = parse(NewBatch, await incoming.read_options())
+        said = await incoming.read_options(NewBatch)
         options = await options_of(request, caller, said, kind=said.kind)
         answer: list[Response] = []
         async with imports.import_file(caller.db, team=caller.team, options=options) as upload:
@@ -70,7 +71,9 @@ async def create_batch(request: Request, caller: Annotated[Caller, WRITE]) -> Re
             async def seal(conn: Connection) -> None:
                 report = upload.report()
                 answer.append(_reported(upload.batch_id, report, status=201))
-                await _trace(caller, conn, "batch.create", upload.batch_id, report)
+                await caller.note(
+                    conn, "batch.create", subject=str(upload.batch_id), after=_counted(report)
+                )
                 await _remember(request, incoming, found, conn, answer[0])
 
             await upload.open(said.settings(incoming.file_name), seal=seal)
@@ -106,10 +109,9 @@ async def read_upload(caller: Annotated[Caller, READ], upload_id: UUID) -> dict[
 
 
 async def _join(request: Request, caller: Caller, batch_id: UUID, *, action: str) -> Response:
-    kind = await find_kind(caller.db, caller, batch_id)
-
     async def perform(incoming: Incoming, found: Reservation | None) -> Response:
-        said = parse(Rows, await incoming.read_options())
+        kind = await find_kind(caller.db, caller, batch_id)
+        said = await incoming.read_options(Rows)
         options = await options_of(request, caller, said, kind=kind)
         answer: list[Response] = []
         async with joins.add_rows(
@@ -122,7 +124,16 @@ async def _join(request: Request, caller: Caller, batch_id: UUID, *, action: str
             async def seal(conn: Connection) -> None:
                 report = upload.staging.report()
                 answer.append(_reported(batch_id, report, status=200))
-                await _trace(caller, conn, action, batch_id, report)
+                await note_batch(
+                    conn,
+                    team=caller.team,
+                    actor=caller.actor,
+                    batch_id=batch_id,
+                    action=action,
+                    state_before=str(upload.state_before),
+                    after=_counted(report),
+                    now=caller.db.clock(),
+                )
                 await _remember(request, incoming, found, conn, answer[0])
 
             await upload.join(file_name=incoming.file_name, seal=seal)
@@ -172,8 +183,5 @@ def _reported(batch_id: UUID, report: UploadReport, *, status: int) -> Response:
     return Response(orjson.dumps(told), status, media_type="application/json")
 
 
-async def _trace(
-    caller: Caller, conn: Connection, action: str, batch_id: UUID, report: UploadReport
-) -> None:
-    after = {"rows": report.rows, "accepted": report.accepted, "refused": report.refused}
-    await caller.note(conn, action, subject=str(batch_id), after=after)
+def _counted(report: UploadReport) -> dict[str, object]:
+    return {"rows": report.rows, "accepted": report.accepted, "refused": report.refused}
