@@ -36,6 +36,17 @@ def test_each_wrong_setting_is_named() -> None:
     assert "BATCHYARD_SANDBOX_SPEED: " in refused.value.message
 
 
+@pytest.mark.parametrize("given", ["127.0.0.1", "10.0.0.0/8, 172.16.0.0/12", "::1", "*"])
+def test_proxies_are_addresses_and_networks(given: str) -> None:
+    assert config.load(trusted_proxies=given).trusted_proxies == given
+
+
+@pytest.mark.parametrize("given", ["proxy.example", "10.0.0.1/8", "127.0.0.1,,"])
+def test_proxy_that_would_silently_be_nobody_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="BATCHYARD_TRUSTED_PROXIES"):
+        config.load(trusted_proxies=given)
+
+
 def test_process_to_stop_has_ten_seconds_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BATCHYARD_STOP_SECONDS", raising=False)
     assert config.load().stop_seconds == 10

@@ -1,11 +1,19 @@
 """All settings of an installation; the only place that reads the environment."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -75,6 +83,11 @@ class Config(BaseSettings):
         pattern=r"^[A-Za-z0-9-]+$",
         description="header in which a proxy names the e-mail of who signed in; only for a "
         "proxy that sets or removes it in every request",
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1",
+        description="addresses and networks, with commas, of proxies that are believed when they "
+        "name in `X-Forwarded-For` whom they speak for; `*` is anybody",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe log line that is written"
@@ -178,6 +191,15 @@ class Config(BaseSettings):
         if self.failpoint is not None and not self.testing:
             raise ValueError("BATCHYARD_FAILPOINT kills the process and is for tests only")
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _refuse_names(cls, given: str) -> str:
+        for part in given.split(","):
+            if part.strip() != "*":
+                # Raises ValueError: a name would be believed of nobody, and silently.
+                ip_network(part.strip())
+        return given
 
     @property
     def server_url(self) -> str:

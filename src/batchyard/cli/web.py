@@ -115,6 +115,8 @@ async def _serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            # Else everybody behind a proxy would share one address, and one limit of sign-ins.
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=WEB_STOP_SECONDS,
         )
     )

@@ -32,6 +32,14 @@ class Fields:
             self.fault(name, "Remove the character NUL.")
         return text
 
+    def password(self, name: str, *, longest: int) -> str:
+        """Return a password exactly as it was typed: nothing trims it where it is asked for."""
+        given = self._form.get(name)
+        text = given if isinstance(given, str) else ""
+        if len(text) > longest:
+            self.fault(name, f"Use at most {longest} characters.")
+        return text
+
     def texts(self, name: str) -> list[str]:
         """Return every text given under a name."""
         return [given.strip() for given in self._form.getlist(name) if isinstance(given, str)]
