@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from batchyard.api.operator import queries
+from batchyard.api.operator import item_queries
 from batchyard.dashboard import row_queries
 from batchyard.store import row_reports, webhooks
 from batchyard.store.db import Database
@@ -50,7 +50,7 @@ async def test_items_are_found_batch_by_batch(
     db: Database, filters: ItemFilters, index: str
 ) -> None:
     values = filters.values | {"team_id": 1, "batch_ids": [BATCH], "limit": 51}
-    assert index in await plan(db, queries.items_statement(filters, values), values)
+    assert index in await plan(db, item_queries.items_statement(filters, values), values)
 
 
 async def test_refused_rows_of_a_code_and_deliveries_in_a_state_are_found_by_an_index(

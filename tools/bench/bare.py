@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from batchyard.api.bolna import queries as bolna
 from batchyard.api.bolna.translate import DEFAULT_VERSION
-from batchyard.api.operator import queries as operator
+from batchyard.api.operator import item_queries as operator
 from batchyard.api.smartsend import queries as smartsend
 from batchyard.cursors import read_cursor
 from batchyard.store.db import Database

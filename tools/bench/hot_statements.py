@@ -11,7 +11,7 @@ from psycopg.sql import Composed
 
 from batchyard.api.bolna import queries as bolna
 from batchyard.api.bolna.translate import DEFAULT_VERSION
-from batchyard.api.operator import queries as operator
+from batchyard.api.operator import item_queries as operator
 from batchyard.api.smartsend import queries as smartsend
 from batchyard.clock import machine_now
 from batchyard.lifecycle import LIVE_ORDER, SENT_PHASES

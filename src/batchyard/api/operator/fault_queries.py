@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from batchyard.api.operator.queries import ITEM_JSON
+from batchyard.api.operator.item_queries import ITEM_JSON
 from batchyard.lifecycle import FAILURE_STATUSES
 from batchyard.store.db import Connection
 

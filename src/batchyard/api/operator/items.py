@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from batchyard.api.operator import queries
+from batchyard.api.operator import item_queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.batches import Cursor, Limit, page, with_waiting
+from batchyard.api.operator.item_queries import Place
 from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.api.operator.places import ITEM, read_place
-from batchyard.api.operator.queries import Place
 from batchyard.cursors import write_cursor
 from batchyard.errors import NotFound
 from batchyard.operations import changes, corrections, items, waiting
@@ -62,7 +62,7 @@ async def list_items(
 ) -> Response:
     """Find items of the team, in the order of their batch."""
     async with caller.db.pool.connection() as conn:
-        rows = await queries.list_items(
+        rows = await item_queries.list_items(
             conn,
             filters,
             team_id=caller.team.id,
@@ -128,7 +128,7 @@ def _changing(caller: Caller, item_id: UUID, action: str) -> AbstractAsyncContex
 
 async def _item(caller: Caller, item_id: UUID) -> Response:
     async with caller.work.transaction() as conn:
-        shown = await queries.read_item(conn, team_id=caller.team.id, item_id=item_id)
+        shown = await item_queries.read_item(conn, team_id=caller.team.id, item_id=item_id)
     if shown is None:
         raise NotFound("There is no such item.")
     found = await waiting.explain_item(caller.work, team=caller.team, item_id=item_id)
