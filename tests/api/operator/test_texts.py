@@ -156,3 +156,13 @@ async def test_field_of_a_form_is_json_only_where_it_is_an_object_or_a_list(
         answer = await client.http.post(f"{PREFIX}/batches", data=said | wrong, files=file)
         assert answer.status_code == 422, answer.text
         assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("number", [0, 1_900_000_000, "1900000000"])
+async def test_number_is_no_time(client: Client, number: object) -> None:
+    body = {"name": "till", "scopes": ["batches:read"], "expires_at": number}
+    answer = await client.http.post(f"{PREFIX}/tokens", json=body)
+    assert answer.status_code == 422, answer.text
+    assert "RFC 3339" in answer.text
+    listed = await client.http.get(f"{PREFIX}/batches?created_after={number}")
+    assert listed.status_code == 422, listed.text

@@ -7,13 +7,13 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.api.operator.places import BATCH, read_place
-from batchyard.api.operator.wire import Limits, Retries, Text
+from batchyard.api.operator.wire import Limits, Moment, Retries, Text
 from batchyard.cursors import write_cursor
 from batchyard.errors import NotFound
 from batchyard.models import BatchState, Kind
@@ -43,7 +43,7 @@ class BatchChange(BaseModel):
     retries: Retries | None = None
     has_brake: bool | None = None
     bypass_windows: bool | None = None
-    scheduled_at: AwareDatetime | None = Field(
+    scheduled_at: Moment | None = Field(
         default=None, description="null: it waits until somebody starts it"
     )
 
@@ -57,8 +57,8 @@ async def list_batches(
     agent_id: UUID | None = None,
     provider: str | None = None,
     text: Annotated[str | None, Query(max_length=200, description="in name or reference")] = None,
-    created_after: AwareDatetime | None = None,
-    created_before: AwareDatetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
     singles: Annotated[bool, Query(description="single calls and bookings instead")] = False,
     sort: Sort = "-created_at",
     limit: Limit = 50,

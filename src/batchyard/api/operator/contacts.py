@@ -7,11 +7,12 @@ from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from batchyard.api.operator.access import CONTACTS, Caller
 from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.api.operator.places import NUMBER, read_place
+from batchyard.api.operator.wire import Moment
 from batchyard.contact_rules import MAX_ATTEMPTS, TeamRules
 from batchyard.cursors import write_cursor
 from batchyard.operations import contacts
@@ -30,7 +31,7 @@ class NewEntry(BaseModel):
 
     number: str = Field(min_length=1, max_length=40, examples=["+4520123456"])
     reason: str | None = Field(default=None, max_length=contacts.MAX_REASON_LENGTH)
-    until: AwareDatetime | None = Field(default=None, description="for ever unless given")
+    until: Moment | None = Field(default=None, description="for ever unless given")
 
 
 class EntryShown(BaseModel):

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from batchyard.api.operator.access import ADMIN, AUDIT, READ, Caller
+from batchyard.api.operator.wire import Moment
 from batchyard.cursors import read_number, write_cursor
 from batchyard.models import Team
 from batchyard.operations import access, accounts, audit, teams
@@ -49,7 +50,7 @@ class NewToken(BaseModel):
 
     name: str = Field(min_length=1, max_length=100)
     scopes: list[str] = Field(default_factory=lambda: ["batches:read", "batches:write"])
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     bolna_version: str | None = None
 
 

@@ -9,11 +9,12 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from batchyard.api.operator.access import READ, Caller
 from batchyard.api.operator.forms import receiving
 from batchyard.api.operator.lists import NewBatch, body_of, options_of
+from batchyard.api.operator.wire import Moment
 from batchyard.models import RetryPolicy
 from batchyard.operations import rehearsals
 from batchyard.operations.outlooks import Assumptions
@@ -53,14 +54,14 @@ class Rehearsed(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start_at: AwareDatetime | None = Field(default=None, description="now unless said")
+    start_at: Moment | None = Field(default=None, description="now unless said")
     assumptions: Assumed = Field(default_factory=Assumed)
 
 
 class RehearsedList(NewBatch):
     """What is said of a list: as of a new batch, calls may leave out their agent."""
 
-    start_at: AwareDatetime | None = Field(default=None, description="now unless said")
+    start_at: Moment | None = Field(default=None, description="now unless said")
     assumptions: Assumed = Field(default_factory=Assumed)
 
     @model_validator(mode="after")

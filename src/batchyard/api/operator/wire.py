@@ -1,14 +1,28 @@
 """Shapes that several calls share: when ended items are tried again, how much may be in flight."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from batchyard.models import Kind, Rate, RetryPolicy
 from batchyard.operations.changes import retryable
 
 Text = Annotated[str, Field(max_length=255, pattern=r"^[^\x00]*$")]
 Minutes = Annotated[float, Field(ge=0, le=43_200)]
+
+WRITTEN_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d")
+
+
+def _written(value: object) -> object:
+    """Raise `ValueError` for a number, which pydantic takes for seconds since 1970."""
+    if isinstance(value, str) and WRITTEN_TIME.match(value):
+        return value
+    raise ValueError("must be a time of RFC 3339, such as 2030-01-29T08:30:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""A time with its offset."""
 
 
 class Retries(BaseModel):
