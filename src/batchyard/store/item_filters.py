@@ -14,7 +14,10 @@ CONDITIONS: Mapping[str, str] = {
     "words": """jsonb_to_tsvector('simple', d.payload, '["string", "numeric"]')
        @@ websearch_to_tsquery('simple', %(words)s)""",
 }
-"""By the fields of `ItemFilters`; `i` is `items`, `d` is `item_data`. Each has an index."""
+"""By the fields of `ItemFilters`; `i` is `items`, `d` is `item_data`.
+
+All have an index but words.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,16 +1,11 @@
 """The SELECTs behind the lists of items; PostgreSQL writes the JSON."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from batchyard.store.db import Connection
-from batchyard.store.item_filters import (
-    CONDITIONS,
-    ItemFilters,
-    join_conditions,
-    plan_and_fetch,
-)
+from batchyard.store.item_filters import ItemFilters, join_conditions, plan_and_fetch
 
 ITEM_JSON = """
 jsonb_build_object(
@@ -80,32 +75,18 @@ JOINED = """item_data d
 BATCH_BY_BATCH = """batches b
  CROSS JOIN LATERAL (SELECT * FROM item_data d WHERE d.batch_id = b.id OFFSET 0) AS d
   JOIN items i ON i.id = d.item_id"""
-# Once, and not once for each batch.
-BY_INDEX = f"""d.item_id IN (
-       WITH found AS MATERIALIZED (
-            SELECT d.item_id FROM item_data d WHERE {CONDITIONS["words"]})
-       SELECT item_id FROM found)"""
 
 
-def items_statement(
-    filters: ItemFilters, values: Mapping[str, object], *, is_small: bool = False
-) -> str:
+def items_statement(filters: ItemFilters, values: Mapping[str, object]) -> str:
     """Return the statement that lists items by these filters.
 
-    Words are looked for over all batches in the index, which also has what other teams have; of a
-    small team in all its items instead.
+    No index has the words of payloads: they are looked for in the items of one batch, or of one
+    batch of the team after the other.
     """
     is_in_batch = values.get("batch_id") is not None
     order, after = ORDERS[is_in_batch]
-    where = join_conditions(PLACES, values).format(order=order, after=after)
-    tables = JOINED
-    if filters.words is None or is_in_batch:
-        where += filters.where
-    elif is_small:
-        where += filters.where
-        tables = BATCH_BY_BATCH
-    else:
-        where += f"{replace(filters, words=None).where}\n   AND {BY_INDEX}"
+    where = join_conditions(PLACES, values).format(order=order, after=after) + filters.where
+    tables = JOINED if filters.words is None or is_in_batch else BATCH_BY_BATCH
     return LIST_ITEMS.format(item=ITEM_JSON, tables=tables, where=where, order=order)
 
 
@@ -127,12 +108,9 @@ async def list_items(
         "after_id": after and after.item_id,
         "limit": limit,
     }
-    is_small = False
     if batch_id is None and filters.asked <= {"statuses"}:
         values["batch_ids"] = await _find_batches(conn, values, needed=limit)
-    elif batch_id is None and filters.words is not None:
-        is_small = await _is_small(conn, team_id=team_id)
-    statement = items_statement(filters, values, is_small=is_small)
+    statement = items_statement(filters, values)
     return [
         (
             str(row[0]),
@@ -159,23 +137,6 @@ async def _find_batches(
         if needed <= 0:
             break
     return found
-
-
-SMALL_TEAM = 50_000
-"""Items that are looked through in less than a second."""
-MANY_COUNTS = 5_000
-
-MEASURE = """
-SELECT coalesce(sum(n), 0) <= %(small)s AND count(*) < %(many)s
-  FROM (SELECT c.n FROM batches b JOIN batch_counts c ON c.batch_id = b.id
-         WHERE b.team_id = %(team_id)s LIMIT %(many)s) AS counted
-"""
-
-
-async def _is_small(conn: Connection, *, team_id: int) -> bool:
-    values = {"team_id": team_id, "small": SMALL_TEAM, "many": MANY_COUNTS}
-    ((is_small,),) = await plan_and_fetch(conn, MEASURE, values)
-    return bool(is_small)
 
 
 READ_ITEM = f"""

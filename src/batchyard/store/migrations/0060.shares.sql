@@ -1,5 +1,5 @@
 -- Teams that wait for the same provider share its cap.
--- depends: 0052.words
+-- depends: 0051.found_at_once
 
 ALTER TABLE wakes
     ADD COLUMN held_by integer[] NOT NULL DEFAULT '{}',
