@@ -1,6 +1,7 @@
 """Connections that ended while they lay in the pool are not lent."""
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
@@ -82,3 +83,13 @@ async def test_connection_to_a_server_that_is_only_read_is_not_lent_again(
     async with db.transaction() as conn:
         await conn.execute("CREATE TABLE written ()")
     await db.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["123456789012345678901234567890", "-12345678901234567", "[1.5, 7, true, null]", '"æ"']
+)
+async def test_json_is_read_to_the_digit(db: Database, text: str) -> None:
+    async with db.pool.connection() as conn:
+        row = await (await conn.execute(f"SELECT '{text}'::jsonb, '{text}'::json")).fetchone()  # type: ignore[arg-type]  # our own text
+    assert row == (json.loads(text), json.loads(text))
+    assert repr(row) == repr((json.loads(text), json.loads(text)))

@@ -1,15 +1,19 @@
 """Connections to PostgreSQL: one pool a process, transactions, and the offset of its clock."""
 
 import asyncio
+import json
 import math
+import re
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
+import orjson
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from batchyard import tasks
@@ -153,7 +157,19 @@ class Database:
                 log.warning("clock.unmeasured", error=str(error))
 
 
+LONG_NUMBER = re.compile(rb"[0-9]{16}")
+
+
+def read_json(data: bytes) -> object:
+    """Read JSON as Python does: whole numbers of any size are kept to the digit.
+
+    Without a long number it is left to orjson, which takes a third of the time and would round it.
+    """
+    return json.loads(data) if LONG_NUMBER.search(data) else orjson.loads(data)
+
+
 async def _configure(connection: Connection) -> None:
+    set_json_loads(read_json, connection)
     connection.prepare_threshold = 2
     await connection.set_autocommit(True)
     await connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
