@@ -70,6 +70,14 @@ BATCH_TRANSITIONS: dict[tuple[BatchState, BatchEvent], BatchState] = {
 ADMITTING_STATES = (BatchState.QUEUED, BatchState.RUNNING)
 """The states in which a batch's items may be sent."""
 
+ENDED_STATES = (
+    BatchState.STOPPED,
+    BatchState.COMPLETED,
+    BatchState.FAILED,
+    BatchState.CANCELLED,
+)
+"""The states of a batch that is over unless a person opens it again."""
+
 WAITING_STATUSES = ("waiting", "rescheduled", "retrying")
 """Statuses of items that are ready or claimed."""
 
@@ -171,7 +179,9 @@ class Change:
     live_rank: int | None = None
     """A live item moves only to a higher rank, so late and doubled news changes nothing."""
     is_undecided: bool = False
-    """Nothing was learned: the time since which that is so stays."""
+    """Nothing was learned: the time of the last news stays."""
+    undecided_since: datetime | None = None
+    """The first of the looks in a row that decided nothing, where this was one."""
     empty_looks: int | None = None
     """How often an undecided key was looked for where it has to be found nothing several times."""
 
@@ -309,15 +319,18 @@ def change_for_finding(
     attempt: int,
     key: str,
     retry_policy: RetryPolicy,
-    undecided_since: datetime,
+    undecided_since: datetime | None,
     can_be_asked_again: bool,
     asking: Asking,
+    sends: int = 1,
     now: datetime,
 ) -> Change:
     """Decide what asking about an item, or repeating its key, makes of it.
 
     `Refused` and `NotReceived` say nothing about a request that went before, so the caller hands
-    in `NotReceived` only when it is believed.
+    in `NotReceived` only when it is believed. `undecided_since` is the first of the looks in a row
+    that decided nothing, None when the one before this was none: from there patience counts, so
+    that a single look gives nothing up. `sends` is as in `change_for_answer`.
     """
     match finding:
         case Ended() | Accepted() | Progress():
@@ -350,38 +363,53 @@ def change_for_finding(
                 from_phases=(Phase.CALLING,),
             )
         case Refused():
-            wait = timedelta(seconds=finding.retry_after_seconds or 0)
-            again = _ask_again(phase, status, attempt, undecided_since, now, at_least=wait)
+            # Nothing was tried in vain: the provider is there, and says that it is not yet time.
+            delay = delay_after_refusal(finding.retry_after_seconds, repeats=sends - attempt)
+            again = _look_again(phase, status, attempt, now + delay)
             return replace(again, empty_looks=asking.empty_looks)
         case _:
-            if not can_be_asked_again or now - undecided_since > asking.patience:
+            since = undecided_since or now
+            if not can_be_asked_again or now - since > asking.patience:
                 return Change(
                     phase=Phase.UNKNOWN,
                     status=UNKNOWN_STATUS,
                     attempt=attempt,
                     from_phases=(phase,),
                 )
-            again = _ask_again(phase, status, attempt, undecided_since, now)
-            return replace(again, empty_looks=asking.empty_looks)
+            again = _look_again(phase, status, attempt, now + _pause(since, now))
+            return replace(again, empty_looks=asking.empty_looks, undecided_since=since)
 
 
-def _ask_again(
-    phase: Phase,
-    status: str,
-    attempt: int,
-    since: datetime,
-    now: datetime,
+def change_for_hold(
     *,
-    at_least: timedelta = timedelta(0),
+    attempt: int,
+    told_at: datetime,
+    until: datetime | None,
+    empty_looks: int,
+    now: datetime,
 ) -> Change:
-    """Wait half as long again as the item is undecided: an exponential pace without a counter."""
-    pause = min(max((now - since) / 2, timedelta(seconds=1), at_least), timedelta(minutes=1))
+    """Leave a lost key alone that must not be sent again now.
+
+    Until then; where nobody knows, for longer the longer ago the item's last news is. Such time is
+    not counted against it: nobody looked.
+    """
+    at = now + _pause(told_at, now) if until is None else until
+    again = _look_again(Phase.CALLING, SENDING_STATUS, attempt, at)
+    return replace(again, empty_looks=empty_looks)
+
+
+def _look_again(phase: Phase, status: str, attempt: int, at: datetime) -> Change:
     return Change(
         phase=phase,
         status=status,
         attempt=attempt,
-        deadline_at=now + max(pause, at_least),
+        deadline_at=at,
         from_phases=(phase,),
         live_rank=LIVE_ORDER.index(status) + 1 if phase is Phase.LIVE else None,
         is_undecided=True,
     )
+
+
+def _pause(since: datetime, now: datetime) -> timedelta:
+    """Wait half as long again as it has been so: an exponential pace without a counter."""
+    return min(max((now - since) / 2, timedelta(seconds=1)), timedelta(minutes=1))

@@ -227,7 +227,7 @@ class Books(RuleBasedStateMachine):
                 attempt=question.attempt,
                 key=key_of(question.id, question.attempt),
                 retry_policy=RETRIES,
-                undecided_since=question.updated_at,
+                undecided_since=question.undecided_since,
                 can_be_asked_again=can_be_asked_again,
                 asking=Asking(intent_at=question.intent_at, arrives_until=self.now),
                 now=self.now,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchyard.engine import inquiry as asked
-from batchyard.models import Ended
+from batchyard.models import Accepted, Ended
 from batchyard.providers.base import Surroundings
 from tests.clocks import StandingClock
 from tests.engine.asking import (
@@ -82,6 +82,27 @@ async def test_question_that_takes_longer_than_it_is_held_is_not_asked_twice(
     assert len(slow.asked) == 1
 
 
+@pytest.mark.parametrize("status", ["sending", "initiated"])
+async def test_news_of_a_question_that_takes_longer_than_it_is_held_is_not_lost(
+    yard: Yard, slow: SlowProvider, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """News that only the holder may write: it says how far it is, and when to look again."""
+    monkeypatch.setattr(asked, "HOLD", timedelta(seconds=1))
+    check_at = yard.db.clock() + timedelta(days=1)
+    slow.answers_when_asked = lambda _: Accepted(
+        status="in-progress", reference="r", check_at=check_at
+    )
+    await make_overdue(yard, status=status)
+    async with asking(yard, Lines({SANDBOX: slow})):
+        await asked_of(slow, 1)
+        await yard.until("SELECT deadline_at + interval '0.3 s' < clock_timestamp() FROM items")
+        slow.may_answer.set()
+        await yard.until("SELECT status = 'in-progress' FROM items")
+    assert await yard.value("SELECT deadline_at FROM items") == check_at
+    assert await yard.value("SELECT provider_reference FROM item_data") == "r"
+    assert len(slow.asked) == 1
+
+
 async def test_question_that_is_broken_off_is_asked_by_the_next_who_leads(
     yard: Yard, slow: SlowProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +158,7 @@ async def test_fault_while_asking_leaves_the_others_alone(
             raise error
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(inquiry, "_repeatable_at", break_once)
+    monkeypatch.setattr(inquiry._repeats, "decide", break_once)
     assert await inquiry.ask_overdue() == 2
     await inquiry.room(within_seconds=1)
     assert await inquiry.ask_overdue() == 0

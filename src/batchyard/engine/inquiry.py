@@ -13,15 +13,12 @@ import structlog
 from batchyard import lifecycle, retry, tasks
 from batchyard.asking import Asking
 from batchyard.clock import monotonic
-from batchyard.contact_rules import TeamRules
 from batchyard.engine.contact import ask_once, send_once
-from batchyard.engine.hours import HoursBook
 from batchyard.engine.journal import Journal, News, Stop
-from batchyard.engine.outcome import Sent, news_of
+from batchyard.engine.outcome import Sent, news_of, slow_of
 from batchyard.engine.patience import Patience
-from batchyard.engine.screening import judge_numbers
+from batchyard.engine.repeats import Repeat, Repeats, Ruling
 from batchyard.engine.switchboard import Switchboard
-from batchyard.errors import InvalidRequest
 from batchyard.models import (
     Ended,
     Finding,
@@ -29,14 +26,13 @@ from batchyard.models import (
     Lost,
     NotReceived,
     Phase,
-    Policy,
     Refused,
     Request,
     key_of,
 )
 from batchyard.operations.senders import with_sender
 from batchyard.providers.base import Provider
-from batchyard.store import contacts, inquiries, number_claims, runs
+from batchyard.store import inquiries, number_claims
 from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.inquiries import OpenQuestion
 
@@ -61,7 +57,7 @@ class Inquiry:
         self._journal = journal
         self._switchboard = switchboard
         self._unknown_grace = unknown_grace
-        self._book = HoursBook()
+        self._repeats = Repeats(db)
         self._patience = Patience()
         self._out: dict[UUID, asyncio.Task[None]] = {}
         self._counts: Counter[tuple[int, str]] = Counter()
@@ -118,7 +114,10 @@ class Inquiry:
             return
         line = self._switchboard.connected(question.provider_id)
         if line is not None:
-            news = await self._ask(question, line.provider)
+            asked = await self._ask(question, line.provider)
+            if asked is None:
+                return
+            news = asked
         elif self._is_out_of_reach(question):
             news = self._give_up(question)
         else:
@@ -149,24 +148,16 @@ class Inquiry:
         )
         return _news(question, question.provider, lost, change, now=now)
 
-    async def _ask(self, question: OpenQuestion, provider: Provider) -> News:
-        repeatable_at = await self._repeatable_at(question, provider)
-        finding = await self._find_out(question, provider, repeatable_at=repeatable_at)
-        now, key = self._db.clock(), key_of(question.id, question.attempt)
-        change = lifecycle.change_for_finding(
-            finding,
-            kind=Kind(question.kind),
-            phase=Phase(question.phase),
-            status=question.status,
-            attempt=question.attempt,
-            key=key,
-            retry_policy=retry.from_json(question.retry_policy),
-            undecided_since=question.updated_at,
-            can_be_asked_again=provider.promise.is_askable or repeatable_at is not None,
-            asking=_asking(question, provider),
-            now=now,
-        )
+    async def _ask(self, question: OpenQuestion, provider: Provider) -> News | None:
+        """Find out what became of a question; None when it is no longer open."""
+        repeat = await self._repeats.decide(question, provider)
+        if repeat.ruling is Ruling.DROP:
+            return None
+        finding = await self._find_out(question, provider, repeat)
+        now = self._db.clock()
+        change = self._change(question, provider, repeat, finding, now=now)
         news = _news(question, provider.name, finding, change, now=now)
+        news = replace(news, slow=slow_of(finding, provider_id=question.provider_id, now=now))
         if isinstance(finding, Refused) and finding.stops_provider:
             stop = Stop(
                 provider_id=question.provider_id,
@@ -177,19 +168,61 @@ class Inquiry:
             news = replace(news, stop=stop)
         return news
 
+    def _change(
+        self,
+        question: OpenQuestion,
+        provider: Provider,
+        repeat: Repeat,
+        finding: Finding | Refused,
+        *,
+        now: datetime,
+    ) -> lifecycle.Change:
+        is_askable = provider.promise.is_askable
+        if repeat.ruling is Ruling.HOLD and isinstance(finding, Lost):
+            # Where it can be asked meanwhile, that goes on.
+            return lifecycle.change_for_hold(
+                attempt=question.attempt,
+                told_at=question.updated_at,
+                until=None if is_askable else repeat.until,
+                empty_looks=question.empty_looks,
+                now=now,
+            )
+        return lifecycle.change_for_finding(
+            finding,
+            kind=Kind(question.kind),
+            phase=Phase(question.phase),
+            status=question.status,
+            attempt=question.attempt,
+            key=key_of(question.id, question.attempt),
+            retry_policy=retry.from_json(question.retry_policy),
+            undecided_since=question.undecided_since,
+            can_be_asked_again=is_askable or repeat.ruling is not Ruling.NEVER,
+            asking=_asking(question, provider),
+            sends=repeat.sends,
+            now=now,
+        )
+
     async def _find_out(
-        self, question: OpenQuestion, provider: Provider, *, repeatable_at: datetime | None
+        self, question: OpenQuestion, provider: Provider, repeat: Repeat
     ) -> Finding | Refused:
+        if repeat.ruling is Ruling.SEND:
+            again = replace(request_of(question), delivery=repeat.sends, is_repeat=True)
+            return await send_once(provider, again, self._patience)
+        if not provider.promise.is_askable:
+            if repeat.ruling is Ruling.HOLD:
+                return Lost(code="held", message="It must not be sent again now.")
+            if repeat.ruling is Ruling.OVER:
+                return Lost(
+                    code="batch_over",
+                    message="Its answer is lost, and its batch was stopped or deleted before it "
+                    "could be sent again.",
+                )
+            if question.result is None:
+                return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
+        return await self._look_up(question, provider)
+
+    async def _look_up(self, question: OpenQuestion, provider: Provider) -> Finding:
         request = request_of(question)
-        if repeatable_at is not None:
-            wait_seconds = (repeatable_at - self._db.clock()).total_seconds()
-            if wait_seconds <= 0:
-                again = replace(request, delivery=question.sends + 1, is_repeat=True)
-                return await send_once(provider, again, self._patience)
-            if not provider.promise.is_askable:
-                return Refused(code="window", message="Not now.", retry_after_seconds=wait_seconds)
-        if not provider.promise.is_askable and question.result is None:
-            return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
         if provider.promise.is_exclusive_per_number and question.number is not None:
             async with self._db.pool.connection() as conn:
                 taken = await number_claims.read_taken(
@@ -200,41 +233,6 @@ class Inquiry:
         if isinstance(finding, NotReceived) and not self._is_believed(finding, question, provider):
             return Lost(code="not_settled", message="Too early to believe 'not received'.")
         return finding
-
-    async def _repeatable_at(self, question: OpenQuestion, provider: Provider) -> datetime | None:
-        """Return when the key may be sent again, None for never.
-
-        What is sent again may be the first that arrives, so the rules of sending hold.
-        """
-        now = self._db.clock()
-        if not self._is_honoured(question, provider):
-            return None
-        if question.kind != Kind.CALL or question.number is None:
-            return now
-        async with self._db.pool.connection() as conn:
-            run = await runs.read(conn, batch_id=question.batch_id)
-            if run is None:
-                return None
-            rules = TeamRules()
-            if run.has_rules:
-                rules = await contacts.read_rules(conn, team_id=question.team_id)
-            listed = await contacts.find_listed(
-                conn, team_id=question.team_id, numbers=[question.number], now=now
-            )
-            if listed or await judge_numbers({question.id: question.number}, rules):
-                return None
-            try:
-                hours = await self._book.find(conn, run, rules)
-            except InvalidRequest:
-                return now + lifecycle.LIVE_CHECK
-            return now if hours is None else hours.opening(question.zone_set, now)
-
-    def _is_honoured(self, question: OpenQuestion, provider: Provider) -> bool:
-        promise = provider.promise
-        if promise.policy is not Policy.REPEATABLE or question.phase != Phase.CALLING:
-            return False
-        age = self._db.clock() - question.intent_at
-        return promise.key_ttl is None or age + promise.timeout < promise.key_ttl
 
     def _is_believed(
         self, finding: NotReceived, question: OpenQuestion, provider: Provider
@@ -292,7 +290,8 @@ def _asking(question: OpenQuestion, provider: Provider) -> Asking:
 
 
 def _arrives_until(question: OpenQuestion, provider: Provider) -> datetime:
-    return question.intent_at + lifecycle.SEND_WITHIN + provider.promise.timeout
+    sent_at = max(question.intent_at, question.repeated_at or question.intent_at)
+    return sent_at + lifecycle.SEND_WITHIN + provider.promise.timeout
 
 
 def request_of(question: OpenQuestion) -> Request:

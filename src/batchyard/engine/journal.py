@@ -443,6 +443,7 @@ def _drop_content(news: News) -> None:
     settlement.pop("result", None)
     settlement.pop("reference", None)
     settlement.pop("held_until", None)
+    settlement.pop("undecided_since", None)
     settlement["phase"] = Phase.UNKNOWN
     settlement["status"] = UNKNOWN_STATUS
     settlement["next_attempt"] = settlement["attempt"]

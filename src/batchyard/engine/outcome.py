@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.contact_rules import SENTENCES, Block
@@ -19,6 +19,9 @@ from batchyard.models import (
     Refused,
 )
 from batchyard.store.items import Settlement
+
+LONGEST_SLOWDOWN = timedelta(hours=1)
+"""However long a provider asks us to wait, nobody waits longer."""
 
 
 # Made for each answer; frozen it takes twice as long.
@@ -67,6 +70,7 @@ def news_of(
         "deadline_at": change.deadline_at,
         "live_rank": change.live_rank,
         "is_undecided": change.is_undecided or None,
+        "undecided_since": change.undecided_since,
         "empty_looks": change.empty_looks,
         "entry": _entry(sent, answer, now=now) if isinstance(answer, Ended) else None,
         "provider": sent.provider,
@@ -83,6 +87,18 @@ def news_of(
         is_opt_out=_is_opt_out(answer),
         settlement=settlement,
     )
+
+
+def slow_of(
+    answer: Accepted | Progress | Ended | Refused | Lost | NotReceived,
+    *,
+    provider_id: int,
+    now: datetime,
+) -> tuple[int, datetime] | None:
+    """Return until when a provider that was just sent something wants nothing from anybody."""
+    if not isinstance(answer, Refused) or not answer.retry_after_seconds:
+        return None
+    return provider_id, now + min(timedelta(seconds=answer.retry_after_seconds), LONGEST_SLOWDOWN)
 
 
 def hand_back(*, item_id: UUID, attempt: int, lease: int, status: str, due_at: datetime) -> News:

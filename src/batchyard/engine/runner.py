@@ -19,7 +19,7 @@ from batchyard.engine.contact import ask_once, send_once
 from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.journal import Journal, Stop
 from batchyard.engine.lanes import Lanes
-from batchyard.engine.outcome import Sent, cancel, hand_back, news_of
+from batchyard.engine.outcome import Sent, cancel, hand_back, news_of, slow_of
 from batchyard.engine.patience import Patience
 from batchyard.metrics import provider_answers, provider_seconds
 from batchyard.models import (
@@ -46,9 +46,6 @@ EXPRESS_SHARE = 20
 
 NEVER_PROVEN = "never_proven"
 """Of a key that may have been used before a restore, at a provider that can only prove a yes."""
-
-LONGEST_SLOWDOWN = timedelta(hours=1)
-"""However long a provider asks us to wait, nobody waits longer."""
 
 STOPPED_HERE = timedelta(seconds=5)
 """So long this worker leaves a stopped provider alone by itself; then the database says so."""
@@ -353,11 +350,11 @@ class Runner:
             sent_at=intent_at,
         )
         news = news_of(sent, answer, change, lease=item.lease if proves_little else None, now=now)
-        if isinstance(answer, Refused) and answer.retry_after_seconds:
-            until = now + min(timedelta(seconds=answer.retry_after_seconds), LONGEST_SLOWDOWN)
+        slow = slow_of(answer, provider_id=assignment.line.provider_id, now=now)
+        if slow is not None:
             # At once here; the row that admissions of all workers obey follows with the outcome.
-            self._slow_until[assignment.line.provider_id] = until
-            news = replace(news, slow=(assignment.line.provider_id, until))
+            self._slow_until[assignment.line.provider_id] = slow[1]
+            news = replace(news, slow=slow)
         if isinstance(answer, Refused) and answer.stops_provider:
             line = assignment.line
             self._slow_until[line.provider_id] = now + STOPPED_HERE

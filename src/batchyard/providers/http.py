@@ -38,7 +38,8 @@ LOOK_UP_PAUSE = timedelta(seconds=5)
 LONGEST_LOOK_UP_PAUSE = timedelta(minutes=15)
 
 LONGEST_LOOK_UP_SECONDS = 25.0
-"""Whoever asks holds the question for a minute."""
+"""A look-up takes a place among the questions that are out at once. However long it takes, nobody
+else asks the same meanwhile."""
 
 CHECK_SECONDS = 10.0
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from batchyard.lifecycle import ADMITTING_STATES
 from batchyard.store.db import Connection
 
 
@@ -30,7 +31,12 @@ class OpenQuestion:
     held_until: datetime | None
     """How long others leave it alone; of a question that was not taken when it is due."""
     intent_at: datetime
+    repeated_at: datetime | None
+    """When its key was last sent again; may be that of an earlier intent."""
     updated_at: datetime
+    """When the last news came."""
+    undecided_since: datetime | None
+    """The first of the looks in a row that decided nothing."""
     number: str | None
     from_number: str | None
     reference: str | None
@@ -51,8 +57,8 @@ class OpenQuestion:
 QUESTION = """
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
        p.name AS provider, t.try AS attempt, t.lease, t.sends, t.phase,
-       t.status, t.deadline_at AS held_until, t.intent_at, t.updated_at, t.zone_set, d.number,
-       d.reference,
+       t.status, t.deadline_at AS held_until, t.intent_at, t.repeated_at, t.updated_at,
+       t.undecided_since, t.zone_set, d.number, d.reference,
        coalesce(d.from_number, b.from_numbers[1 + mod(
            coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]) AS from_number,
        d.provider_reference, d.payload, d.result, b.retry_policy, b.restored_at, b.backup_at,
@@ -64,7 +70,7 @@ SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
 NOTHING: Mapping[tuple[int, str], int] = MappingProxyType({})
 
 # The lease rises and the deadline moves on: whoever asks holds the question until then, and a
-# crash while asking only delays it. `updated_at` stays, it tells since when the item is undecided.
+# crash while asking only delays it. `updated_at` stays, it tells of the last news.
 # However many answers are lost at one provider, those of the others and its own live items have
 # room beside them. The last limit is for the planner, which else expects thousands of each provider
 # and reads the whole table.
@@ -151,6 +157,63 @@ async def read(conn: Connection, *, item_id: UUID) -> OpenQuestion | None:
     """Read an item that was sent at some time, without taking it."""
     async with conn.cursor(row_factory=class_row(OpenQuestion)) as cursor:
         await cursor.execute(READ, {"item_id": item_id})
+        return await cursor.fetchone()
+
+
+# Another intent of the same key. It is asked here, and not when the question is taken, whether
+# anything may be sent: what was paused a moment ago sends nothing. Who does not hold the question
+# any more, or comes after the answer, writes nothing and so sends nothing.
+INTEND_REPEAT = """
+WITH rules AS (
+    SELECT b.state, b.deleted_at IS NOT NULL AS is_deleted,
+           p.paused_reason IS NOT NULL AS is_provider_paused, p.slow_until
+      FROM batches b CROSS JOIN providers p
+     WHERE b.id = %(batch_id)s AND p.id = %(provider_id)s
+), repeated AS (
+    UPDATE items i SET repeated_at = %(now)s, sends = least(i.sends + 1, 32767)
+      FROM rules r
+     WHERE i.id = %(item_id)s AND i.lease = %(lease)s AND i.phase = 'calling'
+       AND r.state = ANY (%(admitting)s) AND NOT r.is_deleted AND NOT r.is_provider_paused
+       AND (r.slow_until IS NULL OR r.slow_until <= %(now)s)
+    RETURNING i.sends
+)
+SELECT r.*, (SELECT sends FROM repeated) AS sends FROM rules r
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RepeatIntent:
+    """Whether a key is sent again, and what may forbid it."""
+
+    state: str
+    """Of the batch."""
+    is_deleted: bool
+    is_provider_paused: bool
+    slow_until: datetime | None
+    """Until then the provider is sent nothing."""
+    sends: int | None
+    """How often the item is sent with this, where it is to be sent."""
+
+
+async def intend_repeat(
+    conn: Connection, question: OpenQuestion, *, now: datetime
+) -> RepeatIntent | None:
+    """Write that the key of a taken question is about to be sent again, if that may be.
+
+    None when its batch is gone.
+    """
+    async with conn.cursor(row_factory=class_row(RepeatIntent)) as cursor:
+        await cursor.execute(
+            INTEND_REPEAT,
+            {
+                "item_id": question.id,
+                "lease": question.lease,
+                "batch_id": question.batch_id,
+                "provider_id": question.provider_id,
+                "admitting": list(ADMITTING_STATES),
+                "now": now,
+            },
+        )
         return await cursor.fetchone()
 
 

@@ -210,7 +210,9 @@ class Settlement(TypedDict):
     """Of an answer that was asked for: the deadline meanwhile. Another one was set by news."""
     live_rank: NotRequired[int]
     is_undecided: NotRequired[bool]
-    """Nothing was learned: `updated_at` goes on to tell since when."""
+    """Nothing was learned: `updated_at` goes on to tell of the last news."""
+    undecided_since: NotRequired[datetime]
+    """The first of the looks in a row that decided nothing; forgotten with any other news."""
     empty_looks: NotRequired[int]
     """How often the undecided key was looked for and not found."""
     entry: NotRequired[Mapping[str, object]]
@@ -249,8 +251,8 @@ WITH locked AS MATERIALIZED (
            next_attempt smallint, due_at timestamptz, deadline_at timestamptz,
            held_until timestamptz,
            from_phases text[], worker_id bigint, live_rank int, is_undecided boolean,
-           empty_looks smallint, entry jsonb, provider text, reference text, result jsonb,
-           error_code text, error_message text)
+           undecided_since timestamptz, empty_looks smallint, entry jsonb, provider text,
+           reference text, result jsonb, error_code text, error_message text)
       JOIN items i ON i.id = n.id
      ORDER BY i.id
        FOR UPDATE OF i
@@ -273,6 +275,7 @@ WITH locked AS MATERIALIZED (
                     THEN least(i.deadline_at, n.deadline_at)
                ELSE n.deadline_at END,
            worker_id = n.worker_id, empty_looks = n.empty_looks,
+           undecided_since = n.undecided_since,
            updated_at = CASE WHEN n.is_undecided THEN i.updated_at ELSE %(now)s END
       FROM locked n
      WHERE i.id = n.id

@@ -1,0 +1,111 @@
+"""Whether the key of a lost answer is sent again: by all the rules of sending."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from batchyard import lifecycle
+from batchyard.contact_rules import TeamRules
+from batchyard.engine.hours import HoursBook
+from batchyard.engine.screening import judge_numbers
+from batchyard.errors import InvalidRequest
+from batchyard.models import Kind, Phase, Policy
+from batchyard.providers.base import Provider
+from batchyard.store import contacts, inquiries, runs
+from batchyard.store.db import Database
+from batchyard.store.inquiries import OpenQuestion, RepeatIntent
+
+
+class Ruling(StrEnum):
+    """What the rules say about sending a key again."""
+
+    SEND = "send"
+    """At once: the intent is written."""
+    HOLD = "hold"
+    """Not now, but when what holds it has passed."""
+    OVER = "over"
+    """Not while its batch is over, though the provider would honour it."""
+    NEVER = "never"
+    DROP = "drop"
+    """The question is no longer open: it was answered, or somebody else took it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repeat:
+    """A ruling, with what belongs to it."""
+
+    ruling: Ruling
+    until: datetime | None = None
+    """Of a hold: when it has passed, where time alone tells."""
+    sends: int = 0
+    """How often the item is sent, where it is sent now."""
+
+
+class Repeats:
+    """Decides about the keys of one process."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._book = HoursBook()
+
+    async def decide(self, question: OpenQuestion, provider: Provider) -> Repeat:
+        """Decide about the key of a taken question; where it is to be sent, the intent is written.
+
+        What is sent again may be the first that arrives, so the rules of sending hold.
+        """
+        if not _is_honoured(question, provider, now=self._db.clock()):
+            return Repeat(ruling=Ruling.NEVER)
+        opens_at = await self._opening(question)
+        now = self._db.clock()
+        if opens_at is None:
+            return Repeat(ruling=Ruling.NEVER)
+        if opens_at > now:
+            return Repeat(ruling=Ruling.HOLD, until=opens_at)
+        async with self._db.transaction() as conn:
+            intent = await inquiries.intend_repeat(conn, question, now=now)
+        return _judge(intent, now=now)
+
+    async def _opening(self, question: OpenQuestion) -> datetime | None:
+        """Return when its recipient may be called, None for never."""
+        now = self._db.clock()
+        if question.kind != Kind.CALL or question.number is None:
+            return now
+        async with self._db.pool.connection() as conn:
+            run = await runs.read(conn, batch_id=question.batch_id)
+            if run is None:
+                return None
+            rules = TeamRules()
+            if run.has_rules:
+                rules = await contacts.read_rules(conn, team_id=question.team_id)
+            listed = await contacts.find_listed(
+                conn, team_id=question.team_id, numbers=[question.number], now=now
+            )
+            if listed or await judge_numbers({question.id: question.number}, rules):
+                return None
+            try:
+                hours = await self._book.find(conn, run, rules)
+            except InvalidRequest:
+                return now + lifecycle.LIVE_CHECK
+            return now if hours is None else hours.opening(question.zone_set, now)
+
+
+def _is_honoured(question: OpenQuestion, provider: Provider, *, now: datetime) -> bool:
+    promise = provider.promise
+    if promise.policy is not Policy.REPEATABLE or question.phase != Phase.CALLING:
+        return False
+    age = now - question.intent_at
+    return promise.key_ttl is None or age + promise.timeout < promise.key_ttl
+
+
+def _judge(intent: RepeatIntent | None, *, now: datetime) -> Repeat:
+    if intent is None:
+        return Repeat(ruling=Ruling.DROP)
+    if intent.sends is not None:
+        return Repeat(ruling=Ruling.SEND, sends=intent.sends)
+    if intent.is_deleted or intent.state in lifecycle.ENDED_STATES:
+        return Repeat(ruling=Ruling.OVER)
+    if intent.state not in lifecycle.ADMITTING_STATES or intent.is_provider_paused:
+        return Repeat(ruling=Ruling.HOLD)
+    if intent.slow_until is not None and intent.slow_until > now:
+        return Repeat(ruling=Ruling.HOLD, until=intent.slow_until)
+    return Repeat(ruling=Ruling.DROP)

@@ -1,0 +1,275 @@
+"""A key whose answer was lost is sent again by the rules of sending; else it is only asked for."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from batchyard.engine.inquiry import HOLD
+from batchyard.engine.repeats import Repeats, Ruling
+from batchyard.models import (
+    Accepted,
+    Answer,
+    Ended,
+    Finding,
+    Kind,
+    Lost,
+    Phase,
+    Policy,
+    Refused,
+    Request,
+)
+from batchyard.operations import control, deletions, providers
+from batchyard.store import inquiries
+from batchyard.store import providers as rows
+from batchyard.store.inquiries import OpenQuestion
+from tests.engine.asking import SANDBOX, Lines, asking, make_overdue
+from tests.engine.conftest import Yard
+from tests.engine.test_control import find_team
+
+pytestmark = pytest.mark.usefixtures("known_moves")
+
+LOOKED_TWICE = "SELECT bool_and(lease >= 2) FROM items"
+"""Taken again, so the first question about each came to its end."""
+PHASES = "SELECT array_agg(DISTINCT phase ORDER BY phase) FROM items"
+LOST = Lost(code="http_503", message="Try later")
+
+
+@pytest.fixture(autouse=True)
+def repeatable(yard: Yard) -> None:
+    """Honour a key for ever."""
+    yard.provider.promises(policy=Policy.REPEATABLE, timeout=timedelta(milliseconds=100))
+    yard.provider.script = complete
+
+
+async def complete(_: Request) -> Answer:
+    return Ended(status="completed")
+
+
+async def pause(yard: Yard, batch_id: UUID) -> None:
+    team = await find_team(yard)
+    await control.pause_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+
+
+async def resume(yard: Yard, batch_id: UUID) -> None:
+    team = await find_team(yard)
+    await control.resume_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+
+
+async def pause_provider(yard: Yard, _: UUID) -> None:
+    await providers.pause_provider(yard.db, name="sandbox", reason="a person")
+
+
+async def resume_provider(yard: Yard, _: UUID) -> None:
+    await providers.resume_provider(yard.db, name="sandbox")
+
+
+async def slow_down(yard: Yard, _: UUID) -> None:
+    async with yard.db.transaction() as conn:
+        until = yard.db.clock() + timedelta(seconds=3)
+        await rows.slow_down(conn, provider_id=SANDBOX, until=until)
+
+
+async def wait_on(yard: Yard, _: UUID) -> None:
+    await yard.until("SELECT slow_until < clock_timestamp() FROM providers")
+
+
+async def stop(yard: Yard, batch_id: UUID) -> None:
+    team = await find_team(yard)
+    await control.stop_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+
+
+async def delete(yard: Yard, batch_id: UUID) -> None:
+    team = await find_team(yard)
+    await deletions.delete_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+
+
+Deed = Callable[[Yard, UUID], Awaitable[None]]
+HOLDS = [(pause, resume), (pause_provider, resume_provider), (slow_down, wait_on)]
+
+
+async def until_first_arrived(yard: Yard) -> None:
+    """Wait until what was sent first can no longer arrive."""
+    await yard.until("SELECT intent_at < clock_timestamp() - interval '2.2 s' FROM items")
+
+
+def lines(yard: Yard) -> Lines:
+    return Lines({SANDBOX: yard.provider})
+
+
+@pytest.mark.parametrize("hold,release", HOLDS)
+async def test_lost_keys_wait_while_nothing_may_be_sent(
+    yard: Yard, hold: Deed, release: Deed
+) -> None:
+    batch_id = await make_overdue(yard, items=100)
+    await hold(yard, batch_id)
+    async with asking(yard, lines(yard)):
+        if hold is not slow_down:
+            await yard.until(LOOKED_TWICE)
+        else:
+            await yard.until("SELECT bool_and(deadline_at = slow_until) FROM items, providers")
+        assert yard.provider.sent == []
+        assert await yard.value(PHASES) == ["calling"]
+        await release(yard, batch_id)
+        await yard.until("SELECT bool_and(phase = 'done') FROM items")
+    assert set(yard.provider.effects.values()) == {1}
+    assert len(yard.provider.sent) == 100
+
+
+@pytest.mark.parametrize("end", [stop, delete])
+async def test_lost_keys_of_a_batch_that_is_over_wait_for_a_person(yard: Yard, end: Deed) -> None:
+    yard.provider.promises(ask_patience=timedelta(seconds=2))
+    batch_id = await make_overdue(yard, items=100)
+    await end(yard, batch_id)
+    async with asking(yard, lines(yard)):
+        await yard.until(LOOKED_TWICE)
+        assert await yard.value(PHASES) == ["calling"]
+        await yard.until("SELECT bool_and(phase = 'unknown') FROM items")
+    assert yard.provider.sent == []
+    assert await yard.value("SELECT array_agg(DISTINCT error_code) FROM item_data") == [
+        "batch_over"
+    ]
+
+
+@pytest.mark.parametrize("hold", [pause, pause_provider, slow_down, stop, delete])
+async def test_provider_that_can_be_asked_is_asked_instead(yard: Yard, hold: Deed) -> None:
+    yard.provider.promises(is_askable=True)
+    batch_id = await make_overdue(yard)
+    await until_first_arrived(yard)
+    await hold(yard, batch_id)
+    async with asking(yard, lines(yard)):
+        await yard.until("SELECT phase = 'ready' FROM items")
+        await control.end_stopped_items(yard.db)
+    assert yard.provider.sent == []
+    assert len(yard.provider.asked) == 1
+    status = await yard.value("SELECT status FROM items")
+    assert status == ("stopped" if hold is stop else "waiting")
+
+
+async def test_what_asking_cannot_tell_waits_for_the_end_of_a_pause(yard: Yard) -> None:
+    yard.provider.promises(is_askable=True, ask_patience=timedelta(seconds=1))
+    yard.provider.answers_when_asked = lambda _: LOST
+    batch_id = await make_overdue(yard)
+    await pause(yard, batch_id)
+    async with asking(yard, lines(yard)):
+        await yard.until("SELECT lease > 2 AND deadline_at > intent_at + interval '3 s' FROM items")
+        assert await yard.value(PHASES) == ["calling"]
+        await resume(yard, batch_id)
+        await yard.until("SELECT phase = 'done' FROM items")
+    assert len(yard.provider.sent) == 1
+
+
+async def take_one(yard: Yard) -> OpenQuestion:
+    await make_overdue(yard)
+    async with yard.db.transaction() as conn:
+        [question] = await inquiries.take(conn, limit=1, hold=HOLD, now=yard.db.clock())
+    return question
+
+
+@pytest.mark.parametrize(
+    "deed,ruling",
+    [
+        (pause, Ruling.HOLD),
+        (pause_provider, Ruling.HOLD),
+        (slow_down, Ruling.HOLD),
+        (stop, Ruling.OVER),
+        (delete, Ruling.OVER),
+    ],
+)
+async def test_what_is_said_after_the_question_was_taken_holds(
+    yard: Yard, deed: Deed, ruling: Ruling
+) -> None:
+    question = await take_one(yard)
+    await deed(yard, question.batch_id)
+    repeat = await Repeats(yard.db).decide(question, yard.provider)
+    assert repeat.ruling is ruling
+    assert await yard.value("SELECT sends FROM items") == 1
+    assert await yard.value("SELECT repeated_at FROM items") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "lease = lease + 1",
+        "phase = 'live', status = 'initiated'",
+        "phase = 'done', status = 'busy'",
+    ],
+)
+async def test_key_is_not_sent_again_by_who_lost_the_question(yard: Yard, change: str) -> None:
+    question = await take_one(yard)
+    async with yard.db.transaction() as conn:
+        await conn.execute(f"UPDATE items SET {change}".encode())
+    assert (await Repeats(yard.db).decide(question, yard.provider)).ruling is Ruling.DROP
+    assert await yard.value("SELECT sends FROM items") == 1
+
+
+async def test_each_repeat_is_written_before_it_is_sent(yard: Yard) -> None:
+    noted: list[object] = []
+
+    async def note(request: Request) -> Answer:
+        is_new = await yard.value("SELECT repeated_at > intent_at FROM items")
+        noted.append((request.delivery, await yard.value("SELECT sends FROM items"), is_new))
+        return LOST if len(noted) < 3 else Ended(status="completed")
+
+    yard.provider.script = note
+    await make_overdue(yard)
+    async with asking(yard, lines(yard)):
+        await yard.until("SELECT phase = 'done' FROM items")
+    assert noted == [(2, 2, True), (3, 3, True), (4, 4, True)]
+
+
+async def test_absence_is_not_believed_while_a_repeat_may_arrive(yard: Yard) -> None:
+    batch_id = await make_overdue(yard)
+    await until_first_arrived(yard)
+
+    async def lose(_: Request) -> Answer:
+        await stop(yard, batch_id)
+        return LOST
+
+    yard.provider.promises(is_askable=True)
+    yard.provider.script = lose
+    arrives_until = "repeated_at + interval '2.1 s'"
+    believed = "SELECT updated_at FROM items WHERE phase = 'ready'"
+    async with asking(yard, lines(yard)):
+        await yard.until("SELECT phase = 'ready' FROM items")
+    assert await yard.value(f"SELECT ({believed}) >= {arrives_until} FROM items") is True
+    assert len(yard.provider.sent) == 1
+    assert len(yard.provider.asked) > 1
+
+
+async def test_time_that_a_repeat_is_told_to_wait_holds_everybody(yard: Yard) -> None:
+    async def refuse(_: Request) -> Answer:
+        return Refused(code="http_429", message="Slow down", retry_after_seconds=600)
+
+    yard.provider.script = refuse
+    await make_overdue(yard)
+    async with asking(yard, lines(yard)):
+        await yard.until("SELECT slow_until > clock_timestamp() + '500 s' FROM providers")
+        await make_overdue(yard, items=20)
+        await yard.until("SELECT bool_and(deadline_at > clock_timestamp() + '500 s') FROM items")
+    assert len(yard.provider.sent) == 1
+
+
+async def test_window_slows_down_nobody(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def open_tomorrow(*_: object) -> object:
+        return yard.db.clock() + timedelta(days=1)
+
+    monkeypatch.setattr(Repeats, "_opening", open_tomorrow)
+    await make_overdue(yard)
+    async with asking(yard, lines(yard)):
+        await yard.until("SELECT deadline_at > clock_timestamp() + interval '23 h' FROM items")
+    assert await yard.value("SELECT slow_until FROM providers WHERE id = 1") is None
+    assert yard.provider.sent == []
+
+
+@pytest.mark.parametrize("finding", [Accepted(status="ringing"), Ended(status="busy")])
+async def test_what_asking_tells_during_a_pause_is_written(yard: Yard, finding: Finding) -> None:
+    yard.provider.promises(is_askable=True)
+    yard.provider.answers_when_asked = lambda _: finding
+    batch_id = await make_overdue(yard)
+    await pause(yard, batch_id)
+    async with asking(yard, lines(yard)):
+        await yard.until("SELECT phase IN ('live', 'done') FROM items")
+    expected = Phase.LIVE if isinstance(finding, Accepted) else Phase.DONE
+    assert await yard.value(PHASES) == [expected]
