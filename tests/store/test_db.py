@@ -90,6 +90,6 @@ async def test_connection_to_a_server_that_is_only_read_is_not_lent_again(
 )
 async def test_json_is_read_to_the_digit(db: Database, text: str) -> None:
     async with db.pool.connection() as conn:
-        row = await (await conn.execute(f"SELECT '{text}'::jsonb, '{text}'::json")).fetchone()  # type: ignore[arg-type]  # our own text
+        row = await (await conn.execute(f"SELECT '{text}'::jsonb, '{text}'::json")).fetchone()
     assert row == (json.loads(text), json.loads(text))
     assert repr(row) == repr((json.loads(text), json.loads(text)))

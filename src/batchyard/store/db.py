@@ -160,12 +160,13 @@ class Database:
 LONG_NUMBER = re.compile(rb"[0-9]{16}")
 
 
-def read_json(data: bytes) -> object:
+def read_json(data: str | bytes) -> object:
     """Read JSON as Python does: whole numbers of any size are kept to the digit.
 
     Without a long number it is left to orjson, which takes a third of the time and would round it.
     """
-    return json.loads(data) if LONG_NUMBER.search(data) else orjson.loads(data)
+    encoded = data.encode() if isinstance(data, str) else data
+    return json.loads(encoded) if LONG_NUMBER.search(encoded) else orjson.loads(encoded)
 
 
 async def _configure(connection: Connection) -> None:
