@@ -6,6 +6,8 @@ from uuid import UUID
 
 import pytest
 
+from batchyard import lifecycle
+from batchyard.engine import repeats
 from batchyard.engine.inquiry import HOLD
 from batchyard.engine.repeats import Repeats, Ruling
 from batchyard.models import (
@@ -202,6 +204,16 @@ async def test_key_is_not_sent_again_by_who_lost_the_question(yard: Yard, change
         await conn.execute(f"UPDATE items SET {change}".encode())
     assert (await Repeats(yard.db).decide(question, yard.provider)).ruling is Ruling.DROP
     assert await yard.value("SELECT sends FROM items") == 1
+
+
+async def test_key_whose_intent_took_too_long_is_not_sent(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = await take_one(yard)
+    times = iter([0.0, lifecycle.SEND_WITHIN.total_seconds() + 0.1])
+    monkeypatch.setattr(repeats, "monotonic", lambda: next(times))
+    assert (await Repeats(yard.db).decide(question, yard.provider)).ruling is Ruling.DROP
+    assert await yard.value("SELECT repeated_at IS NOT NULL FROM items")
 
 
 async def test_each_repeat_is_written_before_it_is_sent(yard: Yard) -> None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from batchyard.engine.inquiry import request_of
-from batchyard.engine.merging import merge
-from batchyard.models import Accepted, Ended, Finding, JsonObject, Lost, Request
+from batchyard.engine.merging import join_result, merge
+from batchyard.models import Accepted, Ended, Finding, JsonObject, Lost, Phase, Request
 from batchyard.providers.base import Surroundings
 from batchyard.providers.call_endings import MARK, keep, known_of
 from batchyard.store import inquiries
+from batchyard.store.items import Settlement
 from tests.engine.asking import SANDBOX, Lines, asking, make_overdue
 from tests.engine.conftest import ScriptedProvider, Yard
 
@@ -34,6 +36,16 @@ def test_what_one_changed_is_applied_to_what_others_stored(
     stored: JsonObject, known: JsonObject, told: JsonObject, expected: JsonObject, wins: bool
 ) -> None:
     assert merge(stored, known=known, told=told, wins=wins) == expected
+
+
+def test_end_keeps_neither_marks_nor_names_of_documents() -> None:
+    end = Settlement(
+        id=uuid4(), attempt=1, phase=Phase.DONE, status="booked", next_attempt=1, entry={}
+    )
+    end["result"] = {"parcels": []}
+    stored = {"documents": [{"url": "https://example.com/label"}], MARK: {"n": 1}, "note": "x"}
+    joined = join_result(end, known={}, stored=stored)
+    assert joined["result"] == {"parcels": [], "note": "x"}
 
 
 def test_where_both_changed_the_same_one_of_them_wins() -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from batchyard import limits as rules
+from batchyard.engine import turn, worker
 from batchyard.models import Accepted, Answer, Ended, Kind, Request
 from batchyard.operations import limits
 from batchyard.store import queue
@@ -150,3 +151,23 @@ async def test_lone_team_uses_the_whole_cap(yard: Yard) -> None:
         assert await yard.until_ended(batch_id) == "completed"
         await yard.until("SELECT held_by = '{}' FROM wakes")
     assert most == 6
+
+
+async def test_teams_without_a_turn_leave_no_part_of_a_cap_idle(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "TURNS_AT_ONCE", 2)
+    monkeypatch.setattr(turn, "TURN_SECONDS", 0.3)
+    cap = 6
+    yards = [yard, *[Yard(yard.db, await make_team(yard.db)) for _ in range(cap - 1)]]
+    calls = Calls(yard, seconds=0.2)
+    yard.provider.script = calls.ring
+    await set_cap(yard, cap)
+    batch_ids = [await one.make_batch(items=3000, kind=Kind.CALL) for one in yards]
+    out: list[int] = []
+    async with yard.working(), asyncio.timeout(60):
+        while len(calls.ended) < len(batch_ids) or calls.ended.total() < 150:
+            await asyncio.sleep(0.02)
+            out.append(len(calls.live))
+    # Each of the two that are served has its part, and those of the four that wait beside it.
+    assert sum(out[-100:]) / 100 > cap / 2

@@ -20,6 +20,7 @@ ENGINE = """
 SELECT array_agg(prosrc ORDER BY proname, prosrc) FROM pg_proc WHERE proname LIKE 'procrastinate%'
 """
 APPLIED = "SELECT array_agg(migration_id || applied_at_utc ORDER BY 1) FROM _yoyo_migration"
+LOCK_WAITERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted"
 WAITERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
@@ -98,6 +99,26 @@ def test_migration_that_breaks_leaves_nothing_behind(database_url: str, migratio
     extra.write_text("CREATE TABLE extra (n integer);\n")
     migrate(database_url)
     assert ask(database_url, "SELECT to_regclass('extra') IS NOT NULL")
+
+
+def test_migration_gives_way_to_those_who_use_its_table(
+    database_url: str, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(migrating, "LOCK_PAUSE_SECONDS", 0.2)
+    number = newest_schema().version + 1
+    (migrations / f"{number:04}.extra.sql").write_text("ALTER TABLE items ADD COLUMN extra int;\n")
+    reader = psycopg.connect(database_url)
+    with closing(reader), ThreadPoolExecutor(1) as pool:
+        reader.execute("SELECT count(*) FROM items")
+        ours = pool.submit(migrate, database_url)
+        wait_until(lambda: ask(database_url, LOCK_WAITERS) == 1)
+        # Would break off if it had to wait behind the migration until the reader has ended.
+        ask(database_url, "SET statement_timeout = '15s'; SELECT count(*) FROM items")
+        assert not ours.done()
+        reader.rollback()
+        ours.result(15)
+    assert ask(database_url, "SELECT count(extra) FROM items") == 0
 
 
 async def test_database_of_a_newer_build_is_refused(database_url: str, migrations: Path) -> None:

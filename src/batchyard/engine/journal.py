@@ -51,7 +51,12 @@ CROWDED_AT = 10_000
 
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
-UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, orjson.JSONEncodeError)
+UNSTORABLE = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    orjson.JSONEncodeError,
+)
 """What PostgreSQL says of an answer that does not fit: a text or number that it cannot hold, or a
 word that its constraints do not know."""
 

@@ -6,6 +6,9 @@ from batchyard.store.items import Settlement
 
 ABSENT = object()
 
+ON_THE_WAY = frozenset({MARK, "documents"})
+"""What is kept with an item until its end: then documents are stored, not named."""
+
 
 def merge(stored: JsonObject, *, known: JsonObject, told: JsonObject, wins: bool) -> JsonObject:
     """Apply to a `stored` result what `told` changed of what was `known` when it was made.
@@ -28,11 +31,11 @@ def merge(stored: JsonObject, *, known: JsonObject, told: JsonObject, wins: bool
 
 
 def join_result(settlement: Settlement, *, known: JsonObject, stored: JsonObject) -> Settlement:
-    """Return news with its result joined with the `stored` one; what has ended keeps no marks."""
+    """Return news with its result joined with the `stored` one; what ended keeps its outcome."""
     is_end = "entry" in settlement
     result = merge(
         stored, known=known, told=settlement["result"], wins=is_end or "lease" not in settlement
     )
     if is_end:
-        result = {name: value for name, value in result.items() if name != MARK}
+        result = {name: value for name, value in result.items() if name not in ON_THE_WAY}
     return {**settlement, "result": result}

@@ -24,6 +24,10 @@ LONGEST_SLOWDOWN = timedelta(hours=1)
 """However long a provider asks us to wait, nobody waits longer."""
 
 
+LONGEST_CODE = 200
+"""Of an error: an index holds it, and a filter takes no longer one."""
+
+
 # Made for each answer; frozen it takes twice as long.
 @dataclass(kw_only=True, slots=True)
 class Sent:
@@ -173,8 +177,9 @@ def _error(
 ) -> tuple[str | None, str | None]:
     match answer:
         case Ended():
-            return answer.error_code, answer.error_message
+            code, message = answer.error_code, answer.error_message
         case Refused() | Lost():
-            return answer.code, answer.message
+            code, message = answer.code, answer.message
         case _:
             return None, None
+    return code and code[:LONGEST_CODE], message

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from batchyard import lifecycle
+from batchyard.clock import monotonic
 from batchyard.contact_rules import TeamRules
 from batchyard.engine.hours import HoursBook
 from batchyard.engine.screening import judge_numbers
@@ -56,13 +57,16 @@ class Repeats:
         if not _is_honoured(question, provider, now=self._db.clock()):
             return Repeat(ruling=Ruling.NEVER)
         opens_at = await self._opening(question)
-        now = self._db.clock()
         if opens_at is None:
             return Repeat(ruling=Ruling.NEVER)
-        if opens_at > now:
-            return Repeat(ruling=Ruling.HOLD, until=opens_at)
         async with self._db.transaction() as conn:
+            now, began = self._db.clock(), monotonic()
+            if opens_at > now:
+                return Repeat(ruling=Ruling.HOLD, until=opens_at)
             intent = await inquiries.intend_repeat(conn, question, now=now)
+        if monotonic() - began > lifecycle.SEND_WITHIN.total_seconds():
+            # Somebody may count on it that what was intended then does not leave any more.
+            return Repeat(ruling=Ruling.DROP)
         return _judge(intent, now=now)
 
     async def _opening(self, question: OpenQuestion) -> datetime | None:

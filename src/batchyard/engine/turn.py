@@ -20,6 +20,9 @@ read anew: if it ended, those served beside it would take its share until its ne
 GATHER_SECONDS = 0.005
 """After a slot was freed, how long admission waits for more of them."""
 
+ROOM_SECONDS = 1.0
+"""Whoever waits longer for a slot leaves its part of a provider's room to others."""
+
 LONGEST_NAP_SECONDS = 0.5
 """A turn stays for what opens so soon, such as the next token of a rate."""
 
@@ -92,15 +95,13 @@ class Turns:
         while not self._is_closed and not self._runner.is_fenced:
             room, express = self._runner.room(team), self._runner.express_room
             if room == 0 and (express == 0 or team.id not in self._woken):
-                await self._runner.changed()
-                await asyncio.sleep(GATHER_SECONDS)
+                held_by = await self._await_room(team, held_by)
                 continue
             self._woken.discard(team.id)
             admission = await self._admit(team, slots=room or express, singles_only=room == 0)
-            if room > 0 and admission.held_by != held_by:
-                await self._note_held(team, admission, before=held_by)
-                held_by = admission.held_by
             has_changed = await self._set_aside(admission)
+            if room > 0:
+                held_by = await self._note_held(team, admission.held_by, before=held_by)
             is_idle = admission.count == 0 and not has_changed
             if is_idle and (nap := self._nap_seconds(admission)) is not None:
                 await self._runner.changed(within_seconds=nap)
@@ -127,15 +128,29 @@ class Turns:
         async with self._db.transaction() as conn:
             return await queue.read_wake(conn, team_id=team.id)
 
-    async def _note_held(self, team: Team, admission: Admission, *, before: frozenset[int]) -> None:
+    async def _await_room(self, team: Team, held_by: frozenset[int]) -> frozenset[int]:
+        """Wait for a slot; who waits long takes no part of a provider's room meanwhile."""
+        began = monotonic()
+        await self._runner.changed(within_seconds=ROOM_SECONDS if held_by else None)
+        if held_by and monotonic() - began >= ROOM_SECONDS:
+            return await self._note_held(team, frozenset(), before=held_by)
+        await asyncio.sleep(GATHER_SECONDS)
+        return held_by
+
+    async def _note_held(
+        self, team: Team, held_by: frozenset[int], *, before: frozenset[int]
+    ) -> frozenset[int]:
         """Keep which providers have too little room; leave to others what is not wanted there."""
+        if held_by == before:
+            return held_by
         async with self._db.transaction() as conn:
-            await queue.note_held(conn, team_id=team.id, provider_ids=admission.held_by)
-        if left := before - admission.held_by:
+            await queue.note_held(conn, team_id=team.id, provider_ids=held_by)
+        if left := before - held_by:
             async with self._db.transaction() as conn:
                 await queue.wake_after_settling(
                     conn, [], freed=dict.fromkeys(left, queue.WOKEN_AT_ONCE), now=self._db.clock()
                 )
+        return held_by
 
     async def _rest(self, team: Team, version: int, admission: Admission) -> bool:
         async with self._db.transaction() as conn:
@@ -169,6 +184,8 @@ class Turns:
         async with self._db.transaction() as conn:
             # A turn of a team that is served here would end at once.
             if await queue.do_others_wait(conn, team_ids=self._serving):
+                # Until its next turn it asks for no part of a provider's room.
+                await queue.note_held(conn, team_id=team.id, provider_ids=())
                 await queue.wake(conn, team_id=team.id, now=self._db.clock())
                 return None
         renewed = await self._find(team.id)

@@ -1,6 +1,7 @@
 """Brings a database to this build's schema, and refuses one that it cannot run on."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +22,14 @@ from batchyard.store.urls import unreachable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-OLDEST_SCHEMA = 3
-"""Expand first, contract one release later: raise it only when a migration takes away what the
-build before needed."""
+OLDEST_SCHEMA = 70
+"""The last migration whose columns the statements of this build name. Expand first, contract one
+release later, so that the build before goes on while this one is installed."""
+
+LOCK_TIMEOUT = "2s"
+LOCK_TRIES = 30
+LOCK_PAUSE_SECONDS = 1.0
+"""A migration that waits for a lock holds up everybody behind it, so it gives way and tries again."""
 
 ADVISORY_LOCK = 0x6261_7463_6879_7264
 """The letters `batchyrd`; PostgreSQL frees it when its holder dies, unlike yoyo's lock table."""
@@ -141,6 +147,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no t
     def connect(self, dburi: str) -> SyncConnection:
         connection = psycopg.connect(dburi, autocommit=True)
         connection.execute("SET client_min_messages = warning")
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         return connection
 
     def __enter__(self) -> Self:
@@ -160,6 +167,16 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no t
     def apply_one(self, migration: Migration, **_: object) -> None:
         """Apply and record in one transaction; yoyo takes two, and a kill between them blocks."""
         migration.load()
+        for _ in range(LOCK_TRIES - 1):
+            try:
+                self._apply_once(migration)
+            except psycopg.errors.LockNotAvailable:
+                time.sleep(LOCK_PAUSE_SECONDS)
+            else:
+                return
+        self._apply_once(migration)
+
+    def _apply_once(self, migration: Migration) -> None:
         if migration.use_transactions:
             with self.transaction():
                 migration.process_steps(self, "apply")
