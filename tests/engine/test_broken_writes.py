@@ -43,6 +43,17 @@ async def test_answer_that_the_database_refuses_costs_only_its_item(yard: Yard, 
     assert await yard.value(CODES) == ["result_unstorable"]
 
 
+async def test_long_code_of_an_error_is_cut(yard: Yard) -> None:
+    async def complain(_: Request) -> Answer:
+        return Ended(status="failed", error_code="".join(map(str, range(5000))))
+
+    yard.provider.script = complain
+    batch_id = await yard.make_batch(items=1)
+    async with yard.working():
+        await yard.until_ended(batch_id)
+    assert await yard.value("SELECT length(error_code) FROM item_data") == 200
+
+
 @pytest.mark.parametrize(
     "policy,broken",
     [(Policy.REPEATABLE, "_write_transaction"), (Policy.NEITHER, "_write_intents")],

@@ -29,7 +29,7 @@ release later, so that the build before goes on while this one is installed."""
 LOCK_TIMEOUT = "2s"
 LOCK_TRIES = 30
 LOCK_PAUSE_SECONDS = 1.0
-"""A migration that waits for a lock holds up everybody behind it, so it gives way and tries again."""
+"""A migration that waits for a lock holds up all behind it, so it gives way and tries again."""
 
 ADVISORY_LOCK = 0x6261_7463_6879_7264
 """The letters `batchyrd`; PostgreSQL frees it when its holder dies, unlike yoyo's lock table."""
