@@ -74,6 +74,17 @@ def combine(digests: Iterable[bytes]) -> bytes:
     return whole.digest()
 
 
+async def find_answer(db: Database, *, team: Team, key: str, request: bytes) -> Reply | None:
+    """Return the answer that a request with this key got before; `request` is its fingerprint.
+
+    For what takes long to check, outside of any transaction, before `answer_once`. Raises
+    `KeyTaken` and `KeyBusy`.
+    """
+    async with db.transaction() as conn:
+        kept = await _find(conn, team=team, key=key, now=db.clock())
+    return None if kept is None else replay(kept, request=request)
+
+
 async def answer_once(
     db: Database, *, team: Team, key: str, request: bytes, perform: Perform, tell: Tell
 ) -> Reply:
