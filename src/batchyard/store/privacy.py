@@ -49,9 +49,7 @@ SELECT d.item_id FROM item_data d
 """
 
 
-async def find_items(
-    conn: Connection, person: Person, *, batch_ids: Sequence[UUID]
-) -> list[UUID]:
+async def find_items(conn: Connection, person: Person, *, batch_ids: Sequence[UUID]) -> list[UUID]:
     """Find the items of batches that are about a person; all of those items are read for it."""
     values = {"batch_ids": list(batch_ids), "number": person.number, "pattern": person.pattern}
     rows = await (await conn.execute(FIND_ITEMS.encode(), values)).fetchall()

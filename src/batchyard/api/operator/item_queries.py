@@ -147,7 +147,7 @@ async def _list_by_batch(
     if after is not None:
         rows = await _fetch(conn, filters, {**values, "batch_id": after.batch_id})
     behind, is_last = after and after.batch_id, False
-    # A count may be of a moment ago, so a page is full when it is full.
+    # The counts are of a moment before: only the rows tell whether a page is full.
     while len(rows) < limit and not is_last:
         left = limit - len(rows)
         needed = left if filters.asked <= {"statuses"} else ITEMS_AT_ONCE
@@ -175,9 +175,7 @@ async def _find_batches(
     return found, len(found) == len(rows) < BATCHES_AT_ONCE
 
 
-async def _fetch(
-    conn: Connection, filters: ItemFilters, values: Mapping[str, object]
-) -> list[Row]:
+async def _fetch(conn: Connection, filters: ItemFilters, values: Mapping[str, object]) -> list[Row]:
     return [
         (
             str(row[0]),

@@ -13,7 +13,6 @@ NUL, SURROGATE = "has a NUL character", "has half of a pair of characters"
 SUSPICIOUS = (b"\\u", b"\xed", b"\0")
 """Without one of these no such text is in a JSON body, in whatever encoding."""
 
-
 FAULTS_TOLD = 100
 PLACE_CHARACTERS = 300
 """How much is told of what is wrong: all of it could be many times larger than the body."""
