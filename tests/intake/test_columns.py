@@ -95,6 +95,8 @@ def test_columns_of_a_mend_file_are_marks_and_no_variables() -> None:
 class Name(str):
     """A name that one can wait for the end of."""
 
+    __slots__ = ("__weakref__",)
+
 
 def test_names_of_an_object_are_not_kept() -> None:
     for others in ((), (" Error_Code", "ERROR")):

@@ -80,9 +80,8 @@ async def change_provider(
     old_pace = await _read_pace(db, vault, row)
     # Nobody set it: its new pace is stored with the next admission.
     is_pace_gone = rate is None and old_pace != tried.pace and _is_pace(ceiling, old_pace)
-    after = _joined(ceiling, concurrency=concurrency, rate=rate)
-    if is_pace_gone:
-        after = replace(after, rates={})
+    left = replace(ceiling, rates={}) if is_pace_gone else ceiling
+    after = _joined(left, concurrency=concurrency, rate=rate)
     changed = Changed(
         before=_shown(row, ceiling),
         after=_shown(changed_row, after) | ({} if secrets is None else {"is_secret_new": True}),

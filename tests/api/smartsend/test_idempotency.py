@@ -1,6 +1,7 @@
 """Contract, section 6: what is sent twice with one key is done once."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
