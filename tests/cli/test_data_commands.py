@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from uuid import UUID
 
 from batchyard.models import BatchState, Kind, Phase
 from tests.cli.stored import make_ready
@@ -148,7 +149,7 @@ def test_unknown_outcomes_are_listed_and_decided(server: Yard) -> None:
     named = ("--item", ids[0], "--item", batch)
     decided = run("resolve", "--as", "failed", *named, "--yes")
     assert decided.out == "Decided as failed: 1 item.\n"
-    assert "1 of those named" in decided.err
+    assert decided.err == "1 of those named have no unknown outcome here.\n"
     assert run("resolve", "--as", "done", "--batch", batch, "-y").out.endswith("3 items.\n")
     assert run("unknown").out == "No outcome is unknown.\n"
     counts = json.loads(run("batch", batch, "--json").out)["counts"]
@@ -158,8 +159,9 @@ def test_unknown_outcomes_are_listed_and_decided(server: Yard) -> None:
 def test_unknown_outcomes_are_decided_by_filters(server: Yard) -> None:
     run, team = server.run, server.team
     batch = server.do(make_batch(server.db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED))
+    ids: list[UUID] = []
     for number, name in ((GOOD, "Ann"), (BUSY, "Bo"), (FAILS, "Cy")):
-        server.do(
+        ids += server.do(
             make_items(
                 server.db,
                 team=team,
@@ -178,6 +180,9 @@ def test_unknown_outcomes_are_decided_by_filters(server: Yard) -> None:
     assert decided.out == "Decided as failed: 1 item.\n"
     assert run("resolve", "--as", "done", "--code", "reset", "-y").out.endswith("0 items.\n")
     assert run("resolve", "--as", "done", "--number", GOOD, "-y").out.endswith("1 item.\n")
+    unfit = run("resolve", "--as", "done", "--item", ids[2], "--number", GOOD, "-y")
+    assert unfit.out == "Decided as done: 0 items.\n"
+    assert unfit.err == "1 of those named do not fit, or have no unknown outcome here.\n"
     left = lines_of(run("unknown", "--json"))
     assert [one["number"] for one in left] == [FAILS]
 

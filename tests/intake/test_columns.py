@@ -1,9 +1,12 @@
 """Which column is what."""
 
+import gc
+import weakref
+
 import pytest
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.columns import Columns, header_hash, name_columns
+from batchyard.intake.columns import Columns, find_marks, header_hash, name_columns
 from batchyard.intake.synonyms import NUMBER_COLUMN, SYNONYMS, plain
 from batchyard.models import Kind
 
@@ -87,6 +90,24 @@ def test_columns_of_a_mend_file_are_marks_and_no_variables() -> None:
     assert header.names == (NUMBER_COLUMN, None, None, None, None)
     assert dict(header.marks) == {"error_code": 1, "error": 2, "error_line": 3, "item_id": 4}
     assert name_columns(["phone", "item_id"], CALLS).names == (NUMBER_COLUMN, "item_id")
+
+
+class Name(str):
+    """A name that one can wait for the end of."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_names_of_an_object_are_not_kept() -> None:
+    for others in ((), (" Error_Code", "ERROR")):
+        name = Name("a name as large as an object may be")
+        assert dict(find_marks((name, *others))) == (
+            {"error_code": 1, "error": 2} if others else {}
+        )
+        seen = weakref.ref(name)
+        del name
+        gc.collect()
+        assert seen() is None
 
 
 def test_same_header_has_the_same_hash() -> None:

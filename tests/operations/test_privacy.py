@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -16,8 +17,9 @@ from batchyard.errors import InvalidRequest
 from batchyard.models import BatchState, Kind, Phase, Team
 from batchyard.operations import privacy, retention
 from batchyard.operations.audit import Actor, audited
+from batchyard.store import privacy as stored
 from batchyard.store import programs
-from batchyard.store.db import Database
+from batchyard.store.db import Connection, Database
 from batchyard.store.files import FileStore
 from tests import factories
 
@@ -300,6 +302,34 @@ async def test_export_shows_whatever_an_erasure_takes_out(db: Database) -> None:
     }
     left = await export(db, team)
     assert {kind for kind, rows in left.items() if rows} == set()
+
+
+async def test_export_begins_at_once_and_looks_in_many_batches_at_a_time(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "SEARCHED_ITEMS", 4)
+    monkeypatch.setattr(privacy, "SEARCHED_BATCHES", 3)
+    team = await factories.make_team(db)
+    sizes = (1, 3, 1, 9, 0, 0, 0, 1)
+    batches = sorted([await factories.make_batch(db, team=team, kind=Kind.CALL) for _ in sizes])
+    for batch_id, n in zip(batches, sizes, strict=True):
+        if n:
+            await factories.make_items(db, team=team, batch_id=batch_id, n=n, number=NUMBER)
+    looked_in: list[Sequence[UUID]] = []
+    find = stored.find_items
+
+    async def note(
+        conn: Connection, person: stored.Person, *, batch_ids: Sequence[UUID]
+    ) -> list[UUID]:
+        looked_in.append(batch_ids)
+        return await find(conn, person, batch_ids=batch_ids)
+
+    monkeypatch.setattr(stored, "find_items", note)
+    pages = await privacy.export_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
+    assert (await anext(pages), looked_in) == (("items", []), [])
+    found = [row async for kind, rows in pages for row in rows if kind == "items"]
+    assert len(found) == sum(sizes)
+    assert looked_in == [batches[:2], [batches[2]], [batches[3]], batches[4:7], [batches[7]]]
 
 
 async def test_export_comes_in_pages_and_tells_each_row_once(

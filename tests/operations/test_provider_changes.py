@@ -142,10 +142,13 @@ async def test_pace_of_its_own_settings_follows_them(db: Database) -> None:
     await change_provider(db, VAULT, name="phone", settings={"calls_per_second": 10})
     own = own_pace(calls_per_second=10)
     await write(db, pace, own.seconds, own.count)
-    await change_provider(db, VAULT, name="phone", settings={"calls_per_second": 2})
+    changed = await change_provider(db, VAULT, name="phone", settings={"calls_per_second": 2})
     assert await read(db, "SELECT count(*) FROM rates") == 0
+    assert changed.before["rates"] == [{"count": own.count, "seconds": own.seconds}]
+    assert changed.after["rates"] == []
     await write(db, pace, 60, 7)
-    await change_provider(db, VAULT, name="phone", settings={"calls_per_second": 10})
+    changed = await change_provider(db, VAULT, name="phone", settings={"calls_per_second": 10})
+    assert changed.after["rates"] == [{"count": 7, "seconds": 60}]
     assert await read(db, "SELECT count(*) FROM rates") == 1
 
 

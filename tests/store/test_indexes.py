@@ -51,6 +51,13 @@ async def test_items_are_found_batch_by_batch(
     assert index in await plan(db, item_queries.items_statement(filters, values), values)
 
 
+async def test_batches_of_a_list_of_items_are_found_in_order(db: Database) -> None:
+    values = {"team_id": 1, "statuses": ["failed"], "behind": BATCH, "batches": 200}
+    found = await plan(db, item_queries.FIND_BATCHES, values)
+    assert "batches_of_team" in found
+    assert "Sort" not in found
+
+
 async def test_refused_rows_of_a_code_and_deliveries_in_a_state_are_found_by_an_index(
     db: Database,
 ) -> None:

@@ -77,7 +77,9 @@ def resolve(
     typer.echo(f"Decided as {verdict}: {_items(decided)}.")
     left = len(set(item or ())) - decided
     if item and left > 0:
-        typer.echo(f"{left} of those named have no unknown outcome here.", err=True)
+        # Which of both it was the server does not tell.
+        misfit = "do not fit, or " if any(filters.values()) else ""
+        typer.echo(f"{left} of those named {misfit}have no unknown outcome here.", err=True)
 
 
 async def _count(

@@ -223,7 +223,7 @@ def read_marks(header: Header, cells: Sequence[str]) -> Marks | Bad:
 
 def object_marks(found: Mapping[str, object]) -> Marks | Bad:
     """Read the same from a JSON object."""
-    places = find_marks(tuple(found))
+    places = find_marks(found.keys())
     if not places:
         return NO_MARKS
     values = list(found.values())

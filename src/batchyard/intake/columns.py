@@ -2,9 +2,8 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from batchyard.errors import InvalidRequest
 from batchyard.intake.synonyms import NUMBER_COLUMN, SYNONYMS, plain
@@ -86,7 +85,7 @@ def name_columns(cells: Sequence[str], columns: Columns) -> Header:
         raise InvalidRequest(
             f"The file has more than {MAX_COLUMNS} columns.", code="columns_too_many"
         )
-    marks = find_marks(tuple(cells))
+    marks = find_marks(cells)
     meanings, guessed = _find_meanings(cells, columns, left_out=set(marks.values()))
     missing = [name for name in columns.needed if name not in meanings.values()]
     if missing:
@@ -99,14 +98,16 @@ def name_columns(cells: Sequence[str], columns: Columns) -> Header:
     return _header(cells, meanings, guessed, marks)
 
 
-@lru_cache(maxsize=1000)
-def find_marks(cells: tuple[str, ...]) -> Mapping[str, int]:
+def find_marks(cells: Collection[str]) -> Mapping[str, int]:
     """Return where a mend file, or an object of one, has its own columns; none unless it is one.
 
     It has to tell what was wrong: a list of somebody else may well have an `item_id`.
     """
+    # Asked for every JSON object, and hardly any is of a mend file.
+    if not any(cell.strip().casefold() == ERROR_CODE for cell in cells):
+        return {}
     places = {cell.strip().casefold(): index for index, cell in enumerate(cells)}
-    if ERROR_CODE not in places or ERROR not in places:
+    if ERROR not in places:
         return {}
     return {name: places[name] for name in MEND_COLUMNS if name in places}
 

@@ -70,7 +70,7 @@ def judge_object(file: FileCheck, found: Mapping[str, object]) -> Good | Bad:
     """Give one JSON object its verdict: the contract's shape, or flat with dotted names."""
     if has_nul(dict(found)):
         return Bad(code="nul_character")
-    left_out = set(find_marks(tuple(found)).values())
+    left_out = set(find_marks(found.keys()).values())
     kept = {
         name: value for index, (name, value) in enumerate(found.items()) if index not in left_out
     }

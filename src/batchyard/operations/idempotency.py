@@ -74,6 +74,17 @@ def combine(digests: Iterable[bytes]) -> bytes:
     return whole.digest()
 
 
+async def find_answer(db: Database, *, team: Team, key: str, request: bytes) -> Reply | None:
+    """Return the answer that a request with this key got before; `request` is its fingerprint.
+
+    For what takes long to check, outside of any transaction, before `answer_once`; it does not
+    keep the key from anybody. Raises `KeyTaken` and `KeyBusy`.
+    """
+    async with db.pool.connection() as conn:
+        kept = await _read(conn, team=team, key=key, now=db.clock())
+    return None if kept is None else replay(kept, request=request)
+
+
 async def answer_once(
     db: Database, *, team: Team, key: str, request: bytes, perform: Perform, tell: Tell
 ) -> Reply:
@@ -224,6 +235,10 @@ async def forget_old(db: Database) -> None:
 async def _find(conn: Connection, *, team: Team, key: str, now: datetime) -> Kept | None:
     if not await idempotency.lock(conn, team_id=team.id, key=key):
         raise KeyBusy
+    return await _read(conn, team=team, key=key, now=now)
+
+
+async def _read(conn: Connection, *, team: Team, key: str, now: datetime) -> Kept | None:
     record = await idempotency.find(conn, team_id=team.id, key=key, since=now - REMEMBERED, now=now)
     if record is None:
         return None

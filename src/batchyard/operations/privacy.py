@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +19,9 @@ from batchyard.store.person_sources import SOURCES
 from batchyard.store.privacy import Person
 
 SLICE = 500
+SEARCHED_BATCHES, SEARCHED_ITEMS = 300, 20_000
+"""In how many batches, and items, a person is looked for at once: seconds, in long rows."""
+
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 BETWEEN_DIGITS = r"[- ().\/]{0,2}"
 SHORTEST_NATIONAL = 7
@@ -85,12 +88,14 @@ async def export_person(
 
 async def _export(db: Database, person: Person) -> AsyncIterator[Page]:
     """Read in short transactions, however much it is and however slowly it is taken."""
+    # Something at once: whoever waits for the items hears that they are looked for.
+    yield SOURCES[0].name, []
     async with db.pool.connection() as conn:
-        batch_ids = await privacy.list_batches(conn, team_id=person.team_id)
+        batches = await privacy.list_batches(conn, team_id=person.team_id)
     item_ids: list[UUID] = []
-    for batch_id in batch_ids:
+    for batch_ids in _put_together(batches):
         async with db.pool.connection() as conn:
-            item_ids += await privacy.find_items(conn, person, batch_id=batch_id)
+            item_ids += await privacy.find_items(conn, person, batch_ids=batch_ids)
     for source in SOURCES:
         yield source.name, []
         seen: set[str] = set()
@@ -115,6 +120,20 @@ async def _export(db: Database, person: Person) -> AsyncIterator[Page]:
                 after = rows[-1][0]
 
 
+def _put_together(batches: Iterable[tuple[UUID, int]]) -> Iterator[list[UUID]]:
+    """Put small batches together, as far as a statement should go; a large one is by itself."""
+    some: list[UUID] = []
+    items = 0
+    for batch_id, n in batches:
+        if some and (len(some) == SEARCHED_BATCHES or items + n > SEARCHED_ITEMS):
+            yield some
+            some, items = [], 0
+        some.append(batch_id)
+        items += n
+    if some:
+        yield some
+
+
 async def erase_person(
     db: Database,
     files: FileStore,
@@ -135,10 +154,10 @@ async def erase_person(
     erased: list[UUID] = []
     pending = documents = 0
     async with db.pool.connection() as conn:
-        batch_ids = await privacy.list_batches(conn, team_id=team.id)
-    for batch_id in batch_ids:
+        batches = await privacy.list_batches(conn, team_id=team.id)
+    for batch_id, _ in batches:
         async with db.pool.connection() as conn:
-            found = await privacy.find_items(conn, person, batch_id=batch_id)
+            found = await privacy.find_items(conn, person, batch_ids=[batch_id])
         for start in range(0, len(found), SLICE):
             async with db.transaction() as conn:
                 done = await privacy.erase_items(conn, found[start : start + SLICE], now=db.clock())

@@ -78,7 +78,10 @@ async def change_provider(
     )
     tried = await _try(db, vault, changed_row)
     old_pace = await _read_pace(db, vault, row)
-    after = _joined(ceiling, concurrency=concurrency, rate=rate)
+    # Nobody set it: its new pace is stored with the next admission.
+    is_pace_gone = rate is None and old_pace != tried.pace and _is_pace(ceiling, old_pace)
+    left = replace(ceiling, rates={}) if is_pace_gone else ceiling
+    after = _joined(left, concurrency=concurrency, rate=rate)
     changed = Changed(
         before=_shown(row, ceiling),
         after=_shown(changed_row, after) | ({} if secrets is None else {"is_secret_new": True}),
@@ -99,8 +102,7 @@ async def change_provider(
         if rate is not None:
             await limits.clear_rates(conn, key=key, kept=[rate.seconds])
             await set_rate(conn, db, key, rate)
-        elif old_pace != tried.pace and _is_pace(ceiling, old_pace):
-            # Nobody set it: its new pace is stored with the next admission.
+        elif is_pace_gone:
             await limits.clear_rates(conn, key=key, kept=[])
         for team_id in await providers.list_routed_teams(conn, provider_id=row.id):
             await queue.wake(conn, team_id=team_id, now=now)

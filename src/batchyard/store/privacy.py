@@ -21,13 +21,19 @@ class Person:
     """In international format."""
 
 
-LIST_BATCHES = "SELECT id FROM batches WHERE team_id = %(team_id)s ORDER BY id"
+LIST_BATCHES = """
+SELECT b.id,
+       coalesce((SELECT sum(c.n) FROM batch_counts c WHERE c.batch_id = b.id), 0)::int AS items
+  FROM batches b
+ WHERE b.team_id = %(team_id)s
+ ORDER BY b.id
+"""
 
 
-async def list_batches(conn: Connection, *, team_id: int) -> list[UUID]:
-    """List every batch of a team, deleted ones and uploads too."""
+async def list_batches(conn: Connection, *, team_id: int) -> list[tuple[UUID, int]]:
+    """List every batch of a team, deleted ones and uploads too, and how many items each has."""
     rows = await (await conn.execute(LIST_BATCHES, {"team_id": team_id})).fetchall()
-    return [row[0] for row in rows if isinstance(row[0], UUID)]
+    return [(UUID(str(row[0])), int(str(row[1]))) for row in rows]
 
 
 ABOUT = """
@@ -38,14 +44,14 @@ ABOUT = """
 
 FIND_ITEMS = f"""
 SELECT d.item_id FROM item_data d
- WHERE d.batch_id = %(batch_id)s AND {ABOUT}
+ WHERE d.batch_id = ANY (%(batch_ids)s) AND {ABOUT}
    AND d.payload <> '{ERASED}'
 """
 
 
-async def find_items(conn: Connection, person: Person, *, batch_id: UUID) -> list[UUID]:
-    """Find the items of a batch that are about a person."""
-    values = {"batch_id": batch_id, "number": person.number, "pattern": person.pattern}
+async def find_items(conn: Connection, person: Person, *, batch_ids: Sequence[UUID]) -> list[UUID]:
+    """Find the items of batches that are about a person; all of those items are read for it."""
+    values = {"batch_ids": list(batch_ids), "number": person.number, "pattern": person.pattern}
     rows = await (await conn.execute(FIND_ITEMS.encode(), values)).fetchall()
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 

@@ -1,6 +1,13 @@
 """Items through the operator API: found, read, stopped, decided."""
 
+from collections.abc import Mapping
+from uuid import UUID
+
+import pytest
+
+from batchyard.api.operator import item_queries
 from batchyard.models import BatchState, Kind, Phase
+from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem, copy_items
 from tests import factories
@@ -148,3 +155,89 @@ async def test_one_item_is_tried_again_and_its_batch_runs_with_it(client: Client
     answer = await client.post(f"/items/{booked}/retry")
     assert answer.status_code == 409
     assert "has not failed" in answer.json()["detail"]
+
+
+Asked = list[list[UUID]]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Lend which batches were looked in, one statement after the other."""
+    asked: Asked = []
+    fetch = item_queries.plan_and_fetch
+
+    async def note(
+        conn: Connection, query: str, values: Mapping[str, object]
+    ) -> list[tuple[object, ...]]:
+        if query != item_queries.FIND_BATCHES:
+            batch_ids = values.get("batch_ids") or [values["batch_id"]]
+            assert isinstance(batch_ids, list)
+            asked.append(batch_ids)
+        return await fetch(conn, query, values)
+
+    monkeypatch.setattr(item_queries, "plan_and_fetch", note)
+    return asked
+
+
+@pytest.mark.parametrize("at_once", [(1, 20_000), (200, 3), (200, 20_000)])
+@pytest.mark.parametrize(
+    "filters", [{"text": "århus"}, {"text": "århus", "status": "waiting"}, {"status": "waiting"}]
+)
+async def test_pages_over_all_batches_hold_every_item_once(
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    filters: dict[str, object],
+    at_once: tuple[int, int],
+) -> None:
+    monkeypatch.setattr(item_queries, "BATCHES_AT_ONCE", at_once[0])
+    monkeypatch.setattr(item_queries, "ITEMS_AT_ONCE", at_once[1])
+    batches = sorted([await fill(client) for _ in range(4)])
+    await factories.make_batch(client.db, team=client.team)
+    positions = [0, 2] if "text" in filters else [0, 1, 2]
+    expected = [(batch_id, position) for batch_id in batches for position in positions]
+    for limit in (1, 3, 5, len(expected), 50):
+        found: list[tuple[str, int]] = []
+        cursor: str | None = None
+        while True:
+            page = (await client.get("/items", limit=limit, cursor=cursor, **filters)).json()
+            found += [(item["batch_id"], item["position"]) for item in page["data"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+            assert len(page["data"]) == limit
+        assert found == expected, limit
+
+
+async def test_words_are_looked_for_no_further_than_the_page(
+    client: Client, monkeypatch: pytest.MonkeyPatch, asked: Asked
+) -> None:
+    monkeypatch.setattr(item_queries, "ITEMS_AT_ONCE", 6)
+    batches = sorted([UUID(await fill(client)) for _ in range(6)])
+    first = (await client.get("/items", text="århus", limit=3)).json()
+    assert asked == [batches[:2]]
+    await client.get("/items", text="århus", limit=3, cursor=first["next_cursor"])
+    assert asked[1:] == [[batches[1]], batches[2:4]]
+
+
+async def test_a_list_goes_on_where_batches_ran_while_it_was_read(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = sorted([await fill(client), await fill(client)])
+    fetch = item_queries.plan_and_fetch
+
+    async def run(
+        conn: Connection, query: str, values: Mapping[str, object]
+    ) -> list[tuple[object, ...]]:
+        rows = await fetch(conn, query, values)
+        if query == item_queries.FIND_BATCHES:
+            async with client.db.transaction() as other:
+                await other.execute(
+                    "UPDATE items SET phase = 'done', status = 'booked' WHERE batch_id = %s",
+                    (UUID(early),),
+                )
+        return rows
+
+    monkeypatch.setattr(item_queries, "plan_and_fetch", run)
+    page = (await client.get("/items", status="waiting", limit=2)).json()
+    assert [(one["batch_id"], one["position"]) for one in page["data"]] == [(late, 0), (late, 1)]
+    assert page["next_cursor"] is not None

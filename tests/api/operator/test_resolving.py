@@ -81,3 +81,15 @@ async def test_filters_narrow_a_batch_and_the_trace_names_them_without_what_for(
     (entry,) = (await client.get("/audit")).json()["data"]
     assert entry["before"] == {"status": "unknown"}
     assert entry["after"] == {"as": "retry", "items": 1, "filters": ["number"]}
+
+
+@pytest.mark.parametrize("name", ["error_code", "number", "reference", "text"])
+async def test_empty_filter_is_refused_and_decides_nothing(client: Client, name: str) -> None:
+    batch_id = await fill(client)
+    for body in ({}, {"batch_id": str(batch_id)}, {"all": True}):
+        answer = await client.post("/items/resolve", {"as": "done", name: "", **body})
+        assert answer.status_code == 422, answer.text
+        assert [one["field"] for one in answer.json()["errors"]] == [f"body.{name}"]
+    for path in ("/items", "/items/unknown"):
+        assert (await client.get(path, **{name: ""})).status_code == 422, path
+    assert await decided(client) == []

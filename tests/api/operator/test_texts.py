@@ -1,12 +1,16 @@
 """What the database cannot hold, or was meant for another list, is refused; never a 500."""
 
+import json
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 from fastapi.routing import APIRoute
 
+from batchyard.api.operator import texts
 from batchyard.api.operator.routes import PREFIX, ROUTERS
 from batchyard.cursors import write_cursor
+from batchyard.errors import InvalidRequest
 from batchyard.models import Kind
 from tests import factories
 from tests.api.operator.conftest import Client
@@ -166,3 +170,49 @@ async def test_number_is_no_time(client: Client, number: object) -> None:
     assert "RFC 3339" in answer.text
     listed = await client.http.get(f"{PREFIX}/batches?created_after={number}")
     assert listed.status_code == 422, listed.text
+
+
+def peak_of_check(said: object) -> int:
+    """Return how many bytes it takes to look a body through."""
+    tracemalloc.start()
+    try:
+        texts.check({"body": said})
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("member", ["0", '"a"', "[]", '{"a":0}'])
+def test_a_body_is_looked_through_in_no_more_memory_than_it_has(member: str) -> None:
+    said = json.loads(rf'["\u0041"{f",{member}" * (1_000_000 // (len(member) + 1))}]')
+    assert peak_of_check(said) < 100_000
+
+
+def test_of_many_faults_some_are_told() -> None:
+    name = "x" * 10_000
+    with pytest.raises(InvalidRequest) as refused:
+        texts.check({"a": {f"{name}{n}": ["\0", {"b": "\ud800"}] for n in range(10_000)}})
+    told = refused.value.faults or {}
+    assert sum(map(len, told.values())) == texts.FAULTS_TOLD
+    assert max(map(len, told)) == texts.PLACE_CHARACTERS
+
+
+def test_every_place_is_named() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        texts.check({"a": [0, ["\0", "b"], {"c": {"d\0": "\0"}}], "e": "\ud800", "f": [[[]]]})
+    assert refused.value.faults == {
+        "a.1.0": [NUL],
+        r"a.2.c.d\x00": [NUL, NUL],
+        "e": [HALF],
+    }
+
+
+async def test_who_is_unknown_has_nothing_looked_through(client: Client) -> None:
+    del client.http.headers["Authorization"]
+    for answer in (
+        await client.post("/items/resolve", {"as": "done", "error_code": "\0"}),
+        await client.post("/agents", {"name": "\0"}),
+        await client.get("/items", text="\0"),
+    ):
+        assert answer.status_code == 401, answer.text

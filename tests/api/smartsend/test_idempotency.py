@@ -1,13 +1,14 @@
 """Contract, section 6: what is sent twice with one key is done once."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from batchyard.api.smartsend import catalogue, shipment_routes
+from batchyard.api.smartsend import batch_routes, catalogue, shipment_routes
 from batchyard.store import idempotency
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, working
@@ -139,6 +140,37 @@ async def test_shipments_that_are_corrected_may_come_with_the_same_key(client: C
     ):
         assert (await client.post(path, json=wrong, headers=key)).status_code == 422
         assert (await client.post(path, json=right, headers=key)).status_code == 201
+
+
+async def test_shipments_are_checked_while_no_transaction_waits(
+    client: Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand large ones take longer than a transaction may be idle."""
+    batch = await client.make_batch()
+    waiting: list[object] = []
+
+    def watched(check: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def watch(*args: object, **named: object) -> object:
+            async with db.pool.connection() as connection:
+                cursor = await connection.execute(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND state LIKE 'idle in transaction%%'",
+                    (),
+                )
+                waiting.extend(await cursor.fetchone() or ())
+            return await check(*args, **named)
+
+        return watch
+
+    monkeypatch.setattr(batch_routes, "check_shipments", watched(batch_routes.check_shipments))
+    path, body = f"/booking-batches/{batch}/shipments", {"data": [make_shipment()]}
+
+    first = await client.post(path, json=body, headers=KEY)
+    again = await client.post(path, json=body, headers=KEY)
+
+    assert (first.status_code, waiting) == (201, [0])
+    assert again.content == first.content
+    assert again.headers["Idempotency-Replayed"] == "true"
 
 
 async def test_a_key_is_forgotten_after_a_day(

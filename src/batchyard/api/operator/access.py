@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from batchyard.api.operator.problems import Unauthorized
+from batchyard.api.operator.texts import check_texts
 from batchyard.config import Config
 from batchyard.engine.inbox import Inbox
 from batchyard.errors import Forbidden
@@ -91,7 +92,10 @@ class Caller:
 
 
 def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
-    """Return a dependency that lends the caller where its token has this scope."""
+    """Return a dependency that lends the caller where its token has this scope.
+
+    What it says is looked through only then: whoever is unknown gets no work done.
+    """
 
     async def recognise(request: Request) -> Caller:
         known: Caller | None = getattr(request.state, KNOWN, None)
@@ -104,6 +108,7 @@ def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
             raise Unauthorized
         if not {scope, ADMIN_SCOPE} & principal.scopes:
             raise Forbidden(f"This token lacks the scope {scope}.")
+        await check_texts(request)
         return Caller(
             principal=principal,
             config=request.app.state.config,

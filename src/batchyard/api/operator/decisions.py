@@ -40,10 +40,16 @@ class Resolution(BaseModel):
     batch_id: UUID | None = None
     item_ids: list[UUID] | None = Field(default=None, max_length=10_000)
     status: list[str] | None = Field(default=None, max_length=20)
-    error_code: str | None = Field(default=None, max_length=200)
-    number: str | None = Field(default=None, max_length=40, description="its beginning")
-    reference: str | None = Field(default=None, max_length=255, description="its beginning")
-    text: str | None = Field(default=None, max_length=200, description="words of the payload")
+    error_code: str | None = Field(default=None, min_length=1, max_length=200)
+    number: str | None = Field(
+        default=None, min_length=1, max_length=40, description="its beginning"
+    )
+    reference: str | None = Field(
+        default=None, min_length=1, max_length=255, description="its beginning"
+    )
+    text: str | None = Field(
+        default=None, min_length=1, max_length=200, description="words of the payload"
+    )
     everything: bool = Field(
         default=False, alias="all", description="every unknown item of the team"
     )

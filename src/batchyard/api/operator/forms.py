@@ -124,7 +124,7 @@ def too_large(limit: int) -> HTTPException:
 
 
 def _parse(model: type[Options], given: Mapping[str, object]) -> Options:
-    check(dict(given))
+    check(given)
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -20,7 +20,6 @@ jsonb_build_object(
 
 PLACES: Mapping[str, str] = {
     "batch_id": "d.batch_id = %(batch_id)s",
-    "batch_ids": "d.batch_id = ANY (%(batch_ids)s)",
     "after_id": "({order}) > ({after})",
 }
 """Where items are looked for."""
@@ -38,13 +37,34 @@ ORDERS: Mapping[bool, tuple[str, str]] = {
 
 LIST_ITEMS = """
 SELECT {item}::text, d.batch_id, d.position, d.item_id
-  FROM {tables}
+  FROM item_data d
+  JOIN items i ON i.id = d.item_id
+  JOIN batches b ON b.id = d.batch_id
  WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing'{where}
  ORDER BY {order}
  LIMIT %(limit)s
 """
 
-# Of the batches from the cursor on, those that have such items: the counts know.
+# Each batch gives no more than a page, by an index of its own; the batches come in order, so that
+# none is read behind the one that fills the page.
+LIST_BY_BATCH = """
+SELECT found.item, b.id, found.position, found.item_id
+  FROM (SELECT id, kind FROM batches
+         WHERE id = ANY (%(batch_ids)s) AND team_id = %(team_id)s
+           AND deleted_at IS NULL AND state <> 'importing'
+         ORDER BY id) AS b
+ CROSS JOIN LATERAL (
+       SELECT {item}::text AS item, d.position, d.item_id
+         FROM item_data d
+         JOIN items i ON i.id = d.item_id AND i.batch_id = b.id
+        WHERE d.batch_id = b.id{where}
+        ORDER BY d.position, d.item_id
+        LIMIT %(limit)s) AS found
+ ORDER BY b.id, found.position, found.item_id
+ LIMIT %(limit)s
+"""
+
+# Behind a batch, those that have such items: the counts know.
 FIND_BATCHES = """
 SELECT b.id, n.n
   FROM batches b
@@ -53,10 +73,13 @@ SELECT b.id, n.n
         WHERE c.batch_id = b.id
           AND (%(statuses)s::text[] IS NULL OR c.status = ANY (%(statuses)s))) AS n
  WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing' AND n.n > 0
-   AND (%(after_batch)s::uuid IS NULL OR b.id >= %(after_batch)s)
+   AND (%(behind)s::uuid IS NULL OR b.id > %(behind)s)
  ORDER BY b.id
- LIMIT %(limit)s + 1
+ LIMIT %(batches)s
 """
+
+BATCHES_AT_ONCE, ITEMS_AT_ONCE = 200, 20_000
+"""In how many batches, and items, one statement looks for a page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,26 +91,20 @@ class Place:
     item_id: UUID
 
 
-JOINED = """item_data d
-  JOIN items i ON i.id = d.item_id
-  JOIN batches b ON b.id = d.batch_id"""
-# Not pulled up, so batch by batch: else PostgreSQL might read the items of all teams.
-BATCH_BY_BATCH = """batches b
- CROSS JOIN LATERAL (SELECT * FROM item_data d WHERE d.batch_id = b.id OFFSET 0) AS d
-  JOIN items i ON i.id = d.item_id"""
+Row = tuple[str, Place]
+"""An item as JSON, and where it is."""
 
 
 def items_statement(filters: ItemFilters, values: Mapping[str, object]) -> str:
-    """Return the statement that lists items by these filters.
+    """Return the statement that lists items of a batch, of `batch_ids`, or of all of a team.
 
-    No index has the words of payloads: they are looked for in the items of one batch, or of one
-    batch of the team after the other.
+    Of all of a team only by what has an index over all batches.
     """
-    is_in_batch = values.get("batch_id") is not None
-    order, after = ORDERS[is_in_batch]
+    if values.get("batch_ids") is not None:
+        return LIST_BY_BATCH.format(item=ITEM_JSON, where=filters.where)
+    order, after = ORDERS[values.get("batch_id") is not None]
     where = join_conditions(PLACES, values).format(order=order, after=after) + filters.where
-    tables = JOINED if filters.words is None or is_in_batch else BATCH_BY_BATCH
-    return LIST_ITEMS.format(item=ITEM_JSON, tables=tables, where=where, order=order)
+    return LIST_ITEMS.format(item=ITEM_JSON, where=where, order=order)
 
 
 async def list_items(
@@ -98,8 +115,8 @@ async def list_items(
     batch_id: UUID | None,
     after: Place | None,
     limit: int,
-) -> list[tuple[str, Place]]:
-    """List items as JSON, each with its place."""
+) -> list[Row]:
+    """List items, by their batch and their position in it."""
     values = filters.values | {
         "team_id": team_id,
         "batch_id": batch_id,
@@ -108,35 +125,64 @@ async def list_items(
         "after_id": after and after.item_id,
         "limit": limit,
     }
-    if batch_id is None and filters.asked <= {"statuses"}:
-        values["batch_ids"] = await _find_batches(conn, values, needed=limit)
-    statement = items_statement(filters, values)
+    if batch_id is None and filters.asked.isdisjoint({"number", "reference"}):
+        return await _list_by_batch(conn, filters, values, after=after, limit=limit)
+    return await _fetch(conn, filters, values)
+
+
+async def _list_by_batch(
+    conn: Connection,
+    filters: ItemFilters,
+    values: Mapping[str, object],
+    *,
+    after: Place | None,
+    limit: int,
+) -> list[Row]:
+    """Go on in the batch of the cursor, then through those behind it until the page is full.
+
+    No index holds a team's items by status or error code, or those of a team alone, and none has
+    the words of payloads: a page must not look through all of them.
+    """
+    rows: list[Row] = []
+    if after is not None:
+        rows = await _fetch(conn, filters, {**values, "batch_id": after.batch_id})
+    behind, is_last = after and after.batch_id, False
+    # The counts are of a moment before: only the rows tell whether a page is full.
+    while len(rows) < limit and not is_last:
+        left = limit - len(rows)
+        needed = left if filters.asked <= {"statuses"} else ITEMS_AT_ONCE
+        batch_ids, is_last = await _find_batches(conn, {**values, "behind": behind}, needed=needed)
+        if batch_ids:
+            behind = batch_ids[-1]
+            rows += await _fetch(conn, filters, {**values, "batch_ids": batch_ids, "limit": left})
+    return rows
+
+
+async def _find_batches(
+    conn: Connection, values: Mapping[str, object], *, needed: int
+) -> tuple[list[UUID], bool]:
+    """Find the next batches that have so many items, of any or of some statuses.
+
+    Return with them whether there are no more.
+    """
+    found: list[UUID] = []
+    rows = await plan_and_fetch(conn, FIND_BATCHES, {**values, "batches": BATCHES_AT_ONCE})
+    for batch_id, n in rows:
+        found.append(UUID(str(batch_id)))
+        needed -= int(str(n))
+        if needed <= 0:
+            break
+    return found, len(found) == len(rows) < BATCHES_AT_ONCE
+
+
+async def _fetch(conn: Connection, filters: ItemFilters, values: Mapping[str, object]) -> list[Row]:
     return [
         (
             str(row[0]),
             Place(batch_id=UUID(str(row[1])), position=int(str(row[2])), item_id=UUID(str(row[3]))),
         )
-        for row in await plan_and_fetch(conn, statement, values)
+        for row in await plan_and_fetch(conn, items_statement(filters, values), values)
     ]
-
-
-async def _find_batches(
-    conn: Connection, values: Mapping[str, object], *, needed: int
-) -> list[UUID]:
-    """Find the batches that a page of items is in: of any, or with some statuses.
-
-    No index holds a team's items by status, or those of a team alone, and a page must not look
-    through all of them. Of the batch of the cursor nobody knows how many are left, so it is not
-    counted on.
-    """
-    found: list[UUID] = []
-    for batch_id, n in await plan_and_fetch(conn, FIND_BATCHES, values):
-        found.append(UUID(str(batch_id)))
-        if batch_id != values["after_batch"]:
-            needed -= int(str(n))
-        if needed <= 0:
-            break
-    return found
 
 
 READ_ITEM = f"""

@@ -37,10 +37,16 @@ class Corrected(BaseModel):
 
 async def read_filters(
     status: Annotated[list[str] | None, Query()] = None,
-    error_code: Annotated[str | None, Query(max_length=200)] = None,
-    number: Annotated[str | None, Query(max_length=40, description="its beginning")] = None,
-    reference: Annotated[str | None, Query(max_length=255, description="its beginning")] = None,
-    text: Annotated[str | None, Query(max_length=200, description="words of the payload")] = None,
+    error_code: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    number: Annotated[
+        str | None, Query(min_length=1, max_length=40, description="its beginning")
+    ] = None,
+    reference: Annotated[
+        str | None, Query(min_length=1, max_length=255, description="its beginning")
+    ] = None,
+    text: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="words of the payload")
+    ] = None,
 ) -> ItemFilters:
     """Read by what items are chosen."""
     return ItemFilters(

@@ -29,7 +29,6 @@ from batchyard.api.operator import (
 )
 from batchyard.api.operator.access import bearer
 from batchyard.api.operator.bodies import Bodies
-from batchyard.api.operator.texts import check_texts
 from batchyard.config import Config
 from batchyard.engine.inbox import Inbox
 from batchyard.errors import LimitReached
@@ -90,7 +89,7 @@ def build_door(config: Config, db: Database, *, inbox: Callable[[], Inbox] = _no
         door.include_router(
             router,
             prefix=PREFIX,
-            dependencies=[Depends(bearer), Depends(check_texts)],
+            dependencies=[Depends(bearer)],
             responses=problems.TOLD,
         )
     return door

@@ -1,7 +1,8 @@
 """Texts that the database cannot hold, refused before any route sees them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 
 from fastapi import Request
 
@@ -12,11 +13,16 @@ NUL, SURROGATE = "has a NUL character", "has half of a pair of characters"
 SUSPICIOUS = (b"\\u", b"\xed", b"\0")
 """Without one of these no such text is in a JSON body, in whatever encoding."""
 
+FAULTS_TOLD = 100
+PLACE_CHARACTERS = 300
+"""How much is told of what is wrong: all of it could be many times larger than the body."""
+
 
 async def check_texts(request: Request) -> None:
-    """Raise `InvalidRequest` naming each text of the address or the body that cannot be kept.
+    """Raise `InvalidRequest` naming texts of the address or the body that cannot be kept.
 
-    A dependency of every route. A list that is read as a stream is judged row by row instead.
+    For a caller who is known, whichever route it is. A list that is read as a stream is judged row
+    by row instead.
     """
     check({"path": request.path_params, "query": _grouped(request)})
     if getattr(request.scope.get("route"), "body_field", None) is None:
@@ -29,10 +35,10 @@ async def check_texts(request: Request) -> None:
             check({"body": said})
 
 
-def check(said: object) -> None:
-    """Raise `InvalidRequest` naming each text of a JSON value that cannot be kept."""
+def check(said: Mapping[str, object]) -> None:
+    """Raise `InvalidRequest` naming texts of a JSON object that cannot be kept."""
     faults: dict[str, list[str]] = {}
-    for place, fault in _faults(said):
+    for place, fault in islice(_faults(said), FAULTS_TOLD):
         # The name itself may be such a text.
         name = place.encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
         faults.setdefault(name, []).append(fault)
@@ -40,19 +46,33 @@ def check(said: object) -> None:
         raise InvalidRequest("The request is not valid.", faults=faults, code="invalid")
 
 
-def _faults(said: object) -> Iterator[tuple[str, str]]:
-    # Not by recursion: a body may be nested deeper than Python calls.
-    left: list[tuple[str, object]] = [("", said)]
+def _faults(said: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    # Not by recursion: a body may be nested deeper than Python calls. Nor is anything kept of a
+    # member that is not open: a body may have many millions.
+    names: list[object] = []
+    left: list[Iterator[tuple[object, object]]] = [iter(said.items())]
     while left:
-        place, value = left.pop()
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                named = f"{place}.{name}" if place else str(name)
-                left += [(named, inner), (named, str(name))]
-        elif isinstance(value, list):
-            left += [(f"{place}.{index}", inner) for index, inner in enumerate(value)]
-        elif isinstance(value, str) and (fault := _fault(value)):
-            yield place, fault
+        for name, value in left[-1]:
+            if isinstance(name, str) and (fault := _fault(name)):
+                yield _place([*names, name]), fault
+            if isinstance(value, dict | list):
+                names.append(name)
+                left.append(_members(value))
+                break
+            if isinstance(value, str) and (fault := _fault(value)):
+                yield _place([*names, name]), fault
+        else:
+            left.pop()
+            if left:
+                names.pop()
+
+
+def _members(value: dict[str, object] | list[object]) -> Iterator[tuple[object, object]]:
+    return iter(value.items()) if isinstance(value, dict) else enumerate(value)
+
+
+def _place(names: Iterable[object]) -> str:
+    return ".".join(map(str, names))[:PLACE_CHARACTERS]
 
 
 def _fault(text: str) -> str | None:

@@ -19,7 +19,7 @@ Perform = Callable[[Joined], Awaitable[Response]]
 """Does what is asked for, in the transaction it is lent."""
 
 Check = Callable[[], Awaitable[None]]
-"""Raises what is wrong with a request; takes no connection, for there is one already."""
+"""Raises what is wrong with a request; may take longer than a transaction waits."""
 
 Key = Annotated[
     str | None,
@@ -32,37 +32,39 @@ Key = Annotated[
 ]
 
 
-async def _trust() -> None:
-    """Check nothing."""
-
-
 async def once(
-    request: Request, visit: Visit, key: str | None, perform: Perform, *, check: Check = _trust
+    request: Request, visit: Visit, key: str | None, perform: Perform, *, check: Check | None = None
 ) -> Response:
     """Perform a request in one transaction, where it carries a key together with its answer.
 
-    `check` refuses what cannot be performed. It is asked only where there is no answer yet, and
-    what it refuses is not remembered: corrected, the request may come with the same key.
+    `check` refuses what cannot be performed. It is asked before the transaction, and only where
+    there is no answer yet; what it refuses is not remembered: corrected, the request may come with
+    the same key.
     """
     if key is None:
-        await check()
+        if check is not None:
+            await check()
         async with one_transaction(visit.db) as work:
             return await perform(work)
-    is_begun = False
+    fingerprint = fingerprint_of(request)
+    if check is not None:
+        found = await idempotency.find_answer(
+            visit.db, team=visit.team, key=key, request=fingerprint
+        )
+        if found is not None:
+            return response_of(found)
+        await check()
 
     async def reply(work: Joined) -> Reply:
-        nonlocal is_begun
-        await check()
-        is_begun = True
         return reply_of(await perform(work))
 
     kept = await idempotency.answer_once(
         visit.db,
         team=visit.team,
         key=key,
-        request=fingerprint_of(request),
+        request=fingerprint,
         perform=reply,
-        tell=lambda error: tell(error, visit) if is_begun else None,
+        tell=lambda error: tell(error, visit),
     )
     return response_of(kept)
 
