@@ -9,6 +9,7 @@ from batchyard.api.operator import item_queries
 from batchyard.models import BatchState, Kind, Phase
 from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
+from batchyard.store.item_filters import plan_and_fetch
 from batchyard.store.item_intake import NewItem, copy_items
 from tests import factories
 from tests.api.operator.conftest import Client
@@ -164,7 +165,6 @@ Asked = list[list[UUID]]
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Lend which batches were looked in, one statement after the other."""
     asked: Asked = []
-    fetch = item_queries.plan_and_fetch
 
     async def note(
         conn: Connection, query: str, values: Mapping[str, object]
@@ -173,13 +173,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
             batch_ids = values.get("batch_ids") or [values["batch_id"]]
             assert isinstance(batch_ids, list)
             asked.append(batch_ids)
-        return await fetch(conn, query, values)
+        return await plan_and_fetch(conn, query, values)
 
     monkeypatch.setattr(item_queries, "plan_and_fetch", note)
     return asked
 
 
-@pytest.mark.parametrize("at_once", [(1, 20_000), (200, 3), (200, 20_000)])
+@pytest.mark.parametrize(
+    "at_once", [(1, 20_000, 9), (200, 3, 9), (200, 20_000, 9), (200, 20_000, 2)]
+)
 @pytest.mark.parametrize(
     "filters", [{"text": "århus"}, {"text": "århus", "status": "waiting"}, {"status": "waiting"}]
 )
@@ -187,10 +189,11 @@ async def test_pages_over_all_batches_hold_every_item_once(
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
     filters: dict[str, object],
-    at_once: tuple[int, int],
+    at_once: tuple[int, int, int],
 ) -> None:
     monkeypatch.setattr(item_queries, "BATCHES_AT_ONCE", at_once[0])
     monkeypatch.setattr(item_queries, "ITEMS_AT_ONCE", at_once[1])
+    monkeypatch.setattr(item_queries, "LARGE", at_once[2])
     batches = sorted([await fill(client) for _ in range(4)])
     await factories.make_batch(client.db, team=client.team)
     positions = [0, 2] if "text" in filters else [0, 1, 2]
@@ -219,16 +222,25 @@ async def test_words_are_looked_for_no_further_than_the_page(
     assert asked[1:] == [[batches[1]], batches[2:4]]
 
 
+async def test_a_large_batch_is_read_by_itself(
+    client: Client, monkeypatch: pytest.MonkeyPatch, asked: Asked
+) -> None:
+    monkeypatch.setattr(item_queries, "LARGE", 3)
+    batches = sorted([UUID(await fill(client)) for _ in range(4)])
+    await factories.make_items(client.db, team=client.team, batch_id=batches[2])
+    found = (await client.get("/items")).json()["data"]
+    assert (len(found), asked) == (13, [batches[:2], [batches[2]], [batches[3]]])
+
+
 async def test_a_list_goes_on_where_batches_ran_while_it_was_read(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early, late = sorted([await fill(client), await fill(client)])
-    fetch = item_queries.plan_and_fetch
 
     async def run(
         conn: Connection, query: str, values: Mapping[str, object]
     ) -> list[tuple[object, ...]]:
-        rows = await fetch(conn, query, values)
+        rows = await plan_and_fetch(conn, query, values)
         if query == item_queries.FIND_BATCHES:
             async with client.db.transaction() as other:
                 await other.execute(

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from batchyard.api.smartsend import batch_routes, catalogue, shipment_routes
+from batchyard.api.smartsend.checking import check_shipments
 from batchyard.store import idempotency
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, working
@@ -162,7 +163,7 @@ async def test_shipments_are_checked_while_no_transaction_waits(
 
         return watch
 
-    monkeypatch.setattr(batch_routes, "check_shipments", watched(batch_routes.check_shipments))
+    monkeypatch.setattr(batch_routes, "check_shipments", watched(check_shipments))
     path, body = f"/booking-batches/{batch}/shipments", {"data": [make_shipment()]}
 
     first = await client.post(path, json=body, headers=KEY)

@@ -1,6 +1,6 @@
 """The SELECTs behind the lists of items; PostgreSQL writes the JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -66,12 +66,14 @@ SELECT found.item, b.id, found.position, found.item_id
 
 # Behind a batch, those that have such items: the counts know.
 FIND_BATCHES = """
-SELECT b.id, n.n
+SELECT b.id, n.n, n.total
   FROM batches b
  CROSS JOIN LATERAL (
-       SELECT sum(c.n)::int AS n FROM batch_counts c
-        WHERE c.batch_id = b.id
-          AND (%(statuses)s::text[] IS NULL OR c.status = ANY (%(statuses)s))) AS n
+       SELECT sum(c.n)::int AS total,
+              sum(c.n) FILTER (WHERE %(statuses)s::text[] IS NULL
+                                  OR c.status = ANY (%(statuses)s))::int AS n
+         FROM batch_counts c
+        WHERE c.batch_id = b.id) AS n
  WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL AND b.state <> 'importing' AND n.n > 0
    AND (%(behind)s::uuid IS NULL OR b.id > %(behind)s)
  ORDER BY b.id
@@ -80,6 +82,12 @@ SELECT b.id, n.n
 
 BATCHES_AT_ONCE, ITEMS_AT_ONCE = 200, 20_000
 """In how many batches, and items, one statement looks for a page."""
+LARGE = 1000
+"""A batch of more items has a statement of its own.
+
+How many items one batch has PostgreSQL knows; for each of several it plans as for the average one,
+and would sort, and render, the whole of a large one.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,23 +162,34 @@ async def _list_by_batch(
         batch_ids, is_last = await _find_batches(conn, {**values, "behind": behind}, needed=needed)
         if batch_ids:
             behind = batch_ids[-1]
-            rows += await _fetch(conn, filters, {**values, "batch_ids": batch_ids, "limit": left})
+            rows += await _fetch(conn, filters, _within(batch_ids, values, limit=left))
     return rows
+
+
+def _within(
+    batch_ids: Sequence[UUID], values: Mapping[str, object], *, limit: int
+) -> Mapping[str, object]:
+    """Return what a statement compares with that lists whole batches."""
+    place = {"batch_id": batch_ids[0]} if len(batch_ids) == 1 else {"batch_ids": batch_ids}
+    return {**values, **place, "after_id": None, "limit": limit}
 
 
 async def _find_batches(
     conn: Connection, values: Mapping[str, object], *, needed: int
 ) -> tuple[list[UUID], bool]:
-    """Find the next batches that have so many items, of any or of some statuses.
+    """Find the next batches that have so many items, of any or of some statuses; or one large one.
 
     Return with them whether there are no more.
     """
     found: list[UUID] = []
     rows = await plan_and_fetch(conn, FIND_BATCHES, {**values, "batches": BATCHES_AT_ONCE})
-    for batch_id, n in rows:
+    for batch_id, n, total in rows:
+        is_large = int(str(total)) > LARGE
+        if found and is_large:
+            break
         found.append(UUID(str(batch_id)))
         needed -= int(str(n))
-        if needed <= 0:
+        if needed <= 0 or is_large:
             break
     return found, len(found) == len(rows) < BATCHES_AT_ONCE
 
