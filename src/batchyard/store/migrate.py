@@ -167,7 +167,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no t
     def apply_one(self, migration: Migration, **_: object) -> None:
         """Apply and record in one transaction; yoyo takes two, and a kill between them blocks."""
         migration.load()
-        for _ in range(LOCK_TRIES - 1):
+        for _again in range(LOCK_TRIES - 1):
             try:
                 self._apply_once(migration)
             except psycopg.errors.LockNotAvailable:
