@@ -109,7 +109,7 @@ def test_migration_gives_way_to_those_who_use_its_table(
     number = newest_schema().version + 1
     (migrations / f"{number:04}.extra.sql").write_text("ALTER TABLE items ADD COLUMN extra int;\n")
     reader = psycopg.connect(database_url)
-    with closing(reader), ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, closing(reader):
         reader.execute("SELECT count(*) FROM items")
         ours = pool.submit(migrate, database_url)
         wait_until(lambda: ask(database_url, LOCK_WAITERS) == 1)
