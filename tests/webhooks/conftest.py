@@ -107,9 +107,12 @@ class Post:
         )
 
     async def move(self, *item_ids: UUID, phase: Phase, status: str) -> None:
+        """Change items as the engine does: their rows are locked in one order."""
         await self.run(
-            "UPDATE items SET phase = %(phase)s, status = %(status)s, intent_at = %(now)s,"
-            " updated_at = %(now)s WHERE id = ANY (%(ids)s)",
+            "WITH locked AS MATERIALIZED (SELECT id FROM items WHERE id = ANY (%(ids)s)"
+            " ORDER BY id FOR UPDATE)"
+            " UPDATE items SET phase = %(phase)s, status = %(status)s, intent_at = %(now)s,"
+            " updated_at = %(now)s FROM locked WHERE items.id = locked.id",
             phase=phase,
             status=status,
             ids=list(item_ids),
