@@ -7,6 +7,7 @@ from barcode import Code128
 
 from batchyard.providers.labels import Label, printable, render_label
 from batchyard.providers.sandbox_shipments import check_digit, labels, tracking_codes
+from batchyard.providers.zpl_labels import render_zpl
 from tests.providers.requests import make_shipment
 
 LABEL = Label(
@@ -56,6 +57,45 @@ def test_label_shows_the_sender_where_it_is_known() -> None:
     assert "(Demo Shop)" in known
     assert "(FROM)" not in unknown
     assert "(b-1)" in unknown
+
+
+def test_longest_receiver_is_printed_whole_above_the_next_field() -> None:
+    names, streets = [[f"{what} {n}" for n in range(1, 5)] for what in ("Name", "Street")]
+    receiver = (*names, "Company", *streets, "8000 Aarhus C")
+    content = page_content(render_label(replace(LABEL, receiver=receiver)))
+    zpl = render_zpl(replace(LABEL, receiver=receiver)).decode()
+    for line in receiver:
+        assert f"({line})" in content
+        assert f"^FD{line}^FS" in zpl
+    assert height_of(content, "REFERENCE") < height_of(content, "DENMARK") - 8
+    tops = [height_in_zpl(zpl, line) for line in (*receiver, "DENMARK", "REFERENCE")]
+    assert tops == sorted(set(tops))
+
+
+def test_sender_keeps_its_city_however_long_it_is() -> None:
+    for streets in range(1, 10):
+        lines = ("Demo Shop", "Shop Ltd", *(f"Yard {n}" for n in range(streets)), "2100 Kbh")
+        label = replace(LABEL, sender=lines)
+        content, zpl = page_content(render_label(label)), render_zpl(label).decode()
+        for line in ("Demo Shop", f"Yard {streets - 1}", "2100 Kbh"):
+            assert f"({line})" in content
+            assert f"^FD{line}^FS" in zpl
+        assert height_of(content, "TO") < height_of(content, "2100 Kbh") - 12
+        assert height_in_zpl(zpl, "2100 Kbh") < height_in_zpl(zpl, "TO") - 40
+
+
+def height_of(content: str, text: str) -> float:
+    """Return how high above the foot of the page a text stands, in points."""
+    found = re.search(rf"BT [\d.]+ ([\d.]+) Td \({text}\)", content)
+    assert found is not None
+    return float(found[1])
+
+
+def height_in_zpl(zpl: str, text: str) -> int:
+    """Return how far below the head of the label a text stands, in dots."""
+    found = re.search(rf"\^FO\d+,(\d+)\S*\^FD{text}\^FS", zpl)
+    assert found is not None
+    return int(found[1])
 
 
 @pytest.mark.parametrize("code", ["00370712345678901234", "JJD014060001234567890", "12345678901"])

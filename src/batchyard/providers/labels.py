@@ -1,7 +1,7 @@
 """Shipping labels of 10 x 15 cm as PDF; pure, the same input gives the same bytes."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -27,6 +27,11 @@ QUIET_MODULES = 10
 
 CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 FONTS = Path(__file__).with_name("fonts")
+
+SENDER_ROOM, RECEIVER_ROOM = 4, 7
+"""So many lines are printed in full size; more get smaller type."""
+MOST_SENDER_LINES, MOST_RECEIVER_LINES = 6, 10
+"""Smaller type than that nobody reads. A receiver has no more lines than these."""
 
 Style = Literal["", "B"]
 
@@ -112,6 +117,16 @@ def _known_characters() -> frozenset[int]:
         return frozenset(font.getBestCmap())
 
 
+def fitting_lines(lines: tuple[str, ...], *, most: int) -> tuple[str, ...]:
+    """Return at most so many lines: the first, and the last ones, which hold street and city."""
+    return lines if len(lines) <= most else (lines[0], *lines[len(lines) - most + 1 :])
+
+
+def shrink_for(lines: Sequence[str], *, room: int) -> float:
+    """Return what type and spacing are multiplied by, so that the lines take no more room."""
+    return min(1.0, room / max(1, len(lines)))
+
+
 def _new_page(label: Label) -> "FPDF":
     pdf = _empty_page()
     pdf.set_title(f"Label {label.tracking_code}")
@@ -192,10 +207,13 @@ def _draw_band(pdf: "FPDF", label: Label) -> None:
 
 def _draw_sender(pdf: "FPDF", label: Label) -> None:
     top = 24.0
-    lines = label.sender or ((label.booking,) if label.booking else ())
+    known = label.sender or ((label.booking,) if label.booking else ())
+    lines = fitting_lines(known, most=MOST_SENDER_LINES)
     _caption(pdf, "FROM" if label.sender else "BOOKING", x=MARGIN, y=top)
-    for index, line in enumerate(lines[:4]):
-        _write(pdf, line, x=MARGIN, y=top + 4 + index * 3.7, width=56, size=8.5)
+    scale = shrink_for(lines, room=SENDER_ROOM)
+    for index, line in enumerate(lines):
+        y = top + 4 + index * 3.7 * scale
+        _write(pdf, line, x=MARGIN, y=y, width=56, size=8.5 * scale)
     _caption(pdf, "PARCEL", x=66, y=top)
     _write(
         pdf, f"{label.parcel} / {label.parcels}", x=66, y=top + 5.5, width=29, size=14, style="B"
@@ -208,7 +226,8 @@ def _draw_sender(pdf: "FPDF", label: Label) -> None:
 
 def _draw_receiver(pdf: "FPDF", label: Label) -> None:
     _caption(pdf, "TO", x=MARGIN, y=46.5)
-    lines = label.receiver[:7]
+    lines = fitting_lines(label.receiver, most=MOST_RECEIVER_LINES)
+    scale = shrink_for(lines, room=RECEIVER_ROOM)
     y = 53.5
     for index, line in enumerate(lines):
         is_strong = index in {0, len(lines) - 1}
@@ -218,11 +237,11 @@ def _draw_receiver(pdf: "FPDF", label: Label) -> None:
             x=MARGIN,
             y=y,
             width=INNER,
-            size=15 if is_strong else 12,
+            size=(15 if is_strong else 12) * scale,
             style="B" if is_strong else "",
         )
-        y += 6.2 if len(lines) < 6 else 5.1
-    _write(pdf, label.country.upper(), x=MARGIN, y=y, width=INNER, size=12)
+        y += 6.2 if len(lines) < 6 else 5.1 * scale
+    _write(pdf, label.country.upper(), x=MARGIN, y=y, width=INNER, size=12 * scale)
     _rule(pdf, 91)
 
 

@@ -4,7 +4,19 @@ from collections.abc import Iterator
 
 from barcode import Code128
 
-from batchyard.providers.labels import INNER, MARGIN, QUIET_MODULES, Label, printable
+from batchyard.providers.labels import (
+    INNER,
+    MARGIN,
+    MOST_RECEIVER_LINES,
+    MOST_SENDER_LINES,
+    QUIET_MODULES,
+    RECEIVER_ROOM,
+    SENDER_ROOM,
+    Label,
+    fitting_lines,
+    printable,
+    shrink_for,
+)
 
 DOTS = 8
 """A millimetre at 203 dpi."""
@@ -38,10 +50,13 @@ def _band(label: Label) -> Iterator[str]:
 
 
 def _sender(label: Label) -> Iterator[str]:
-    lines = label.sender or ((label.booking,) if label.booking else ())
+    known = label.sender or ((label.booking,) if label.booking else ())
+    lines = fitting_lines(known, most=MOST_SENDER_LINES)
     yield _text("FROM" if label.sender else "BOOKING", x=MARGIN, y=22, size=2.4)
-    for index, line in enumerate(lines[:4]):
-        yield _text(line, x=MARGIN, y=25.5 + index * 3.7, size=3.2, width=58)
+    scale = shrink_for(lines, room=SENDER_ROOM)
+    for index, line in enumerate(lines):
+        y = 25.5 + index * 3.7 * scale
+        yield _text(line, x=MARGIN, y=y, size=3.2 * scale, width=58)
     yield _text("PARCEL", x=66, y=22, size=2.4)
     yield _text(f"{label.parcel} / {label.parcels}", x=66, y=25, size=5)
     if label.weight:
@@ -52,13 +67,14 @@ def _sender(label: Label) -> Iterator[str]:
 
 def _receiver(label: Label) -> Iterator[str]:
     yield _text("TO", x=MARGIN, y=44, size=2.4)
-    step = 6.2 if len(label.receiver) < 6 else 5.1
+    lines = fitting_lines(label.receiver, most=MOST_RECEIVER_LINES)
+    scale = shrink_for(lines, room=RECEIVER_ROOM)
     y = 48.0
-    for index, line in enumerate(label.receiver[:7]):
-        is_strong = index in {0, min(len(label.receiver), 7) - 1}
-        yield _text(line, x=MARGIN, y=y, size=5.2 if is_strong else 4.2, width=INNER)
-        y += step
-    yield _text(label.country.upper(), x=MARGIN, y=y, size=4.2, width=INNER)
+    for index, line in enumerate(lines):
+        size = 5.2 if index in {0, len(lines) - 1} else 4.2
+        yield _text(line, x=MARGIN, y=y, size=size * scale, width=INNER)
+        y += 6.2 if len(lines) < 6 else 5.1 * scale
+    yield _text(label.country.upper(), x=MARGIN, y=y, size=4.2 * scale, width=INNER)
     yield _rule(91)
 
 
