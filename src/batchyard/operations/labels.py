@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from batchyard.models import JsonObject
+from batchyard.operations.senders import with_sender
 from batchyard.pdf import PdfJoiner, PdfUnreadable
 from batchyard.providers.labels import Label, render_label, render_picture, render_sentence
 from batchyard.providers.shipment_labels import parcels_of, shipment_labels
@@ -44,8 +45,8 @@ def missing_labels(
     # A label without a parcel is the carrier's file for all of them.
     if None in labelled or not any(codes):
         return
-    printed = shipment_labels(item.payload, codes, booking=item.provider_reference, notice=NOTICE)
-    for label in printed:
+    payload = with_sender(item.payload, item.sender)
+    for label in shipment_labels(payload, codes, booking=item.provider_reference, notice=NOTICE):
         if label.tracking_code and label.parcel not in labelled:
             yield OwnLabel(item_id=item.id, parcel=label.parcel, format=format_, label=label)
 

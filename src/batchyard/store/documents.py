@@ -59,15 +59,18 @@ class BookedItem:
     payload: JsonObject
     result: JsonObject | None
     provider_reference: str | None
+    sender: JsonObject | None
+    """Of its team, as it is set now."""
 
 
 # In the order of the batch. `after` is the last position seen, so that each block is found by
 # the index, however far it is.
 LIST_BOOKED = """
-SELECT d.item_id AS id, d.position, d.payload, d.result, d.provider_reference
+SELECT d.item_id AS id, d.position, d.payload, d.result, d.provider_reference, s.sender
   FROM item_data d
   JOIN items i ON i.id = d.item_id
   JOIN batches b ON b.id = d.batch_id
+  LEFT JOIN senders s ON s.team_id = b.team_id
  WHERE d.batch_id = %(batch_id)s AND b.team_id = %(team_id)s AND d.position > %(after)s
    AND i.phase = 'done' AND i.status = 'booked'
    AND (%(ids)s::uuid[] IS NULL OR d.item_id = ANY (%(ids)s))
@@ -129,10 +132,11 @@ async def list_members(
 READ_ITEM = """
 SELECT d.item_id AS id, d.position, d.payload,
        CASE WHEN i.phase = 'done' AND i.status = 'booked' THEN d.result END AS result,
-       d.provider_reference
+       d.provider_reference, s.sender
   FROM item_data d
   JOIN items i ON i.id = d.item_id
   JOIN batches b ON b.id = i.batch_id
+  LEFT JOIN senders s ON s.team_id = b.team_id
  WHERE d.item_id = %(item_id)s AND b.kind = 'shipment' AND b.deleted_at IS NULL
    AND b.state <> 'importing' AND (%(team_id)s::bigint IS NULL OR b.team_id = %(team_id)s)
 """

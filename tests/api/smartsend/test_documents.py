@@ -12,13 +12,17 @@ from fastapi import FastAPI
 
 from batchyard.api.smartsend.routes import build_door
 from batchyard.config import Config
+from batchyard.intake.shipment_shape import Sender
 from batchyard.models import BatchState, Document, Phase
+from batchyard.operations import senders
+from batchyard.operations.audit import Actor
 from batchyard.providers.labels import Label, render_label
 from batchyard.store import documents
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, open_client, until, working
 from tests.api.smartsend.labels import page_count, page_sizes, page_texts, read_barcodes
 from tests.factories import make_batch, make_items
+from tests.providers.karrio_requests import SENDER
 
 PARCEL = {"gross_weight": 500}
 PNG = base64.b64decode(
@@ -170,6 +174,23 @@ async def test_labels_the_carrier_did_not_give_are_printed(client: Client, db: D
     assert [one["uuid"] for one in await list_papers(client, shipment)] == [
         one["uuid"] for one in papers
     ]
+
+
+async def test_labels_we_print_name_the_sender_of_the_team(client: Client, db: Database) -> None:
+    sender = Sender.model_validate(SENDER)
+    await senders.set_sender(db, team=client.team, sender=sender, actor=Actor(name="test"))
+    batch = await make_batch(db, team=client.team, state=BatchState.COMPLETED)
+    shipment = await make_booked(client, db, batch)
+
+    merged = await client.get(f"/booking-batches/{batch}/documents")
+    pdf, zpl = [
+        (await client.http.get(paper["url"])).content
+        for paper in await list_papers(client, shipment)
+    ]
+
+    for text in (page_texts(merged.content)[0], page_texts(pdf)[0], zpl.decode()):
+        for line in ("FROM", "Kop ApS", "Havnegade 1", "8000 Aarhus"):
+            assert line in text
 
 
 async def test_a_file_of_all_parcels_needs_no_label_of_ours(client: Client, db: Database) -> None:
