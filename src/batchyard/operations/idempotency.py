@@ -81,7 +81,7 @@ async def find_answer(db: Database, *, team: Team, key: str, request: bytes) -> 
     keep the key from anybody. Raises `KeyTaken` and `KeyBusy`.
     """
     async with db.pool.connection() as conn:
-        kept = await _read(conn, team=team, key=key, now=db.clock())
+        kept = await _read(conn, team=team, key=key, request=request, now=db.clock())
     return None if kept is None else replay(kept, request=request)
 
 
@@ -94,7 +94,9 @@ async def answer_once(
     not remembered.
     """
     async with one_transaction(db) as work:
-        if kept := await _find(work.connection, team=team, key=key, now=db.clock()):
+        if kept := await _find(
+            work.connection, team=team, key=key, request=request, now=db.clock()
+        ):
             return replay(kept, request=request)
         try:
             # A savepoint, so that nothing stays of a request that is refused half-way.
@@ -190,7 +192,9 @@ async def reserved(
     holder = uuid4()
     async with db.transaction() as conn:
         now = db.clock()
-        kept = await _find(conn, team=team, key=key, now=now)
+        kept = await _find(
+            conn, team=team, key=key, request=request if is_for_one else None, now=now
+        )
         held = (
             await idempotency.reserve(
                 conn,
@@ -232,15 +236,28 @@ async def forget_old(db: Database) -> None:
                 return
 
 
-async def _find(conn: Connection, *, team: Team, key: str, now: datetime) -> Kept | None:
+async def _find(
+    conn: Connection, *, team: Team, key: str, request: bytes | None, now: datetime
+) -> Kept | None:
     if not await idempotency.lock(conn, team_id=team.id, key=key):
         raise KeyBusy
-    return await _read(conn, team=team, key=key, now=now)
+    return await _read(conn, team=team, key=key, request=request, now=now)
 
 
-async def _read(conn: Connection, *, team: Team, key: str, now: datetime) -> Kept | None:
-    record = await idempotency.find(conn, team_id=team.id, key=key, since=now - REMEMBERED, now=now)
+async def _read(
+    conn: Connection, *, team: Team, key: str, request: bytes | None, now: datetime
+) -> Kept | None:
+    """Return the answer of a key; None where there is none and `request` may have the key.
+
+    One that broke off may have done everything, so its key is for no other; where `request` is not
+    given, any may take it over.
+    """
+    record = await idempotency.find(conn, team_id=team.id, key=key, since=now - REMEMBERED)
     if record is None:
+        return None
+    if record.held_until is not None and record.held_until <= now:
+        if request is not None and record.fingerprint not in (None, request):
+            raise KeyTaken
         return None
     if record.fingerprint is None or record.status is None or record.body is None:
         raise KeyBusy

@@ -32,16 +32,13 @@ class Record:
 FIND = """
 SELECT fingerprint, status, content_type, body, held_until FROM idempotency
  WHERE team_id = %(team_id)s AND key = %(key)s AND created_at > %(since)s
-   AND (held_until IS NULL OR held_until > %(now)s)
 """
 
 
-async def find(
-    conn: Connection, *, team_id: int, key: str, since: datetime, now: datetime
-) -> Record | None:
-    """Return what is known of a key used after `since`."""
+async def find(conn: Connection, *, team_id: int, key: str, since: datetime) -> Record | None:
+    """Return what is known of a key used after `since`, also where its work was broken off."""
     async with conn.cursor(row_factory=class_row(Record)) as cursor:
-        await cursor.execute(FIND, {"team_id": team_id, "key": key, "since": since, "now": now})
+        await cursor.execute(FIND, {"team_id": team_id, "key": key, "since": since})
         return await cursor.fetchone()
 
 

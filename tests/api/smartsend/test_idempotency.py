@@ -236,6 +236,10 @@ async def test_a_booking_whose_answer_was_lost_goes_on(client: Client, db: Datab
     assert other.status_code == 422
 
 
+async def crash(*_: object, **__: object) -> None:
+    raise RuntimeError
+
+
 async def test_a_key_whose_booking_broke_off_is_for_no_other_request(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,16 +248,41 @@ async def test_a_key_whose_booking_broke_off_is_for_no_other_request(
         for _ in range(2)
     ]
 
-    async def crash(*_: object, **__: object) -> None:
-        raise RuntimeError
-
     with monkeypatch.context() as broken:
         broken.setattr(idempotency, "complete", crash)
         broken.setattr(shipment_routes, "PATIENCE_SECONDS", 0.1)
         assert (await client.post(f"/shipments/{made}/booking", headers=KEY)).status_code == 500
 
-    assert (await client.post(f"/shipments/{other}/booking", headers=KEY)).status_code == 422
+    answers = [
+        await client.post(f"/shipments/{other}/booking", headers=KEY),
+        await client.post(
+            f"/shipments/{other}/booking", headers={**KEY, "Prefer": "respond-async"}
+        ),
+        await client.delete(f"/shipments/{other}", headers=KEY),
+        await client.post("/shipments", json=make_shipment(), headers=KEY),
+    ]
+
+    for answer in answers:
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == {
+            "Idempotency-Key": ["This key was used for another request."]
+        }
     assert (await client.get(f"/shipments/{other}")).json()["data"]["state"] == "open"
+    assert (await client.get("/shipments")).json()["meta"]["total"] == 2
+
+
+async def test_a_key_whose_booking_broke_off_is_free_after_a_day(
+    client: Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+    monkeypatch.setattr(shipment_routes, "PATIENCE_SECONDS", 0.1)
+    with monkeypatch.context() as broken:
+        broken.setattr(idempotency, "complete", crash)
+        assert (await client.post(f"/shipments/{made}/booking", headers=KEY)).status_code == 500
+    later = db.clock() + timedelta(hours=24, seconds=1)
+    monkeypatch.setattr(db, "clock", lambda: later)
+
+    assert (await client.post("/booking-batches", headers=KEY)).status_code == 201
 
 
 def requests(batch: str, shipment: str) -> dict[str, tuple[str, str, Any]]:
