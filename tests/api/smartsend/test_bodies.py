@@ -1,9 +1,14 @@
 """Bodies that are no good: always 4xx with a reason, never 500."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from batchyard.api.smartsend import batch_routes
+from batchyard.api.smartsend.checking import Checked, check_shipments
 from batchyard.api.smartsend.routes import build_door
 from batchyard.config import Config
 from batchyard.store.db import Database
@@ -176,6 +181,58 @@ async def test_a_body_where_none_is_expected_is_not_read(client: Client) -> None
     )
 
     assert answer.status_code == 200
+
+
+LARGE = {"data": [make_shipment(ignored="x" * 300_000)]}
+
+
+async def test_large_bodies_are_worked_on_two_at_a_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/booking-batches/{await client.make_batch()}/shipments"
+    inside = most = 0
+    pair = asyncio.Barrier(2)
+
+    async def watch(*given: Any, **named: Any) -> Checked:  # noqa: ANN401  # as the real one
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await pair.wait()
+        await client.make_batch()
+        inside -= 1
+        return await check_shipments(*given, **named)
+
+    monkeypatch.setattr(batch_routes, "check_shipments", watch)
+    answers = await asyncio.gather(*(client.post(path, json=LARGE) for _ in range(6)))
+
+    assert [answer.status_code for answer in answers] == [201] * 6
+    assert most == 2
+
+
+async def test_who_sends_a_large_body_slowly_holds_up_nobody(client: Client) -> None:
+    path = f"/booking-batches/{await client.make_batch()}/shipments"
+    text = json.dumps(LARGE).encode()
+    is_over = asyncio.Event()
+    arrived = [asyncio.Event() for _ in range(3)]
+
+    async def send(place: int) -> AsyncIterator[bytes]:
+        yield text[:-10]
+        arrived[place].set()
+        await is_over.wait()
+        yield text[-10:]
+
+    slow = [
+        asyncio.create_task(client.post(path, content=send(place), headers=JSON))
+        for place in range(3)
+    ]
+    for one in arrived:
+        await one.wait()
+    async with asyncio.timeout(20):
+        quick = await client.post(path, json=LARGE)
+    is_over.set()
+
+    answers = [quick, *await asyncio.gather(*slow)]
+    assert [answer.status_code for answer in answers] == [201] * 4
 
 
 @pytest.fixture

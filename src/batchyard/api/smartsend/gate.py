@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Coroutine
+from tempfile import SpooledTemporaryFile
 from uuid import uuid4
 
 import structlog
@@ -30,7 +31,10 @@ MAX_REQUEST_ID_LENGTH = 128
 BYTES_PER_VALUE = 10
 """A body of the largest size may hold a value (object, list, text, number) per so many bytes."""
 LARGE_BODY_BYTES = 256 * 1024
-"""From this size on a body is parsed beside the event loop."""
+"""From this size on a body waits on the disk until it is complete and has its turn, and is parsed
+beside the event loop."""
+LARGE_AT_ONCE = 2
+"""A large body takes many times its size while it is worked on; so many are, of all teams."""
 JSON_TYPE = re.compile(
     r'application/(?:[\w.+-]+\+)?json\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE
 )
@@ -103,7 +107,11 @@ class DoorRoute(APIRoute):
             named = request.path_params["team"]
             if named != team.slug and named.lower() != str(team.uuid):
                 raise NotFound
-            return await handler(BodyRequest(request.scope, request.receive))
+            incoming = BodyRequest(request.scope, request.receive)
+            try:
+                return await handler(incoming)
+            finally:
+                incoming.end_turn()
 
         return guarded
 
@@ -124,6 +132,9 @@ def _db(request: Request) -> Database:
 class BodyRequest(Request):
     """A request whose body is read up to a size and is strict JSON."""
 
+    _turn: asyncio.Semaphore | None = None
+    """Held from when a large body is complete until its request is answered."""
+
     async def body(self) -> bytes:
         """Return the body; raise 415 and 413 before reading what would be of no use."""
         if not hasattr(self, "_body"):
@@ -133,13 +144,37 @@ class BodyRequest(Request):
                 raise HTTPException(413)
             if length not in ("", "0") or "transfer-encoding" in self.headers:
                 self._check_type()
-            read = bytearray()
-            async for chunk in self.stream():
-                read += chunk
-                if len(read) > limit:
-                    raise HTTPException(413)
-            self._body = bytes(read)
+            self._body = await self._read(limit)
         return self._body
+
+    async def _read(self, limit: int) -> bytes:
+        # Who sends slowly holds up nobody, and has nothing of a large body in memory.
+        size = 0
+        with SpooledTemporaryFile(max_size=LARGE_BODY_BYTES) as spool:
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise HTTPException(413)
+                if size <= LARGE_BODY_BYTES:
+                    spool.write(chunk)
+                else:
+                    await asyncio.to_thread(spool.write, chunk)
+            spool.seek(0)
+            if size <= LARGE_BODY_BYTES:
+                return spool.read()
+            await self._await_turn()
+            return await asyncio.to_thread(spool.read)
+
+    async def _await_turn(self) -> None:
+        turn: asyncio.Semaphore = self.app.state.large_bodies
+        await turn.acquire()
+        self._turn = turn
+
+    def end_turn(self) -> None:
+        """Let another large body have its turn."""
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
 
     def _check_type(self) -> None:
         given = self.headers.get("content-type", "").strip()

@@ -1,12 +1,14 @@
 """The Smart Send door: its calls, what they share, and its document (contract, sections 1 to 6)."""
 
+import asyncio
+
 from fastapi import FastAPI
 
 import batchyard
 from batchyard.api.smartsend import batch_routes, document_routes, faults, shipment_routes
 from batchyard.api.smartsend.catalogue import Offers
 from batchyard.api.smartsend.document import describe
-from batchyard.api.smartsend.gate import Frame
+from batchyard.api.smartsend.gate import LARGE_AT_ONCE, Frame
 from batchyard.config import Config
 from batchyard.operations.bookings import Endings
 from batchyard.store.db import Database
@@ -32,6 +34,7 @@ def build_door(config: Config, db: Database) -> FastAPI:
     door.state.endings = Endings(db)
     door.state.files = FileStore(config)
     door.state.document_key = None
+    door.state.large_bodies = asyncio.Semaphore(LARGE_AT_ONCE)
     faults.install(door)
     door.add_middleware(Frame)
     door.include_router(batch_routes.router)
