@@ -1,5 +1,6 @@
 """Contract, section 4: shipments outside batches: made, listed, booked, cancelled."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -7,13 +8,17 @@ import httpx
 import pytest
 
 from batchyard.api.smartsend import shipment_routes
-from batchyard.models import BatchState, Phase
+from batchyard.models import BatchState, Phase, Policy
+from batchyard.providers import sandbox
+from batchyard.providers.base import Promise
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, until, working
 from tests.factories import make_batch, make_items
 
 LOST_ANSWER = "9801"
 REFUSED = "9901"
+NO_PROMISE = Promise(policy=Policy.NEITHER, timeout=timedelta(seconds=2))
+"""As of a provider that can neither be asked nor be sent the same again."""
 
 
 async def make_single(client: Client, **changes: object) -> dict[str, Any]:
@@ -135,6 +140,21 @@ async def test_a_booking_that_takes_long_is_an_operation(
     assert answer.status_code == 202
     assert answer.json()["data"]["state"] == "pending"
     assert "Preference-Applied" not in answer.headers
+
+
+async def test_a_booking_with_an_unknown_outcome_is_an_operation(
+    client: Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "PROMISE", NO_PROMISE)
+    made = await make_single(client, parties__receiver__address__postal_code=LOST_ANSWER)
+
+    async with working(db):
+        answer = await client.post(f"/shipments/{made['uuid']}/booking")
+
+    assert (answer.status_code, answer.json()["data"]["state"]) == (202, "running")
+    assert answer.headers["Location"].endswith(f"/operations/{answer.json()['data']['uuid']}")
+    read = (await client.get(f"/shipments/{made['uuid']}")).json()["data"]
+    assert (read["state"], read["errors"]) == ("processing", [])
 
 
 async def test_a_shipment_is_booked_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from batchyard.api.smartsend.requests import (
     Visit,
     Visiting,
 )
+from batchyard.api.smartsend.shipment_queries import ShipmentRow
 from batchyard.errors import Conflict
 from batchyard.intake.shipment_shape import Shipment
 from batchyard.models import BatchState as OurState
@@ -100,7 +101,7 @@ async def create_shipment(
 @router.get("/shipments/{shipment}", responses=told(200, answers.OneShipment))
 async def read_shipment(visit: Visiting, shipment: ShipmentId) -> Response:
     """Return one shipment with what went wrong."""
-    return await _shipment(visit, shipment)
+    return await _shown(visit, await _read_shipment(visit, shipment))
 
 
 @router.delete("/shipments/{shipment}", responses=told(200, answers.Done, KEY_ERRORS))
@@ -160,7 +161,9 @@ async def book_shipment(
     async def finish() -> Response:
         endings: Endings = request.app.state.endings
         if await endings.wait(shipment, seconds=PATIENCE_SECONDS):
-            return await _shipment(visit, shipment)
+            row = await _read_shipment(visit, shipment)
+            if translate.has_ended(row):
+                return await _shown(visit, row)
         return await _operation(visit.db, visit, begun[0])
 
     if key is not None:
@@ -202,16 +205,18 @@ async def _book(work: Transactions, visit: Visit, shipment: UUID, key: str | Non
         raise faults.refused(message, under="state", language=visit.language) from error
 
 
-async def _shipment(visit: Visit, shipment: UUID) -> Response:
-    audience = await visit.audience()
+async def _read_shipment(visit: Visit, shipment: UUID) -> ShipmentRow:
     async with visit.db.pool.connection() as connection:
-        row = await shipment_queries.read_shipment(
+        return await shipment_queries.read_shipment(
             connection,
             team_id=visit.team.id,
             shipment_id=shipment,
             lost_before=visit.lost_before,
         )
-    return replies.data(translate.shipment(row, audience=audience))
+
+
+async def _shown(visit: Visit, row: ShipmentRow) -> Response:
+    return replies.data(translate.shipment(row, audience=await visit.audience()))
 
 
 async def _operation(work: Transactions, visit: Visit, operation: UUID) -> Response:

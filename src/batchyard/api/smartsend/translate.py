@@ -89,16 +89,19 @@ def shipment(row: ShipmentRow, *, audience: Audience) -> dict[str, object]:
     return {**shown, "errors": _errors(row, audience.language)}
 
 
+def has_ended(row: ShipmentRow) -> bool:
+    """Tell whether a shipment is booked or never will be; not while its outcome is unknown."""
+    return OPERATION_STATES[row.state] in ("succeeded", "failed")
+
+
 def operation(row: OperationRow, *, base_url: str, language: str) -> dict[str, object]:
     """Return what became of the booking of a shipment; `base_url` leads to the team."""
-    state = OPERATION_STATES[row.state]
-    has_ended = state in ("succeeded", "failed")
     return {
         "uuid": str(row.operation_id),
-        "state": state,
+        "state": OPERATION_STATES[row.state],
         "resource_url": f"{base_url}/shipments/{row.id}",
         "created_at": moment(row.requested_at),
-        "finished_at": moment(row.at) if has_ended else None,
+        "finished_at": moment(row.at) if has_ended(row) else None,
         "errors": _cancellation(row, language) or _errors(row, language),
     }
 
