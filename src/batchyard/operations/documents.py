@@ -1,7 +1,7 @@
 """Documents of shipments: what there is, by signed addresses, and all labels of a batch in one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,9 +10,11 @@ from batchyard.models import Team
 from batchyard.operations.labels import (
     SHOWN_AS,
     Joiner,
+    NoLabel,
     OwnLabel,
     missing_labels,
     print_label,
+    print_sentence,
     show_picture,
 )
 from batchyard.operations.links import Link, read_link
@@ -30,6 +32,9 @@ PART_BYTES = 2 * 1024 * 1024
 """About so much of stored labels is in memory together."""
 OWN_LABEL_BYTES = 20_000
 """About what a label of ours, or one kept outside the database, takes."""
+
+Labels = Sequence[StoredDocument | OwnLabel]
+Page = StoredDocument | OwnLabel | NoLabel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,18 +122,21 @@ class Misfits:
     """Chosen shipments that have no place in a merged file, by their place in the choice."""
 
     unknown: Sequence[int]
-    unbooked: Sequence[int]
+    unlabelled: Sequence[int]
 
 
 async def find_misfits(
-    db: Database, *, team: Team, batch_id: UUID, chosen: Sequence[UUID]
+    db: Database, *, team: Team, batch_id: UUID, format_: str, chosen: Sequence[UUID]
 ) -> Misfits:
-    """Tell which of these shipments are not in the batch, and which are not booked."""
+    """Tell which of these shipments are not in the batch, and which have no label."""
     async with db.pool.connection() as conn:
-        known = await documents.list_members(conn, team_id=team.id, batch_id=batch_id, ids=chosen)
+        members = await documents.list_members(conn, team_id=team.id, batch_id=batch_id, ids=chosen)
+    blocks = _list_labels(db, team=team, batch_id=batch_id, format_=format_, chosen=chosen)
+    labelled = {item.id async for block in blocks for item, labels in block if labels}
+    bare = members - labelled
     return Misfits(
-        unknown=[index for index, one in enumerate(chosen) if one not in known],
-        unbooked=[index for index, one in enumerate(chosen) if known.get(one) is False],
+        unknown=[index for index, one in enumerate(chosen) if one not in members],
+        unlabelled=[index for index, one in enumerate(chosen) if one in bare],
     )
 
 
@@ -141,11 +149,26 @@ async def join_labels(
     format_: str,
     chosen: Sequence[UUID] | None,
 ) -> AsyncIterator[bytes]:
-    """Yield one file of all labels of a batch, in its order; nothing where there are none.
+    """Yield one file of all labels of a batch, in its order; nothing where nothing is booked.
 
-    No connection is held while a part is printed or sent.
+    A booked shipment without a label has a page that says so. No connection is held while a part
+    is printed or sent.
     """
     joiner = Joiner(format_)
+    blocks = _list_labels(db, team=team, batch_id=batch_id, format_=format_, chosen=chosen)
+    async for block in blocks:
+        for part in _parts(block):
+            contents = await _fetch_all(db, files, part)
+            if joined := await asyncio.to_thread(_join, joiner, part, contents):
+                yield joined
+    if end := joiner.finish():
+        yield end
+
+
+async def _list_labels(
+    db: Database, *, team: Team, batch_id: UUID, format_: str, chosen: Sequence[UUID] | None
+) -> AsyncIterator[list[tuple[BookedItem, Labels]]]:
+    """Yield booked shipments of a batch with their labels, some at a time, in its order."""
     stored_formats = [stored for stored, shown in SHOWN_AS.items() if shown == format_]
     after = 0
     while True:
@@ -160,34 +183,32 @@ async def join_labels(
                 formats=stored_formats,
             )
         if not items:
-            break
+            return
         after = items[-1].position
-        for part in _parts(items, stored, format_=format_):
-            contents = await _fetch_all(db, files, part)
-            if joined := await asyncio.to_thread(_join, joiner, part, contents):
-                yield joined
-    if end := joiner.finish():
-        yield end
+        by_item: dict[UUID, list[StoredDocument]] = {}
+        for one in stored:
+            by_item.setdefault(one.item_id, []).append(one)
+        yield [(item, _labels(item, by_item.get(item.id, []), format_=format_)) for item in items]
 
 
-def _parts(
-    items: Sequence[BookedItem], stored: Sequence[StoredDocument], *, format_: str
-) -> Iterator[list[StoredDocument | OwnLabel]]:
-    """Yield the labels of some shipments in their order, about so many as memory may hold."""
-    by_item: dict[UUID, list[StoredDocument]] = {}
-    for one in stored:
-        by_item.setdefault(one.item_id, []).append(one)
-    part: list[StoredDocument | OwnLabel] = []
+def _labels(item: BookedItem, stored: Sequence[StoredDocument], *, format_: str) -> Labels:
+    """Return the labels of a shipment, parcel by parcel."""
+    labels: list[StoredDocument | OwnLabel] = [
+        *stored,
+        *missing_labels(item, stored, format_=format_),
+    ]
+    return sorted(labels, key=lambda label: label.parcel or 0)
+
+
+def _parts(block: Sequence[tuple[BookedItem, Labels]]) -> Iterator[list[Page]]:
+    """Yield the pages of some shipments in their order, about so many as memory may hold."""
+    part: list[Page] = []
     size = 0
-    for item in items:
-        mine = by_item.get(item.id, [])
-        labels: list[StoredDocument | OwnLabel] = [
-            *mine,
-            *missing_labels(item, mine, format_=format_),
-        ]
-        for label in sorted(labels, key=lambda label: label.parcel or 0):
-            part.append(label)
-            size += (isinstance(label, StoredDocument) and label.size) or OWN_LABEL_BYTES
+    for item, labels in block:
+        pages: Sequence[Page] = labels or [NoLabel(item=item)]
+        for page in pages:
+            part.append(page)
+            size += (isinstance(page, StoredDocument) and page.size) or OWN_LABEL_BYTES
             if size >= PART_BYTES:
                 yield part
                 part, size = [], 0
@@ -195,17 +216,21 @@ def _parts(
         yield part
 
 
-def _join(
-    joiner: Joiner, part: Sequence[StoredDocument | OwnLabel], contents: dict[UUID, bytes]
-) -> bytes:
-    return joiner.add(
-        [print_label(one) if isinstance(one, OwnLabel) else contents[one.id] for one in part]
-    )
+def _join(joiner: Joiner, part: Sequence[Page], contents: Mapping[UUID, bytes]) -> bytes:
+    return joiner.add([_draw(page, contents, format_=joiner.format) for page in part])
 
 
-async def _fetch_all(
-    db: Database, files: FileStore, part: Sequence[StoredDocument | OwnLabel]
-) -> dict[UUID, bytes]:
+def _draw(page: Page, contents: Mapping[UUID, bytes], *, format_: str) -> bytes:
+    match page:
+        case OwnLabel():
+            return print_label(page)
+        case NoLabel():
+            return print_sentence(page.sentence, format_=format_)
+        case _:
+            return contents[page.id]
+
+
+async def _fetch_all(db: Database, files: FileStore, part: Sequence[Page]) -> dict[UUID, bytes]:
     wanted = [one.id for one in part if isinstance(one, StoredDocument)]
     async with db.pool.connection() as conn:
         found = await documents.read_many(conn, document_ids=wanted)

@@ -8,8 +8,8 @@ from batchyard.models import JsonObject
 from batchyard.operations.senders import with_sender
 from batchyard.pdf import PdfJoiner, PdfUnreadable
 from batchyard.providers.labels import Label, render_label, render_picture, render_sentence
-from batchyard.providers.shipment_labels import parcels_of, shipment_labels
-from batchyard.providers.zpl_labels import render_zpl
+from batchyard.providers.shipment_labels import parcels_of, shipment_labels, text_at
+from batchyard.providers.zpl_labels import render_zpl, render_zpl_sentence
 from batchyard.store.documents import BookedItem, StoredDocument
 
 NOTICE = "Printed by Batchyard from the booking"
@@ -35,6 +35,20 @@ class OwnLabel:
         return uuid5(self.item_id, f"label.{self.format}.{self.parcel}")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoLabel:
+    """A booked shipment that the carrier gave no label of this format, and we cannot print one."""
+
+    item: BookedItem
+
+    @property
+    def sentence(self) -> str:
+        """What a page says in its place."""
+        reference = text_at(self.item.payload, "reference")
+        named = f" ({reference})" if reference else ""
+        return f"There is no label for the shipment {self.item.id}{named}."
+
+
 def missing_labels(
     item: BookedItem, stored: Sequence[StoredDocument], *, format_: str
 ) -> Iterator[OwnLabel]:
@@ -56,6 +70,11 @@ def print_label(own: OwnLabel) -> bytes:
     return render_zpl(own.label) if own.format == "zpl" else render_label(own.label)
 
 
+def print_sentence(sentence: str, *, format_: str) -> bytes:
+    """Draw what stands in the place of a label that is not there."""
+    return render_zpl_sentence(sentence) if format_ == "zpl" else render_sentence(sentence)
+
+
 def show_picture(png: bytes) -> bytes:
     """Put a label that came as a picture on a page."""
     try:
@@ -68,6 +87,7 @@ class Joiner:
     """One file of many labels: of PDF its pages, of ZPL its formats, in the order they come."""
 
     def __init__(self, format_: str) -> None:
+        self.format = format_
         self._pdf = PdfJoiner() if format_ == "pdf" else None
         self._has_begun = False
 

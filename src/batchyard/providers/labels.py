@@ -80,9 +80,14 @@ def render_picture(png: bytes) -> bytes:
 def render_sentence(sentence: str) -> bytes:
     """Draw a page that says why there is no label on it."""
     pdf = _empty_page()
-    for index, line in enumerate(wrap(printable(sentence), 34)[:12]):
+    for index, line in enumerate(sentence_lines(sentence)):
         _write(pdf, line, x=MARGIN, y=60 + index * 7, width=INNER, size=14, style="B")
     return bytes(pdf.output())
+
+
+def sentence_lines(sentence: str) -> list[str]:
+    """Return a sentence in lines that fit a label."""
+    return wrap(printable(sentence), 34)[:12]
 
 
 def printable(text: str) -> str:

@@ -15,12 +15,14 @@ from batchyard.providers.labels import (
     Label,
     fitting_lines,
     printable,
+    sentence_lines,
     shrink_for,
 )
 
 DOTS = 8
 """A millimetre at 203 dpi."""
 WIDTH_DOTS, HEIGHT_DOTS = 100 * DOTS, 150 * DOTS
+HEAD = ("^XA", "^CI28", f"^PW{WIDTH_DOTS}^LL{HEIGHT_DOTS}^LH0,0")
 
 RESERVED = str.maketrans({char: f"_{ord(char):02X}" for char in "^~_\\"})
 """What ZPL takes for its own; written in hexadecimal, as `^FH` allows."""
@@ -31,10 +33,17 @@ def render_zpl(label: Label) -> bytes:
     return ("\n".join(_commands(label)) + "\n").encode()
 
 
+def render_zpl_sentence(sentence: str) -> bytes:
+    """Write a format that says why there is no label on it."""
+    lines = [
+        _text(line, x=MARGIN, y=56 + index * 7, size=5, width=INNER)
+        for index, line in enumerate(sentence_lines(sentence))
+    ]
+    return ("\n".join((*HEAD, *lines, "^XZ")) + "\n").encode()
+
+
 def _commands(label: Label) -> Iterator[str]:
-    yield "^XA"
-    yield "^CI28"
-    yield f"^PW{WIDTH_DOTS}^LL{HEIGHT_DOTS}^LH0,0"
+    yield from HEAD
     yield from _band(label)
     yield from _sender(label)
     yield from _receiver(label)

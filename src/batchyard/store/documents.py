@@ -103,16 +103,8 @@ async def list_booked(
         return await cursor.fetchall()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Membership:
-    """Whether an item of a batch is booked."""
-
-    id: UUID
-    is_booked: bool
-
-
 LIST_MEMBERS = """
-SELECT i.id, (i.phase = 'done' AND i.status = 'booked') AS is_booked
+SELECT i.id
   FROM items i JOIN batches b ON b.id = i.batch_id
  WHERE i.id = ANY (%(ids)s) AND i.batch_id = %(batch_id)s AND b.team_id = %(team_id)s
 """
@@ -120,13 +112,12 @@ SELECT i.id, (i.phase = 'done' AND i.status = 'booked') AS is_booked
 
 async def list_members(
     conn: Connection, *, team_id: int, batch_id: UUID, ids: Sequence[UUID]
-) -> dict[UUID, bool]:
-    """Tell which of these items are in a batch, and whether they are booked."""
-    async with conn.cursor(row_factory=class_row(Membership)) as cursor:
-        await cursor.execute(
-            LIST_MEMBERS, {"team_id": team_id, "batch_id": batch_id, "ids": list(ids)}
-        )
-        return {row.id: row.is_booked for row in await cursor.fetchall()}
+) -> set[UUID]:
+    """Tell which of these items are in a batch."""
+    cursor = await conn.execute(
+        LIST_MEMBERS, {"team_id": team_id, "batch_id": batch_id, "ids": list(ids)}
+    )
+    return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
 
 
 READ_ITEM = """

@@ -275,6 +275,31 @@ async def test_chosen_shipments_without_a_label_are_named(client: Client, db: Da
     }
 
 
+async def test_a_shipment_without_a_label_is_not_left_out_in_silence(
+    client: Client, db: Database
+) -> None:
+    batch = await make_batch(db, team=client.team, state=BatchState.COMPLETED)
+    bare = await make_booked(client, db, batch, codes=("x" * 61,))
+    pdf = Document(kind="label", format="pdf", content=carriers_label("C-2"))
+    only_pdf = await make_booked(client, db, batch, pdf, codes=("",))
+    path = f"/booking-batches/{batch}/documents"
+
+    merged = await client.get(path)
+    zpl = await client.get(path, params={"format": "zpl"})
+    chosen = await client.get(path, params={"shipment": [str(only_pdf), str(bare)]})
+    chosen_zpl = await client.get(path, params={"format": "zpl", "shipment": str(only_pdf)})
+
+    first, second = page_texts(merged.content)
+    assert "There is no label" in first
+    assert "(order-1001)" in first
+    assert "There is no label" not in second
+    assert read_barcodes(merged.content) == ["C-2"]
+    assert zpl.content.count(b"^XA") == zpl.content.count(b"There is no label") == 2
+    for answer, place in ((chosen, "shipment.1"), (chosen_zpl, "shipment.0")):
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == {place: ["There is no label for this shipment yet."]}
+
+
 async def test_a_batch_without_labels_says_so(client: Client) -> None:
     batch = await client.make_batch()
 

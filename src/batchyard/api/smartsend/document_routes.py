@@ -91,7 +91,7 @@ async def merge_labels(
             connection, team_id=visit.team.id, batch_id=batch, lost_before=visit.lost_before
         )
     if shipment is not None:
-        await _check_chosen(visit, batch, shipment)
+        await _check_chosen(visit, batch, shipment, format_=wanted)
     parts = documents.join_labels(
         visit.db,
         request.app.state.files,
@@ -130,13 +130,15 @@ async def open_document(
     )
 
 
-async def _check_chosen(visit: Visit, batch: UUID, chosen: list[UUID]) -> None:
-    misfits = await documents.find_misfits(visit.db, team=visit.team, batch_id=batch, chosen=chosen)
+async def _check_chosen(visit: Visit, batch: UUID, chosen: list[UUID], *, format_: Format) -> None:
+    misfits = await documents.find_misfits(
+        visit.db, team=visit.team, batch_id=batch, format_=format_, chosen=chosen
+    )
     told = {
         f"shipment.{index}": [say(message, language=visit.language)]
         for indexes, message in (
             (misfits.unknown, Message.SHIPMENT_ELSEWHERE),
-            (misfits.unbooked, Message.NO_LABEL),
+            (misfits.unlabelled, Message.NO_LABEL),
         )
         for index in indexes
     }
