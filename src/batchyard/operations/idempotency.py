@@ -46,6 +46,8 @@ class Reply:
     status: int
     body: bytes
     content_type: str | None
+    language: str | None = None
+    """Of its text, where the door has several."""
     is_replayed: bool = False
 
 
@@ -114,6 +116,7 @@ async def answer_once(
             fingerprint=request,
             status=reply.status,
             content_type=reply.content_type,
+            language=reply.language,
             body=reply.body,
             now=db.clock(),
         )
@@ -167,6 +170,7 @@ class Reservation:
             fingerprint=request,
             status=reply.status,
             content_type=reply.content_type,
+            language=reply.language,
             body=reply.body,
         )
         if not is_held:
@@ -267,6 +271,7 @@ async def _read(
             status=record.status,
             body=record.body,
             content_type=record.content_type,
+            language=record.language,
             is_replayed=True,
         ),
     )

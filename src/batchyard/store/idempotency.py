@@ -25,12 +25,13 @@ class Record:
     fingerprint: bytes | None
     status: int | None
     content_type: str | None
+    language: str | None
     body: bytes | None
     held_until: datetime | None
 
 
 FIND = """
-SELECT fingerprint, status, content_type, body, held_until FROM idempotency
+SELECT fingerprint, status, content_type, language, body, held_until FROM idempotency
  WHERE team_id = %(team_id)s AND key = %(key)s AND created_at > %(since)s
 """
 
@@ -43,11 +44,13 @@ async def find(conn: Connection, *, team_id: int, key: str, since: datetime) -> 
 
 
 INSERT_ANSWER = """
-INSERT INTO idempotency (team_id, key, fingerprint, status, content_type, body, created_at)
-VALUES (%(team_id)s, %(key)s, %(fingerprint)s, %(status)s, %(content_type)s, %(body)s, %(now)s)
+INSERT INTO idempotency (team_id, key, fingerprint, status, content_type, language, body,
+                         created_at)
+VALUES (%(team_id)s, %(key)s, %(fingerprint)s, %(status)s, %(content_type)s, %(language)s,
+        %(body)s, %(now)s)
 ON CONFLICT (team_id, key) DO UPDATE
    SET fingerprint = excluded.fingerprint, status = excluded.status,
-       content_type = excluded.content_type, body = excluded.body,
+       content_type = excluded.content_type, language = excluded.language, body = excluded.body,
        holder = NULL, held_until = NULL, created_at = excluded.created_at
 """
 
@@ -60,6 +63,7 @@ async def insert_answer(
     fingerprint: bytes,
     status: int,
     content_type: str | None,
+    language: str | None,
     body: bytes,
     now: datetime,
 ) -> None:
@@ -72,6 +76,7 @@ async def insert_answer(
             "fingerprint": fingerprint,
             "status": status,
             "content_type": content_type,
+            "language": language,
             "body": body,
             "now": now,
         },
@@ -91,8 +96,8 @@ RESERVE = """
 INSERT INTO idempotency AS known (team_id, key, fingerprint, holder, held_until, created_at)
 VALUES (%(team_id)s, %(key)s, %(fingerprint)s, %(holder)s, %(held_until)s, %(now)s)
 ON CONFLICT (team_id, key) DO UPDATE
-   SET fingerprint = excluded.fingerprint, status = NULL, content_type = NULL, body = NULL,
-       holder = excluded.holder, held_until = excluded.held_until,
+   SET fingerprint = excluded.fingerprint, status = NULL, content_type = NULL, language = NULL,
+       body = NULL, holder = excluded.holder, held_until = excluded.held_until,
        created_at = CASE WHEN known.status IS NULL AND known.fingerprint = excluded.fingerprint
                          THEN known.created_at ELSE excluded.created_at END,
        done = CASE WHEN known.status IS NULL AND known.fingerprint = excluded.fingerprint
@@ -168,7 +173,7 @@ async def extend(
 COMPLETE = """
 UPDATE idempotency
    SET fingerprint = %(fingerprint)s, status = %(status)s, content_type = %(content_type)s,
-       body = %(body)s, holder = NULL, held_until = NULL
+       language = %(language)s, body = %(body)s, holder = NULL, held_until = NULL
  WHERE team_id = %(team_id)s AND key = %(key)s AND holder = %(holder)s
 """
 
@@ -182,6 +187,7 @@ async def complete(
     fingerprint: bytes,
     status: int,
     content_type: str | None,
+    language: str | None,
     body: bytes,
 ) -> bool:
     """Write the answer of a key held by `holder`; False when it was taken away."""
@@ -194,6 +200,7 @@ async def complete(
             "fingerprint": fingerprint,
             "status": status,
             "content_type": content_type,
+            "language": language,
             "body": body,
         },
     )

@@ -35,6 +35,46 @@ async def test_the_same_request_is_done_once_and_answered_alike(client: Client) 
     assert await total(client) == 1
 
 
+async def test_a_remembered_answer_is_in_the_language_it_says(client: Client) -> None:
+    batch = await client.make_batch()
+    made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+    paths = {
+        f"/booking-batches/{batch}/dispatch": KEY,
+        f"/shipments/{made}/booking": OTHER,
+    }
+    await client.delete(f"/shipments/{made}")
+
+    for path, key in paths.items():
+        first = await client.post(path, headers={**key, "Accept-Language": "en"})
+        again = await client.post(path, headers={**key, "Accept-Language": "da"})
+        fresh = await client.post(path, headers={"Accept-Language": "da"})
+
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert again.content == first.content != fresh.content
+        languages = [one.headers["Content-Language"] for one in (first, again, fresh)]
+        assert languages == ["en", "en", "da"]
+
+
+async def test_a_preference_is_applied_once_and_by_no_refusal(client: Client) -> None:
+    batch = await client.make_batch()
+    made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+    adding, booking = f"/booking-batches/{batch}/shipments", f"/shipments/{made}/booking"
+    lenient, at_once = {"Prefer": "handling=lenient"}, {"Prefer": "respond-async"}
+    shipments = {"data": [make_shipment()]}
+
+    async def applied(path: str, headers: dict[str, str], body: object = None) -> str | None:
+        answer = await client.post(path, json=body, headers=headers)
+        told: str | None = answer.headers.get("Preference-Applied")
+        return told
+
+    assert await applied(booking, {**KEY, **at_once}) == "respond-async"
+    assert await applied(booking, {**KEY, **at_once}) is None
+    assert await applied(booking, {**at_once, "Idempotency-Key": "another-key-00000"}) is None
+    assert await applied(adding, OTHER, shipments) is None
+    assert await applied(adding, {**OTHER, **lenient}, shipments) is None
+    assert await applied(adding, lenient, shipments) == "handling=lenient"
+
+
 async def test_another_key_is_another_request(client: Client) -> None:
     await client.post("/booking-batches", headers=KEY)
     await client.post("/booking-batches", headers=OTHER)

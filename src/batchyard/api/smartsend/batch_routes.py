@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from batchyard.api.smartsend import answers, queries, replies, shipment_queries, translate, wire
 from batchyard.api.smartsend.answers import BatchState, ShipmentState
 from batchyard.api.smartsend.checking import Checked, check_shipments
-from batchyard.api.smartsend.keyed import Key, once
+from batchyard.api.smartsend.keyed import Key, once, tell_preference
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.replies import BODY_ERRORS, KEY_ERRORS, make_router, told
 from batchyard.api.smartsend.requests import BatchId, Paging, Preferring, Visit, Visiting
@@ -164,9 +164,7 @@ async def add_shipments(
         return replies.rendered(orjson.dumps(added), status=201)
 
     answer = await once(request, visit, key, perform, check=check)
-    if preferred.is_lenient:
-        answer.headers["Preference-Applied"] = "handling=lenient"
-    return answer
+    return tell_preference(answer, "handling=lenient") if preferred.is_lenient else answer
 
 
 @router.get("/booking-batches/{batch}/shipments", responses=told(200, answers.Shipments))

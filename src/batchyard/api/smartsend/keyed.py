@@ -52,11 +52,11 @@ async def once(
             visit.db, team=visit.team, key=key, request=fingerprint
         )
         if found is not None:
-            return response_of(found)
+            return response_of(found, request)
         await check()
 
     async def reply(work: Joined) -> Reply:
-        return reply_of(await perform(work))
+        return reply_of(await perform(work), language=visit.language)
 
     kept = await idempotency.answer_once(
         visit.db,
@@ -66,7 +66,7 @@ async def once(
         perform=reply,
         tell=lambda error: tell(error, visit),
     )
-    return response_of(kept)
+    return response_of(kept, request)
 
 
 async def once_slowly(
@@ -86,7 +86,7 @@ async def once_slowly(
         visit.db, team=visit.team, key=key, request=fingerprint, is_for_one=True
     ) as held:
         if isinstance(held, Kept):
-            return response_of(idempotency.replay(held, request=fingerprint))
+            return response_of(idempotency.replay(held, request=fingerprint), request)
         try:
             await begin()
         except Exception as error:
@@ -97,7 +97,8 @@ async def once_slowly(
         else:
             answer = await finish()
         async with visit.db.transaction() as connection:
-            await held.complete(connection, request=fingerprint, reply=reply_of(answer))
+            reply = reply_of(answer, language=visit.language)
+            await held.complete(connection, request=fingerprint, reply=reply)
     return answer
 
 
@@ -111,21 +112,31 @@ def fingerprint_of(request: Request) -> bytes:
 def tell(error: Exception, visit: Visit) -> Reply | None:
     """Return the answer to an error that is remembered: 404 and 422 of the operation itself."""
     told = faults.refusal(error, language=visit.language)
-    return None if told is None else reply_of(told)
+    return None if told is None else reply_of(told, language=visit.language)
 
 
-def reply_of(response: Response) -> Reply:
+def reply_of(response: Response, *, language: str) -> Reply:
     """Return an answer as it is remembered."""
     return Reply(
         status=response.status_code,
         body=bytes(response.body),
         content_type=response.headers.get("content-type"),
+        language=language,
     )
 
 
-def response_of(reply: Reply) -> Response:
-    """Return a remembered answer."""
+def response_of(reply: Reply, request: Request) -> Response:
+    """Return a remembered answer; the request is answered in its language."""
+    if reply.language is not None:
+        request.state.language = reply.language
     headers = {REPLAYED_HEADER: "true"} if reply.is_replayed else {}
     if reply.content_type is not None:
         headers["Content-Type"] = reply.content_type
     return Response(reply.body, status_code=reply.status, headers=headers)
+
+
+def tell_preference(answer: Response, preference: str) -> Response:
+    """Say that a preference was followed: not by a refusal, nor by an answer of before."""
+    if answer.status_code < 300 and REPLAYED_HEADER not in answer.headers:
+        answer.headers["Preference-Applied"] = preference
+    return answer

@@ -18,7 +18,7 @@ from batchyard.api.smartsend import (
 )
 from batchyard.api.smartsend.answers import ShipmentState
 from batchyard.api.smartsend.checking import check_shipment
-from batchyard.api.smartsend.keyed import Key, once, once_slowly
+from batchyard.api.smartsend.keyed import Key, once, once_slowly, tell_preference
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.replies import BODY_ERRORS, KEY_ERRORS, make_router, told
 from batchyard.api.smartsend.requests import (
@@ -149,9 +149,7 @@ async def book_shipment(
         async def perform(work: Joined) -> Response:
             return await _operation(work, visit, await _book(work, visit, shipment, key))
 
-        answer = await once(request, visit, key, perform)
-        answer.headers["Preference-Applied"] = "respond-async"
-        return answer
+        return tell_preference(await once(request, visit, key, perform), "respond-async")
 
     begun: list[UUID] = []
 
