@@ -1,5 +1,6 @@
 """Calls about documents: lists with signed addresses, merged labels, and what is behind a link."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -20,6 +21,7 @@ from batchyard.operations import documents
 LINK_PREFIX = "/api/v2/documents"
 MEDIA_TYPES = {"pdf": "application/pdf", "zpl": "application/zpl"}
 MAX_CHOSEN = 1000
+WEIGHT = re.compile(r"0(\.\d*)?|1(\.0*)?", re.ASCII)
 
 Format = Literal["pdf", "zpl"]
 
@@ -147,18 +149,32 @@ async def _check_chosen(visit: Visit, batch: UUID, chosen: list[UUID], *, format
 
 
 def _accepted(request: Request) -> Format:
-    """Return the format that Accept asks for, PDF where both will do; raise 406."""
-    accepted = ",".join(request.headers.getlist("accept")) or "*/*"
-    media_types = {
-        one.partition(";")[0].strip().lower(): "q=0" not in one.replace(" ", "").lower().split(";")
-        for one in accepted.split(",")
-    }
-    formats: tuple[Format, Format] = ("pdf", "zpl")
-    for format_ in formats:
+    """Return the format that Accept likes best, PDF where it likes both alike; raise 406."""
+    likings = _likings(",".join(request.headers.getlist("accept")) or "*/*")
+
+    def liking(format_: Format) -> float:
+        # The range that says most about a format counts (RFC 9110, 12.5.1).
         ranges = (MEDIA_TYPES[format_], "application/*", "*/*")
-        if next((media_types[one] for one in ranges if one in media_types), False):
-            return format_
-    raise HTTPException(406)
+        return next((likings[one] for one in ranges if one in likings), 0.0)
+
+    formats: tuple[Format, Format] = ("pdf", "zpl")
+    best = max(formats, key=liking)
+    if liking(best) == 0:
+        raise HTTPException(406)
+    return best
+
+
+def _likings(accept: str) -> dict[str, float]:
+    """Return how much each media range is liked, from 0 to 1; without what is no weight."""
+    likings: dict[str, float] = {}
+    for one in accept.split(","):
+        media_range, *parameters = one.replace(" ", "").lower().split(";")
+        weights = [part[2:] for part in parameters if part.startswith("q=")]
+        if not weights:
+            likings[media_range] = 1.0
+        elif WEIGHT.fullmatch(weights[0]):
+            likings[media_range] = float(weights[0])
+    return likings
 
 
 async def _all(first: bytes, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
