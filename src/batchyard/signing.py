@@ -25,7 +25,7 @@ def read_callback(secret: bytes, token: str) -> tuple[UUID, int] | None:
 
 def sign(secret: bytes, body: bytes) -> str:
     """Return a token that carries `body` and can only be made with `secret`."""
-    return base64.urlsafe_b64encode(body + _mac(secret, body)).rstrip(b"=").decode()
+    return _encode(body + _mac(secret, body))
 
 
 def read(secret: bytes, token: str, *, length: int) -> bytes | None:
@@ -34,10 +34,17 @@ def read(secret: bytes, token: str, *, length: int) -> bytes | None:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except (binascii.Error, ValueError):
         return None
+    # Base64 reads several tokens as the same bytes; only one of them was made here.
+    if _encode(raw) != token:
+        return None
     body, mac = raw[:length], raw[length:]
     if len(body) != length or not hmac.compare_digest(mac, _mac(secret, body)):
         return None
     return body
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _mac(secret: bytes, body: bytes) -> bytes:
