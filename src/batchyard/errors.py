@@ -9,6 +9,7 @@ BatchyardError
 ├── ConfigError           the installation is set up wrong; says what to do
 ├── ProviderError         a provider refused or broke
 └── StoreError            the database broke a promise we rely on
+    └── ContentMissing    what was kept in a directory or bucket is there no more
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,3 +87,7 @@ class ProviderError(BatchyardError):
 
 class StoreError(BatchyardError):
     """The database did not behave as expected."""
+
+
+class ContentMissing(StoreError):
+    """A content that was kept outside the database is gone, though its place can be reached."""

@@ -23,11 +23,12 @@ SIGNED = re.compile(
 
 
 class BucketServer:
-    """Objects by their paths; `is_out_of_order` answers 503 for a while."""
+    """Objects by their paths; `is_out_of_order` answers 503, `is_removed` as if it never was."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.is_out_of_order = False
+        self.is_removed = False
 
     async def answer(self, request: Request) -> Response:
         body = await request.body()
@@ -35,6 +36,8 @@ class BucketServer:
             return Response(status_code=503)
         if not is_signed(request, body):
             return Response(status_code=403)
+        if self.is_removed:
+            return Response("<Error><Code>NoSuchBucket</Code></Error>", status_code=404)
         path = request.url.path
         if request.method == "PUT":
             self.objects[path] = body

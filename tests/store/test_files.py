@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchyard.config import Config
-from batchyard.errors import ConfigError, StoreError
+from batchyard.errors import ConfigError, ContentMissing, StoreError
 from batchyard.store.files import FileStore, check_document_store
 from batchyard.store.ids import new_id
 from tests.store.bucket_server import SECRET, BucketServer, serving
@@ -67,12 +67,31 @@ async def test_a_bucket_refuses_a_wrong_secret() -> None:
             await store.keep(b"content", document_id=new_id(), suffix="pdf")
 
 
-async def test_a_missing_object_says_so() -> None:
-    async with serving(BucketServer()) as address:
+async def test_a_missing_object_is_told_from_a_missing_bucket() -> None:
+    bucket = BucketServer()
+    async with serving(bucket) as address:
         store = FileStore(bucket_config(address))
 
-        with pytest.raises(StoreError, match="cannot be read"):
+        with pytest.raises(ContentMissing, match="cannot be read"):
             await store.fetch("s3://labels/none")
+        bucket.is_removed = True
+        with pytest.raises(StoreError, match="cannot be read") as told:
+            await store.fetch("s3://labels/none")
+        assert told.type is StoreError
+
+
+async def test_a_missing_file_is_told_from_a_missing_folder(tmp_path: Path) -> None:
+    store = FileStore(Config(document_store=f"file://{tmp_path}/labels"))
+    location = await store.keep(b"content", document_id=new_id(), suffix="pdf")
+    [kept] = (tmp_path / "labels").glob("*/*")
+
+    kept.unlink()
+    with pytest.raises(ContentMissing, match="cannot be read"):
+        await store.fetch(location)
+    kept.parent.rmdir()
+    with pytest.raises(StoreError, match="cannot be read") as told:
+        await store.fetch(location)
+    assert told.type is StoreError
 
 
 @pytest.mark.parametrize("place", ["", "labels", "file://x", "http://bucket", "s3://", "s3:///x"])

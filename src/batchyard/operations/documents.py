@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from batchyard.errors import Forbidden, NotFound
+import structlog
+
+from batchyard.errors import ContentMissing, Forbidden, NotFound
 from batchyard.models import Team
 from batchyard.operations.labels import (
     SHOWN_AS,
@@ -23,6 +25,8 @@ from batchyard.store.db import Database
 from batchyard.store.documents import BookedItem, StoredDocument
 from batchyard.store.files import FileStore
 
+log = structlog.get_logger("batchyard.documents")
+
 KINDS = ("label", "customs")
 FORMATS = ("pdf", "zpl")
 
@@ -32,6 +36,8 @@ PART_BYTES = 2 * 1024 * 1024
 """About so much of stored labels is in memory together."""
 OWN_LABEL_BYTES = 20_000
 """About what a label of ours, or one kept outside the database, takes."""
+
+GONE = "The label of this parcel is gone from where it was kept."
 
 Labels = Sequence[StoredDocument | OwnLabel]
 Page = StoredDocument | OwnLabel | NoLabel
@@ -226,16 +232,29 @@ def _draw(page: Page, contents: Mapping[UUID, bytes], *, format_: str) -> bytes:
             return print_label(page)
         case NoLabel():
             return print_sentence(page.sentence, format_=format_)
-        case _:
+        case _ if page.id in contents:
             return contents[page.id]
+        case _:
+            return print_sentence(GONE, format_=format_)
 
 
 async def _fetch_all(db: Database, files: FileStore, part: Sequence[Page]) -> dict[UUID, bytes]:
     wanted = [one.id for one in part if isinstance(one, StoredDocument)]
     async with db.pool.connection() as conn:
         found = await documents.read_many(conn, document_ids=wanted)
-    contents = await asyncio.gather(*(_fetch(files, one) for one in found))
-    return {one.id: content for one, content in zip(found, contents, strict=True)}
+    contents = await asyncio.gather(*(_fetch_known(files, one) for one in found))
+    return {
+        one.id: content for one, content in zip(found, contents, strict=True) if content is not None
+    }
+
+
+async def _fetch_known(files: FileStore, stored: StoredDocument) -> bytes | None:
+    """Return a document; None where its content is gone for good, so that the others still come."""
+    try:
+        return await _fetch(files, stored)
+    except ContentMissing as error:
+        log.warning("document.missing", item=str(stored.item_id), error=error.message)
+        return None
 
 
 async def _fetch(files: FileStore, stored: StoredDocument) -> bytes:

@@ -5,7 +5,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from batchyard.config import Config
-from batchyard.errors import ConfigError, StoreError
+from batchyard.errors import ConfigError, ContentMissing, StoreError
 
 try:
     from obstore.exceptions import BaseError
@@ -16,7 +16,9 @@ except ImportError:  # pragma: no cover - the extra is part of the developers' t
 
 
 FAULTS = (BaseError, OSError)
-"""A missing object is the FileNotFoundError of Python."""
+"""A missing object is the FileNotFoundError of Python; so is a missing bucket."""
+NO_BUCKET = "NoSuchBucket"
+"""By this code of S3 they are told apart."""
 
 
 class Bucket(Protocol):
@@ -61,12 +63,14 @@ class S3Bucket:
             raise StoreError(f"A document cannot be written: {_first_line(error)}.") from error
 
     async def get(self, location: str) -> bytes:
-        """Return an object; raise `StoreError`."""
+        """Return an object; raise `StoreError`, and `ContentMissing` where there is none."""
         try:
             found = await self._store.get_async(_key(location))
             return bytes(await found.bytes_async())
         except FAULTS as error:
-            raise StoreError(f"A document cannot be read: {_first_line(error)}.") from error
+            is_gone = isinstance(error, FileNotFoundError) and NO_BUCKET not in str(error)
+            fault = ContentMissing if is_gone else StoreError
+            raise fault(f"A document cannot be read: {_first_line(error)}.") from error
 
     async def remove(self, location: str) -> None:
         """Remove an object; raise `StoreError`."""

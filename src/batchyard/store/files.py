@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from batchyard.config import Config
-from batchyard.errors import ConfigError, StoreError
+from batchyard.errors import ConfigError, ContentMissing, StoreError
 from batchyard.store.buckets import Bucket, open_bucket
 
 DIRECTORY_SCHEME = "file"
@@ -47,13 +47,13 @@ class FileStore:
         return location
 
     async def fetch(self, location: str) -> bytes:
-        """Return a content that was kept outside the database; raise `StoreError`."""
+        """Return a content that was kept outside the database.
+
+        Raises `StoreError`, and `ContentMissing` where the content alone is not there.
+        """
         if urlsplit(location).scheme == BUCKET_SCHEME:
             return await self._bucket(location).get(location)
-        try:
-            return await asyncio.to_thread(_path(location).read_bytes)
-        except OSError as error:
-            raise StoreError(f"A document cannot be read: {error}.") from error
+        return await asyncio.to_thread(_read, _path(location))
 
     async def remove(self, location: str) -> None:
         """Remove a content that was kept outside the database; raise `StoreError`."""
@@ -95,6 +95,16 @@ def folder_of(config: Config) -> Path | None:
 
 def _path(location: str) -> Path:
     return Path(unquote(urlsplit(location).path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        # Without its folder all may be missing, as where a disk is not mounted.
+        is_gone = isinstance(error, FileNotFoundError) and path.parent.is_dir()
+        fault = ContentMissing if is_gone else StoreError
+        raise fault(f"A document cannot be read: {error}.") from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from string import ascii_letters, digits
@@ -358,6 +359,32 @@ async def test_a_broken_label_does_not_spoil_the_others(client: Client, db: Data
         True,
         True,
     ]
+
+
+async def test_a_label_whose_file_is_gone_does_not_spoil_the_others(
+    client: Client, db: Database, tmp_path: Path
+) -> None:
+    batch = await make_batch(db, team=client.team, state=BatchState.COMPLETED)
+    for name in ("gone", "kept"):
+        (tmp_path / name).write_bytes(carriers_label(name.upper()))
+        place = f"file://{tmp_path}/{name}"
+        for label in (
+            Document(kind="label", format="pdf", content=b"", location=place),
+            Document(kind="label", format="zpl", content=b"", location=place),
+        ):
+            await make_booked(client, db, batch, label)
+    (tmp_path / "gone").unlink()
+    path = f"/booking-batches/{batch}/documents"
+
+    merged = await client.get(path)
+    zpl = await client.get(path, params={"format": "zpl"})
+    shutil.rmtree(tmp_path)
+    unreachable = await client.get(path)
+
+    assert ["is gone" in text for text in page_texts(merged.content)].count(True) == 1
+    assert "KEPT" in read_barcodes(merged.content)
+    assert zpl.content.count(b"from where it was kept") == 1
+    assert unreachable.status_code == 500
 
 
 async def test_labels_are_kept_in_a_directory_by_setting(
