@@ -307,6 +307,53 @@ async def test_the_page_of_shipments_is_described(client: Client) -> None:
     assert sorted(wrong.json()["errors"]) == ["page", "per_page", "state"]
 
 
+ADD_ITEMS = """
+INSERT INTO items (id, batch_id, team_id, phase, status, due_at, updated_at)
+SELECT md5(n::text)::uuid, %(batch)s, %(team)s, CASE n %% 4 WHEN 0 THEN 'ready' ELSE 'done' END,
+       CASE n %% 4 WHEN 0 THEN 'waiting' WHEN 1 THEN 'failed' ELSE 'booked' END, %(now)s, %(now)s
+  FROM generate_series(%(first)s::integer, %(last)s::integer) AS n
+"""
+ADD_ITEM_DATA = """
+INSERT INTO item_data (item_id, batch_id, position, payload, created_at)
+SELECT md5(n::text)::uuid, %(batch)s, n, jsonb_build_object('reference', n::text), %(now)s
+  FROM generate_series(%(first)s::integer, %(last)s::integer) AS n
+"""
+
+
+async def test_a_batch_may_have_100_000_shipments(client: Client, db: Database) -> None:
+    many, block = 100_000, 20_000
+    batch = await make_batch(db, team=client.team, state=BatchState.RUNNING)
+    for first in range(1, many + 1, block):
+        async with db.transaction() as connection:
+            for statement in (ADD_ITEMS, ADD_ITEM_DATA):
+                await connection.execute(
+                    statement,
+                    {
+                        "batch": batch,
+                        "team": client.team.id,
+                        "first": first,
+                        "last": first + block - 1,
+                        "now": db.clock(),
+                    },
+                )
+    path = f"/booking-batches/{batch}"
+
+    shown = (await client.get(path)).json()["data"]
+    last = (await client.get(f"{path}/shipments?page=1000")).json()
+    booked = (await client.get(f"{path}/shipments?page=500&state=booked")).json()
+    listed = (await client.get("/shipments?page=1000")).json()
+
+    counts = [shown[name] for name in ("total_count", "completed_count", "failed_count")]
+    assert (counts, shown["progress"]) == ([many, many // 2, many // 4], 75)
+    for page, numbers in (
+        (last, range(1, many + 1)),
+        (listed, range(1, many + 1)),
+        (booked, [n for n in range(1, many + 1) if n % 4 > 1]),
+    ):
+        assert [one["reference"] for one in page["data"]] == [str(n) for n in numbers[-100:]]
+        assert page["meta"]["total"] == len(numbers)
+
+
 async def set_result(db: Database, shipment: object, **columns: object) -> None:
     async with db.transaction() as connection:
         for name, value in columns.items():
