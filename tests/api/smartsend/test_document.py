@@ -80,6 +80,7 @@ async def test_a_shipment_is_described_where_it_is_sent(client: Client) -> None:
         ("/booking-batches", answers.Batches),
         ("/booking-batches/{batch}", answers.OneBatch),
         ("/booking-batches/{batch}/shipments", answers.Shipments),
+        ("/shipments", answers.PlainShipments),
         ("/shipments/{shipment}", answers.OneShipment),
         ("/routing/services", answers.Services),
     ],
@@ -106,6 +107,9 @@ async def test_what_is_made_has_the_promised_shape(client: Client) -> None:
 
     added = await client.add(str(batch), make_shipment())
     answers.AddedShipments.model_validate_json(added.content)
+
+    single = await client.post("/shipments", json=make_shipment())
+    answers.OnePlainShipment.model_validate_json(single.content)
 
     dispatched = await client.post(f"/booking-batches/{batch}/dispatch")
     answers.OneBatch.model_validate_json(dispatched.content)

@@ -34,8 +34,7 @@ async def test_a_single_shipment_is_open_and_in_no_list_of_batches(client: Clien
     read = await client.get(f"/shipments/{made['uuid']}")
 
     assert made["state"] == "open"
-    assert made["errors"] == []
-    assert read.json()["data"] == made
+    assert read.json()["data"] == {**made, "errors": []}
     assert (await client.get("/booking-batches")).json()["meta"]["total"] == 0
 
 
@@ -69,11 +68,11 @@ async def test_a_booking_answers_the_booked_shipment(client: Client, db: Databas
     booked = answer.json()["data"]
     assert (answer.status_code, booked["state"]) == (200, "booked")
     assert booked["parcels"][0]["tracking_code"].startswith("00370")
-    assert booked["errors"] == []
-    assert (await client.get(f"/shipments/{made['uuid']}")).json()["data"] == booked
+    read = await client.get(f"/shipments/{made['uuid']}")
+    assert read.json()["data"] == {**booked, "errors": []}
 
 
-async def test_a_failed_booking_answers_why(client: Client, db: Database) -> None:
+async def test_a_failed_booking_says_so_and_the_shipment_why(client: Client, db: Database) -> None:
     made = await make_single(client, parties__receiver__address__postal_code=REFUSED)
 
     async with working(db):
@@ -81,7 +80,26 @@ async def test_a_failed_booking_answers_why(client: Client, db: Database) -> Non
 
     failed = answer.json()["data"]
     assert (answer.status_code, failed["state"]) == (200, "failed")
-    assert [error["code"] for error in failed["errors"]] == ["address_refused"]
+    [error] = (await client.get(f"/shipments/{made['uuid']}")).json()["data"]["errors"]
+    assert error["code"] == "address_refused"
+
+
+async def test_errors_are_only_in_lists_of_a_batch_and_single_reads(
+    client: Client, db: Database
+) -> None:
+    batch = await client.make_batch()
+    added = (await client.add(batch, make_shipment())).json()["data"]
+    made = await make_single(client)
+    async with working(db):
+        booked = (await client.post(f"/shipments/{made['uuid']}/booking")).json()["data"]
+    listed = (await client.get("/shipments")).json()["data"]
+    of_batch = (await client.get(f"/booking-batches/{batch}/shipments")).json()["data"]
+    read = (await client.get(f"/shipments/{made['uuid']}")).json()["data"]
+
+    for shipment in (*added, made, booked, *listed):
+        assert "errors" not in shipment
+    for shipment in (*of_batch, read):
+        assert list(shipment)[-1] == "errors"
 
 
 async def test_a_preferred_operation_comes_at_once_and_ends(client: Client, db: Database) -> None:

@@ -81,8 +81,8 @@ class ShownParcel(Parcel):
     tracking_code: str | None
 
 
-class AddedShipment(Shipment):
-    """A shipment that was just added."""
+class PlainShipment(Shipment):
+    """A shipment without what went wrong."""
 
     uuid: UUID = Field(examples=[EXAMPLE_ID])
     state: ShipmentState
@@ -99,7 +99,7 @@ class BookingError(Answer):
     at: datetime
 
 
-class ShownShipment(AddedShipment):
+class ShownShipment(PlainShipment):
     """A shipment with what went wrong."""
 
     errors: list[BookingError]
@@ -121,12 +121,25 @@ class Batches(Answer):
 class AddedShipments(Answer):
     """What was added, in the order it was sent; with `handling=lenient`, why the rest was not."""
 
-    data: list[AddedShipment]
+    data: list[PlainShipment]
     errors: dict[str, list[str]] = Field(default_factory=dict)
 
 
+class OnePlainShipment(Answer):
+    """One shipment that was made or booked."""
+
+    data: PlainShipment
+
+
+class PlainShipments(Answer):
+    """A page of all shipments of the team."""
+
+    data: list[PlainShipment]
+    meta: Meta
+
+
 class OneShipment(Answer):
-    """One shipment."""
+    """One shipment with what went wrong."""
 
     data: ShownShipment
 

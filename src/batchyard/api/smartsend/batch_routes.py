@@ -185,7 +185,7 @@ async def list_shipments_of_batch(
             page=page,
             lost_before=visit.lost_before,
         )
-    shown = [translate.shipment(row, audience=audience) for row in rows]
+    shown = [translate.explained_shipment(row, audience=audience) for row in rows]
     meta = translate.meta(page, total=total, count=len(rows))
     return replies.page(orjson.dumps(shown), meta)
 

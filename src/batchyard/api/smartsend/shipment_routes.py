@@ -46,7 +46,7 @@ PATIENCE_SECONDS = 25.0
 router = make_router("Shipments")
 
 
-@router.get("/shipments", responses=told(200, answers.Shipments))
+@router.get("/shipments", responses=told(200, answers.PlainShipments))
 async def list_shipments(
     visit: Visiting,
     page: Paging,
@@ -72,7 +72,7 @@ async def list_shipments(
 @router.post(
     "/shipments",
     status_code=201,
-    responses=told(201, answers.OneShipment, BODY_ERRORS, KEY_ERRORS),
+    responses=told(201, answers.OnePlainShipment, BODY_ERRORS, KEY_ERRORS),
 )
 async def create_shipment(
     request: Request,
@@ -93,7 +93,7 @@ async def create_shipment(
         after = {"status": "waiting"}
         await visit.note(work.connection, "shipment.create", subject=shipment, after=after)
         shown = translate.new_shipment(shipment, payload, audience=audience)
-        return replies.data({**shown, "errors": []}, status=201)
+        return replies.data(shown, status=201)
 
     return await once(request, visit, key, perform, check=check)
 
@@ -101,7 +101,8 @@ async def create_shipment(
 @router.get("/shipments/{shipment}", responses=told(200, answers.OneShipment))
 async def read_shipment(visit: Visiting, shipment: ShipmentId) -> Response:
     """Return one shipment with what went wrong."""
-    return await _shown(visit, await _read_shipment(visit, shipment))
+    row = await _read_shipment(visit, shipment)
+    return replies.data(translate.explained_shipment(row, audience=await visit.audience()))
 
 
 @router.delete("/shipments/{shipment}", responses=told(200, answers.Done, KEY_ERRORS))
@@ -131,7 +132,7 @@ async def cancel_shipment(
 
 @router.post(
     "/shipments/{shipment}/booking",
-    responses=told(200, answers.OneShipment, KEY_ERRORS, told(202, answers.OneOperation)),
+    responses=told(200, answers.OnePlainShipment, KEY_ERRORS, told(202, answers.OneOperation)),
 )
 async def book_shipment(
     request: Request,
@@ -161,7 +162,7 @@ async def book_shipment(
         if await endings.wait(shipment, seconds=PATIENCE_SECONDS):
             row = await _read_shipment(visit, shipment)
             if translate.has_ended(row):
-                return await _shown(visit, row)
+                return replies.data(translate.shipment(row, audience=await visit.audience()))
         return await _operation(visit.db, visit, begun[0])
 
     if key is not None:
@@ -211,10 +212,6 @@ async def _read_shipment(visit: Visit, shipment: UUID) -> ShipmentRow:
             shipment_id=shipment,
             lost_before=visit.lost_before,
         )
-
-
-async def _shown(visit: Visit, row: ShipmentRow) -> Response:
-    return replies.data(translate.shipment(row, audience=await visit.audience()))
 
 
 async def _operation(work: Transactions, visit: Visit, operation: UUID) -> Response:

@@ -84,9 +84,13 @@ def new_shipment(
 
 
 def shipment(row: ShipmentRow, *, audience: Audience) -> dict[str, object]:
+    """Return a stored shipment."""
+    return _shipment(row.id, row.state, row.payload, row.result, audience)
+
+
+def explained_shipment(row: ShipmentRow, *, audience: Audience) -> dict[str, object]:
     """Return a stored shipment with what went wrong."""
-    shown = _shipment(row.id, row.state, row.payload, row.result, audience)
-    return {**shown, "errors": _errors(row, audience.language)}
+    return {**shipment(row, audience=audience), "errors": _errors(row, audience.language)}
 
 
 def has_ended(row: ShipmentRow) -> bool:
