@@ -157,6 +157,20 @@ async def test_a_changed_link_leads_nowhere(client: Client, db: Database) -> Non
         assert (await client.http.get(f"{address}/{nonsense}")).status_code == 404
 
 
+async def test_a_link_takes_a_request_id_as_every_call(client: Client, db: Database) -> None:
+    batch = await make_batch(db, team=client.team, state=BatchState.COMPLETED)
+    shipment = await make_booked(client, db, batch)
+    [paper, *_] = await list_papers(client, shipment)
+
+    right = await client.http.get(paper["url"], headers={"Request-ID": "mine"})
+    wrong = await client.http.get(paper["url"], headers={"Request-ID": "x" * 129})
+
+    assert (right.status_code, right.headers["Request-ID"]) == (200, "mine")
+    assert wrong.status_code == 422
+    assert set(wrong.json()["errors"]) == {"Request-ID"}
+    assert UUID(wrong.headers["Request-ID"]).version
+
+
 async def test_a_shipment_that_is_not_booked_has_no_documents(client: Client) -> None:
     added = await client.add(await client.make_batch(), make_shipment())
 

@@ -126,8 +126,6 @@ def _complete(document: Json) -> Json:
         body = call.get("requestBody", {}).get("content", {}).get("application/json")
         if body is not None:
             body["example"] = BODIES[name]
-        if _takes_no_input(call):
-            del call["responses"]["422"]
         for status, response in call["responses"].items():
             response["headers"] = _headers(call, status)
             for target, parameters in LINKS.get((name, status), {}).items():
@@ -162,11 +160,6 @@ def _sendable(schema: Json) -> Json:
         return schema
     rest = {name: value for name, value in schema.items() if name != "anyOf"}
     return {**choices[0], **rest}
-
-
-def _takes_no_input(call: Json) -> bool:
-    """Tell whether nothing of a call can be wrong but where it leads: FastAPI does not see that."""
-    return bool(call["operationId"] == "open_document")
 
 
 def _headers(call: Json, status: str) -> Json:

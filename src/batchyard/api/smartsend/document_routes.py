@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
@@ -15,7 +15,13 @@ from batchyard.api.smartsend.faults import Refused
 from batchyard.api.smartsend.language import translate as say
 from batchyard.api.smartsend.messages import Message
 from batchyard.api.smartsend.replies import Documented, make_router, told
-from batchyard.api.smartsend.requests import BatchId, ShipmentId, Visit, Visiting
+from batchyard.api.smartsend.requests import (
+    BatchId,
+    ShipmentId,
+    Visit,
+    Visiting,
+    check_request_id,
+)
 from batchyard.operations import documents
 
 LINK_PREFIX = "/api/v2/documents"
@@ -38,10 +44,12 @@ FILES: Documented = {
 router = make_router("Documents")
 signed = APIRouter(
     prefix=LINK_PREFIX,
+    dependencies=[Depends(check_request_id)],
     tags=["Documents"],
     responses={
         403: {"model": answers.Done, "description": "The link has expired"},
         404: {"model": answers.Done, "description": "The link leads nowhere"},
+        422: {"model": answers.Invalid, "description": "The Request-ID is not valid"},
     },
 )
 

@@ -85,6 +85,26 @@ def _check_request_id(header: object) -> object:
     return header
 
 
+RequestId = Annotated[
+    str | None,
+    BeforeValidator(_check_request_id),
+    Header(
+        alias="Request-ID",
+        description="1 to 128 printable characters, echoed in the answer",
+        json_schema_extra={
+            "minLength": 1,
+            "maxLength": MAX_REQUEST_ID_LENGTH,
+            "pattern": PRINTABLE,
+        },
+    ),
+]
+
+
+async def check_request_id(request_id: RequestId = None) -> None:
+    """Check and document the Request-ID of a call that has no visit."""
+    del request_id
+
+
 async def visit(
     request: Request,
     team: Annotated[str, Path(min_length=1, description="UUID or slug of the token's team")],
@@ -96,19 +116,7 @@ async def visit(
             examples=["da-DK, da;q=0.9, en;q=0.8"],
         ),
     ] = None,
-    request_id: Annotated[
-        str | None,
-        BeforeValidator(_check_request_id),
-        Header(
-            alias="Request-ID",
-            description="1 to 128 printable characters, echoed in the answer",
-            json_schema_extra={
-                "minLength": 1,
-                "maxLength": MAX_REQUEST_ID_LENGTH,
-                "pattern": PRINTABLE,
-            },
-        ),
-    ] = None,
+    request_id: RequestId = None,
 ) -> Visit:
     """Return what the gate found out; the parameters are checked and documented here."""
     del team, accept_language, request_id
