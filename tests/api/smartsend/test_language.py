@@ -10,6 +10,7 @@ from batchyard.api.smartsend.catalogue import catalogue
 from batchyard.api.smartsend.language import translate
 from batchyard.api.smartsend.messages import Message
 from batchyard.language import LANGUAGES, negotiate
+from batchyard.providers.sandbox_shipments import REASONS
 
 FOLDER = resources.files("batchyard.api.smartsend").joinpath("locale")
 
@@ -52,6 +53,10 @@ def test_every_message_is_translated_with_its_gaps(language: str) -> None:
     for text, translation in translated.items():
         assert translation
         assert sorted(re.findall(r"\{.*?\}", text)) == sorted(re.findall(r"\{.*?\}", translation))
+
+
+def test_every_sentence_of_the_sandbox_is_one_of_ours() -> None:
+    assert {*REASONS.values()} <= {message.value for message in Message}
 
 
 def test_gaps_are_filled_after_translation() -> None:

@@ -80,8 +80,14 @@ async def test_a_failed_booking_says_so_and_the_shipment_why(client: Client, db:
 
     failed = answer.json()["data"]
     assert (answer.status_code, failed["state"]) == (200, "failed")
-    [error] = (await client.get(f"/shipments/{made['uuid']}")).json()["data"]["errors"]
-    assert error["code"] == "address_refused"
+    for language, told in (
+        ("en", "The carrier does not deliver to this postal code."),
+        ("da", "Transportøren leverer ikke til dette postnummer."),
+    ):
+        headers = {"Accept-Language": language}
+        read = await client.get(f"/shipments/{made['uuid']}", headers=headers)
+        [error] = read.json()["data"]["errors"]
+        assert (error["code"], error["message"]) == ("address_refused", told)
 
 
 async def test_errors_are_only_in_lists_of_a_batch_and_single_reads(

@@ -64,3 +64,7 @@ class Message(StrEnum):
     SHIPMENT_STOPPED = "The batch was stopped before this shipment was booked."
     SHIPMENT_UNKNOWN = "It is not known whether the carrier booked this shipment."
     SHIPMENT_FAILED = "The shipment could not be booked."
+
+    SANDBOX_ADDRESS = "The carrier does not deliver to this postal code."
+    SANDBOX_REJECTED = "The carrier rejected the booking."
+    SANDBOX_UNAVAILABLE = "The carrier's booking system is out of order."
