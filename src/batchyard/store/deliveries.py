@@ -29,7 +29,8 @@ class Delivery:
 
 
 # One step of the index for each endpoint that waits, however much waits for it. The rows of the
-# endpoints are locked, so that two workers do not each fill the room of one.
+# endpoints are locked, so that two workers do not each fill the room of one; not FOR UPDATE, since
+# whoever tells something holds its endpoint FOR KEY SHARE, by the foreign key, until its commit.
 LOCK_ENDPOINTS = """
 WITH RECURSIVE waiting (id) AS (
     (SELECT endpoint_id FROM webhook_deliveries
@@ -51,7 +52,7 @@ SELECT e.id, e.failures,
                 WHERE d.endpoint_id = e.id AND d.ended_at IS NULL AND d.due_at <= %(now)s)
  ORDER BY e.tried_at, e.id
  LIMIT %(limit)s
-   FOR UPDATE OF e SKIP LOCKED
+   FOR NO KEY UPDATE OF e SKIP LOCKED
 """
 
 # In order for each item: while an earlier one is on its way, or was tried a few times only, the
