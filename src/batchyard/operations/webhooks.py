@@ -107,7 +107,7 @@ async def redeliver_failed(db: Transactions, *, team: Team) -> int:
 
 
 async def forget_old(db: Database) -> None:
-    """Give up what waited for too long, and forget what ended a month ago."""
+    """Give up what waited for too long, and forget what was told a month ago and has ended."""
     while True:
         async with db.transaction() as conn:
             now = db.clock()

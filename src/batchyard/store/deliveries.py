@@ -218,11 +218,20 @@ UPDATE webhook_deliveries SET state = 'failed', ended_at = %(now)s
                LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
 
-FORGET = """
+# The next number of an item, or of a batch, is the highest in the log and one: so the log stays as
+# long as more may be told of it.
+NOTHING_FOLLOWS = """
+       NOT EXISTS (SELECT FROM batches b WHERE b.id = d.batch_id
+                      AND b.state NOT IN ('completed', 'failed', 'stopped', 'cancelled'))
+   AND NOT EXISTS (SELECT FROM items i WHERE i.id = d.item_id AND i.phase <> 'done')
+""".strip()
+
+FORGET = f"""
 DELETE FROM webhook_deliveries
- WHERE id IN (SELECT id FROM webhook_deliveries
-               WHERE ended_at < %(before)s
-               ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE id IN (SELECT d.id FROM webhook_deliveries d
+               WHERE d.ended_at < %(before)s
+                 AND {NOTHING_FOLLOWS}
+               ORDER BY d.ended_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED)
 """
 
 
@@ -233,7 +242,7 @@ async def expire(conn: Connection, *, before: datetime, limit: int, now: datetim
 
 
 async def forget(conn: Connection, *, before: datetime, limit: int) -> int:
-    """Delete the log of what ended before a time; return how many."""
+    """Delete the log of what was told before a time, where nothing follows; return how many."""
     return (await conn.execute(FORGET, {"before": before, "limit": limit})).rowcount
 
 
