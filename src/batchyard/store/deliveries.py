@@ -56,7 +56,7 @@ SELECT e.id, e.failures,
 """
 
 # In order for each item: while an earlier one is on its way, or was tried a few times only, the
-# later ones wait.
+# later ones wait. Tries count from the claim, so the last of the few is told by its hold.
 CLAIM = """
 WITH picked AS (
     SELECT p.id
@@ -68,7 +68,8 @@ WITH picked AS (
                   SELECT FROM webhook_deliveries s
                    WHERE s.endpoint_id = d.endpoint_id AND s.subject = d.subject
                      AND s.number < d.number AND s.ended_at IS NULL
-                     AND s.attempts < %(ordered_attempts)s)
+                     AND (s.attempts < %(ordered_attempts)s
+                          OR s.state = 'sending' AND s.due_at > %(now)s))
             ORDER BY d.due_at, d.number
             LIMIT e.room
               FOR UPDATE OF d SKIP LOCKED) AS p
