@@ -1,7 +1,7 @@
 """Who is let in: generated from the route table, so that no route can be forgotten."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -128,6 +128,17 @@ async def test_another_teams_token_learns_nothing(
         )
         assert await cursor.fetchone() == (2, 1, 3)
     assert (await caller.get(f"/batches/{ids['batch_id']}")).json()["status"] == "created"
+
+
+async def test_id_of_another_teams_agent_is_taken_and_tells_nothing_more(
+    stranger: Caller, ids: dict[str, str], db: Database
+) -> None:
+    outsider = replace(stranger, app=build_door(Config(), db))
+    taken = await outsider.upload(agent_id=ids["agent_id"])
+    fresh = await outsider.upload(agent_id=NOBODY)
+    assert (taken.status_code, fresh.status_code) == (404, 200)
+    assert taken.json() == {"error": 404, "message": "There is no such agent."}
+    assert [agent["id"] for agent in (await outsider.get("/v2/agent/all")).json()] == [NOBODY]
 
 
 async def test_nobody_gets_in_without_a_token(caller: Caller, ids: dict[str, str]) -> None:
