@@ -1,25 +1,32 @@
 """Which deliveries a worker takes, and which it leaves."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
-from batchyard.models import Phase
+from batchyard.models import Kind, Phase
+from batchyard.operations import deletions
 from batchyard.store import deliveries
+from batchyard.store.db import Connection
 from batchyard.store.deliveries import Delivery, Outcome
 from batchyard.webhooks import HOLD, ORDERED_ATTEMPTS, PER_ENDPOINT
 from tests.webhooks.conftest import Post
 
 
-async def claim(post: Post) -> Sequence[Delivery]:
+async def claim_within(conn: Connection, post: Post) -> Sequence[Delivery]:
     """Take what is due, as a worker does."""
+    return await deliveries.claim(
+        conn,
+        limit=10,
+        per_endpoint=PER_ENDPOINT,
+        ordered_attempts=ORDERED_ATTEMPTS,
+        hold=HOLD,
+        now=post.clock(),
+    )
+
+
+async def claim(post: Post) -> Sequence[Delivery]:
     async with post.db.transaction() as conn:
-        return await deliveries.claim(
-            conn,
-            limit=10,
-            per_endpoint=PER_ENDPOINT,
-            ordered_attempts=ORDERED_ATTEMPTS,
-            hold=HOLD,
-            now=post.clock(),
-        )
+        return await claim_within(conn, post)
 
 
 async def test_news_goes_out_while_more_is_being_told(post: Post) -> None:
@@ -56,3 +63,23 @@ async def test_later_news_waits_until_the_last_ordered_try_is_over(post: Post) -
             now=post.clock(),
         )
     assert [delivery.number for delivery in await claim(post)] == [2]
+
+
+async def test_deleted_batch_waits_for_what_is_on_its_way(post: Post) -> None:
+    left = "SELECT (SELECT count(*) FROM batches), (SELECT count(*) FROM webhook_deliveries)"
+    await post.listen()
+    batch_id, items = await post.make_items()
+    await post.move(*items, phase=Phase.DONE, status="completed")
+    await deletions.delete_batch(post.db, team=post.team, kind=Kind.CALL, batch_id=batch_id)
+    async with post.db.transaction() as conn:
+        [delivery] = await claim_within(conn, post)
+        # Taken, and the commit that says so is still to come.
+        await deletions.purge_deleted(post.db, unknown_grace=timedelta(0))
+    await deletions.purge_deleted(post.db, unknown_grace=timedelta(0))
+    assert await post.run("SELECT count(*) FROM items") == [(0,)]
+    assert await post.run(left) == [(1, 1)]
+    async with post.db.transaction() as conn:
+        outcome = Outcome(status=200, error=None, duration_ms=1)
+        await deliveries.end(conn, delivery, state="delivered", outcome=outcome, now=post.clock())
+    await deletions.purge_deleted(post.db, unknown_grace=timedelta(0))
+    assert await post.run(left) == [(0, 0)]
