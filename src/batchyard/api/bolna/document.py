@@ -6,9 +6,11 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 
+from batchyard.api.bolna import headers
 from batchyard.api.bolna.speaker import VERSION_HEADER
 from batchyard.api.bolna.translate import Version
 from batchyard.api.bolna.wire import ANY_ID, EXAMPLE_ID, Fault
+from batchyard.api.bolna.wire_calls import FROM_PATTERN
 
 TITLE = "Batchyard: batches of calls"
 DESCRIPTION = f"""\
@@ -56,14 +58,8 @@ def _fault(status: int) -> dict[str, object]:
     told: dict[str, object] = {"description": SENTENCES[status]}
     if status == 403:
         return {**told, "content": {"application/json": {"schema": DENIED_OF_TODAY}}}
-    if status in {409, 429}:
-        told["headers"] = {
-            "Retry-After": {
-                "description": "seconds",
-                "required": True,
-                "schema": {"type": "string", "pattern": "^[0-9]+$"},
-            }
-        }
+    if status in headers.OF_FAULTS:
+        told["headers"] = headers.OF_FAULTS[status]
     return {**told, "model": Fault}
 
 
@@ -115,6 +111,9 @@ VERSION_PARAMETER: dict[str, Any] = {
     "schema": {"type": "string", "enum": list(Version), "title": VERSION_HEADER},
 }
 
+# An empty field counts as one that is not given.
+_FROM_NUMBER = {"type": "string", "pattern": f"^({FROM_PATTERN[1:-1]})?$"}
+
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -137,10 +136,10 @@ UPLOAD_BODY = {
                             "is a variable of the call",
                             "examples": ["contact_number,first_name\n+4520123456,Ane\n"],
                         },
-                        "from_phone_number": {"type": "string", "examples": ["+19876543007"]},
+                        "from_phone_number": {**_FROM_NUMBER, "examples": ["+19876543007"]},
                         "from_phone_numbers": {
                             "type": "array",
-                            "items": {"type": "string"},
+                            "items": _FROM_NUMBER,
                             "description": "take turns over the rows",
                         },
                         "retry_config": {
@@ -189,6 +188,7 @@ def schedule_body(*, names_batch: bool) -> dict[str, object]:
 STREAMED_CSV: Responses = {
     200: {
         "description": "The refused rows in the uploaded columns, their faults behind.",
+        "headers": headers.OF_FILE,
         "content": {
             "text/csv": {
                 "schema": {"type": "string"},
@@ -215,7 +215,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
             separate_input_output_schemas=False,
         )
         for path in document["paths"].values():
-            for operation in path.values():
+            for method, operation in path.items():
+                if method == "post":
+                    headers.tell_replays(operation)
                 for parameter in operation.get("parameters", ()):
                     _forbid_null(parameter)
                 operation.setdefault("parameters", []).append(VERSION_PARAMETER)

@@ -14,6 +14,7 @@ from batchyard.api.bolna import (
     answers,
     call_queries,
     document,
+    headers,
     queries,
     translate,
     wire,
@@ -57,8 +58,8 @@ router = APIRouter(route_class=DoorRoute, tags=[document.BATCHES])
     "/batches",
     response_model=wire.Created,
     responses={
-        200: document.OF_BATCH,
-        201: {"model": wire.Created, **document.OF_BATCH},
+        200: {**document.OF_BATCH, "headers": headers.OF_UPLOAD},
+        201: {"model": wire.Created, **document.OF_BATCH, "headers": headers.OF_UPLOAD},
         **document.faults(409, 413, 422),
     },
     openapi_extra=document.UPLOAD_BODY,
