@@ -7,11 +7,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.requests import ClientDisconnect
 
 from batchyard import schedule
 from batchyard.api.bolna import (
-    answers,
     call_queries,
     document,
     headers,
@@ -71,11 +69,7 @@ async def create_batch(request: Request, speaker: Speaks, _key: Key = None) -> R
     def created(batch_id: UUID) -> Response:
         return JSONResponse({"batch_id": batch_id.hex, "state": "created"}, status)
 
-    try:
-        return await receive_batch(request, speaker, created=created)
-    except ClientDisconnect:
-        # Nobody is left to read this.
-        return answers.fault(400, "The upload was cut off.")
+    return await receive_batch(request, speaker, created=created)
 
 
 @router.post(
