@@ -34,7 +34,7 @@ Responses = dict[int | str, dict[str, object]]
 SENTENCES = {
     400: "Something is wrong with the request, or the state of things forbids it.",
     401: "The token is missing or unknown (version 2024-01).",
-    403: "The token is missing or unknown (version 2026-08).",
+    403: "The token is missing or unknown (version 2026-08), or lacks the scope (both versions).",
     404: "There is no such thing, or it belongs to another team.",
     405: "There is such a path, but no such method.",
     409: "The first request with this Idempotency-Key is still running.",
@@ -47,6 +47,7 @@ DENIED_OF_TODAY = {
     "required": ["detail"],
     "properties": {"detail": {"type": "string", "const": "Unrecognized access token"}},
 }
+FORBIDDEN = {"anyOf": [DENIED_OF_TODAY, {"$ref": "#/components/schemas/Fault"}]}
 
 
 def faults(*statuses: int) -> Responses:
@@ -57,7 +58,7 @@ def faults(*statuses: int) -> Responses:
 def _fault(status: int) -> dict[str, object]:
     told: dict[str, object] = {"description": SENTENCES[status]}
     if status == 403:
-        return {**told, "content": {"application/json": {"schema": DENIED_OF_TODAY}}}
+        return {**told, "content": {"application/json": {"schema": FORBIDDEN}}}
     if status in headers.OF_FAULTS:
         told["headers"] = headers.OF_FAULTS[status]
     return {**told, "model": Fault}
