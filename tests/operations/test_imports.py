@@ -80,15 +80,27 @@ async def test_staged_rows_are_invisible_until_opened(db: Database, team: Team) 
 
 
 async def test_refused_rows_are_kept_with_line_code_and_cells(db: Database, team: Team) -> None:
-    content = csv_of(['"+4520123456","a\nb"', "1.23E+11,c", "", ",d", "+4520123457"])
+    content = csv_of(['"+4520123456","a\nb"', "1.23E+11,c", "", ",d"])
     upload = await stage(db, team=team, content=content)
     await upload.open(settings())
     assert await rows_of(db, "SELECT line, code, cells FROM rejected_rows ORDER BY line") == [
         (4, "phone_scientific_notation", ["1.23E+11", "c"]),
         (6, "phone_missing", ["", "d"]),
-        (7, "cells_missing", ["+4520123457"]),
     ]
     assert await rows_of(db, "SELECT position, payload FROM item_data") == [(2, {"name": "a\nb"})]
+
+
+async def test_cells_missing_at_the_end_are_empty_and_warned_about(
+    db: Database, team: Team
+) -> None:
+    upload = await stage(db, team=team, content=csv_of(["+4520123456", "12", "+4520123457,=)"]))
+    await upload.open(settings())
+    assert await rows_of(db, "SELECT position, payload FROM item_data") == [(2, {"name": ""})]
+    assert await rows_of(db, "SELECT line, code FROM row_warnings") == [(2, "cells_missing")]
+    assert await rows_of(db, "SELECT line, code, cells FROM rejected_rows ORDER BY line") == [
+        (3, "phone_no_plus", ["12"]),
+        (4, "formula_cell", ["+4520123457", "=)"]),
+    ]
 
 
 async def test_duplicates_are_kept_and_each_later_one_is_warned_about(

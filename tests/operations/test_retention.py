@@ -1,6 +1,6 @@
 """How long things are kept: what ends later, or comes later, goes too; counts stay."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Phase, Team
-from batchyard.operations import changes, idempotency, outcomes, retention
+from batchyard.operations import changes, idempotency, outcomes, retention, webhooks
 from batchyard.operations.outcomes import Verdict
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
@@ -58,6 +58,33 @@ async def make_expiring(db: Database, state: BatchState) -> tuple[Team, UUID]:
     team = await factories.make_team(db)
     await retention.set_days(db, team=team, days={"items_days": 5})
     return team, await factories.make_batch(db, team=team, state=state)
+
+
+async def make_endpoint(db: Database, team: Team) -> None:
+    await run(
+        db,
+        "INSERT INTO webhook_endpoints (team_id, url, format, created_at)"
+        " VALUES (%s, 'http://x', 'bolna', now())",
+        team.id,
+    )
+
+
+async def log_delivery(
+    db: Database, team: Team, batch_id: UUID, item_id: UUID, *, at: datetime
+) -> None:
+    """Write that something of an item was told at a time."""
+    await run(
+        db,
+        "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number, type,"
+        " data, state, due_at, expires_at, created_at, ended_at)"
+        " SELECT id, %s, %s, %s, 1, 'item.booked', %s, 'delivered', %s, %s, %s, %s"
+        " FROM webhook_endpoints",
+        team.id,
+        batch_id,
+        item_id,
+        Jsonb({"result": NAME}),
+        *[at] * 4,
+    )
 
 
 async def test_what_ends_after_a_retry_expires_with_the_new_end(db: Database) -> None:
@@ -122,12 +149,7 @@ async def test_documents_and_webhook_bodies_expire_and_young_ones_stay(db: Datab
     old, young = [
         await factories.make_batch(db, team=team, state=BatchState.COMPLETED) for _ in range(2)
     ]
-    await run(
-        db,
-        "INSERT INTO webhook_endpoints (team_id, url, format, created_at)"
-        " VALUES (%s, 'http://x', 'bolna', now())",
-        team.id,
-    )
+    await make_endpoint(db, team)
     for batch_id, days in ((old, 10), (young, 0)):
         item_id = await add(db, team, batch_id, status="booked")
         at = db.clock() - timedelta(days=days)
@@ -139,18 +161,7 @@ async def test_documents_and_webhook_bodies_expire_and_young_ones_stay(db: Datab
             item_id,
             at,
         )
-        await run(
-            db,
-            "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number, type,"
-            " data, state, due_at, expires_at, created_at, ended_at)"
-            " SELECT id, %s, %s, %s, 1, 'item.booked', %s, 'delivered', %s, %s, %s, %s"
-            " FROM webhook_endpoints",
-            team.id,
-            batch_id,
-            item_id,
-            Jsonb({"result": NAME}),
-            *[at] * 4,
-        )
+        await log_delivery(db, team, batch_id, item_id, at=at)
 
     await expire(db)
 
@@ -158,6 +169,38 @@ async def test_documents_and_webhook_bodies_expire_and_young_ones_stay(db: Datab
     assert await run(db, kept) == [(young,)]
     assert await run(db, "SELECT batch_id FROM webhook_deliveries") == [(young,)]
     assert await run(db, "SELECT sum(n) FROM batch_counts WHERE batch_id = %s", old) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "state,phase,status",
+    [
+        (BatchState.RUNNING, Phase.DONE, "booked"),
+        (BatchState.PAUSED, Phase.READY, "waiting"),
+        (BatchState.STOPPED, Phase.LIVE, "ringing"),
+        (BatchState.COMPLETED, Phase.UNKNOWN, "unknown"),
+    ],
+)
+async def test_log_of_webhooks_stays_while_more_may_be_told(
+    db: Database, state: BatchState, phase: Phase, status: str
+) -> None:
+    team = await factories.make_team(db)
+    await retention.set_days(db, team=team, days={"webhooks_days": 1})
+    batch_id = await factories.make_batch(db, team=team, state=state)
+    item_id = await add(db, team, batch_id, phase=phase, status=status)
+    await make_endpoint(db, team)
+    at = db.clock() - timedelta(days=40)
+    await log_delivery(db, team, batch_id, item_id, at=at)
+
+    await expire(db)
+    await webhooks.forget_old(db)
+
+    assert await run(db, "SELECT item_id FROM webhook_deliveries") == [(item_id,)]
+
+    await run(db, "UPDATE items SET phase = 'done', status = 'booked'")
+    await age(db, batch_id, state="completed")
+    await webhooks.forget_old(db)
+
+    assert await run(db, "SELECT item_id FROM webhook_deliveries") == []
 
 
 async def test_answers_kept_for_a_key_are_gone_after_a_day(db: Database) -> None:

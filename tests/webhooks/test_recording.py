@@ -1,15 +1,18 @@
 """What happened is written down in the transaction in which it happened, where somebody listens."""
 
 import asyncio
+from datetime import timedelta
 
 from psycopg import Rollback
 
 from batchyard.models import BatchState, Kind, Phase
 from batchyard.operations import control, deletions
+from batchyard.operations import webhooks as operations
 from batchyard.store import webhooks as store
 from tests.factories import make_batch, make_items
 from tests.webhooks.conftest import Post
 
+GRACE = timedelta(minutes=10)
 TOLD = "SELECT type, number FROM webhook_deliveries ORDER BY number"
 
 
@@ -152,6 +155,21 @@ async def test_stopped_batch_tells_that(post: Post) -> None:
         )
     await control.stop_batch(post.db, team=post.team, kind=Kind.CALL, batch_id=batch_id)
     assert await post.run(TOLD) == [("batch.stopped", 1)]
+
+
+async def test_unknown_outcome_is_told_once_more_after_the_grace_time(post: Post) -> None:
+    await post.listen()
+    _, items = await post.make_items(2)
+    await post.move(items[0], phase=Phase.UNKNOWN, status="unknown")
+    await operations.tell_lapsed(post.db, unknown_grace=GRACE)
+    assert await post.run(TOLD) == [("item.unknown", 1)]
+    post.later(minutes=11)
+    await post.move(items[1], phase=Phase.UNKNOWN, status="unknown")
+    for _ in range(2):
+        await operations.tell_lapsed(post.db, unknown_grace=GRACE)
+    of_first = "SELECT type, number FROM webhook_deliveries WHERE item_id = %(id)s ORDER BY number"
+    assert await post.run(of_first, id=items[0]) == [("item.unknown", 1), ("item.error", 2)]
+    assert await post.run(of_first, id=items[1]) == [("item.unknown", 1)]
 
 
 async def test_what_waits_is_dropped_when_nobody_listens_any_more(post: Post) -> None:

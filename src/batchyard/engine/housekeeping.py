@@ -89,6 +89,7 @@ class Housekeeping:
             Duty(name="end_stopped_items", every_seconds=1, do=self.end_stopped_items),
             Duty(name="remove_idle_imports", every_seconds=30, do=self.remove_idle_imports),
             Duty(name="purge_deleted", every_seconds=1, do=self.purge_deleted),
+            Duty(name="tell_lapsed", every_seconds=5, do=self.tell_lapsed),
             Duty(name="forget_attempts", every_seconds=600, do=self.forget_attempts),
             Duty(name="refresh_services", every_seconds=60, do=self.refresh_services),
             Duty(name="forget_old", every_seconds=60, do=self.forget_old),
@@ -273,6 +274,11 @@ class Housekeeping:
         """Delete the rows of deleted batches."""
         grace = timedelta(seconds=self._config.unknown_grace_seconds)
         await deletions.purge_deleted(self._db, unknown_grace=grace)
+
+    async def tell_lapsed(self) -> None:
+        """Tell which outcomes have been unknown for so long that clients see an error."""
+        grace = timedelta(seconds=self._config.unknown_grace_seconds)
+        await webhooks.tell_lapsed(self._db, unknown_grace=grace)
 
     async def forget_attempts(self) -> None:
         """Forget attempts that no team's limit counts any more."""

@@ -37,6 +37,8 @@ class FileCheck:
     """None for JSON objects."""
     columns: Columns = field(default_factory=Columns)
     refuses_unassigned: bool = False
+    pads_short_rows: bool = False
+    """Whether cells that are missing at the end of a row are empty; else it is refused."""
     rules: TeamRules = field(default_factory=TeamRules)
     zone_sets: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     offer: Offer | None = None

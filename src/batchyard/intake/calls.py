@@ -7,6 +7,8 @@ from batchyard.intake.columns import Header
 from batchyard.intake.phones import UNASSIGNED, PhoneNumber, read_number
 from batchyard.intake.synonyms import NUMBER_COLUMN
 
+CELLS_MISSING = "cells_missing"
+
 JudgeCells = Callable[[list[str]], Good | Bad]
 
 
@@ -25,7 +27,15 @@ def judge_cells(file: FileCheck, header: Header) -> JudgeCells:
             return Bad(code=fault)
         return _call(cells[needed], {name: cells[index] for index, name in variables}, file)
 
-    return judge
+    def judge_padded(cells: list[str]) -> Good | Bad:
+        if len(cells) >= width:
+            return judge(cells)
+        verdict = judge([*cells, *[""] * (width - len(cells))])
+        if isinstance(verdict, Bad):
+            return verdict
+        return verdict._replace(warnings=(*verdict.warnings, CELLS_MISSING))
+
+    return judge_padded if file.pads_short_rows else judge
 
 
 def judge_object(file: FileCheck, found: Mapping[str, object], header: Header | None) -> Good | Bad:

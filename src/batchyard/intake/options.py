@@ -30,6 +30,8 @@ class IntakeOptions:
     recent_days: int = 7
     """0 does not look back."""
     refuses_unassigned: bool = False
+    pads_short_rows: bool = False
+    """Of calls: cells that are missing at the end of a row are empty, with a warning."""
     refuses_same_file: bool = False
     max_unpacked_bytes: int = MAX_UNPACKED_BYTES
     total_bytes: int | None = None

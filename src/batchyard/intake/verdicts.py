@@ -198,6 +198,10 @@ WARNINGS: dict[str, Verdict] = {
         sentence="The row was left out: an earlier one is for the same number or reference.",
         cure="Upload with duplicates kept if it is wanted.",
     ),
+    "cells_missing": Verdict(
+        sentence="The row has fewer cells than the header; those that are missing are empty.",
+        cure="Add the missing separators; look for a line break inside a cell.",
+    ),
     "postal_code_format": Verdict(
         sentence="The postal code is not written as those of its country are.",
         cure="Compare it with its source.",

@@ -19,10 +19,12 @@ TOKEN_BYTES = 32
 BOLNA_VERSIONS = ("2024-01", "2026-08")
 ADMIN_SCOPE = "admin"
 """May everything."""
+READ_SCOPE, WRITE_SCOPE = "batches:read", "batches:write"
+"""All that the doors of other APIs ask for: the one to read, the other for everything else."""
 SCOPES = {
     ADMIN_SCOPE: "everything, also teams, tokens, users and erasure",
-    "batches:read": "read batches, items, results and events",
-    "batches:write": "create, change and steer batches and items",
+    READ_SCOPE: "read batches, items, results and events",
+    WRITE_SCOPE: "create, change and steer batches and items",
     "webhooks": "read and change webhook endpoints and their log",
     "contacts": "read and change do-not-contact and the team's rules",
     "audit:read": "read the audit log",
@@ -38,6 +40,11 @@ async def authenticate(db: Database, *, token: str) -> Principal | None:
         return await tokens.find_principal(connection, token_hash=_hash(token), now=now)
 
 
+def may(principal: Principal, *, scope: str) -> bool:
+    """Tell whether who speaks by a token may do what this scope stands for."""
+    return not {scope, ADMIN_SCOPE}.isdisjoint(principal.scopes)
+
+
 async def create_token(
     db: Transactions,
     *,
@@ -49,7 +56,7 @@ async def create_token(
 ) -> str:
     """Make a token of the team and return its text, which is not kept.
 
-    `scopes` say what it may do in the operator API; the other doors ask for none.
+    `scopes` say what it may do, through every door; without them it may everything.
     """
     if unknown := sorted(set(scopes) - set(SCOPES)):
         raise InvalidRequest(f"There is no scope '{unknown[0]}'. Known: {', '.join(SCOPES)}.")

@@ -157,7 +157,10 @@ class Stopped:
     states: Mapping[UUID, str]
     """Of the batches, before they were stopped."""
     item_ids: str
-    """A JSON array of the items that were not sent and never will be."""
+    """A JSON array of the items that nobody had taken, and that never will be sent.
+
+    Of those a worker has just taken nobody can say; what it hands back ends as these do.
+    """
 
 
 async def stop_agent(db: Transactions, *, team: Team, agent_id: UUID) -> Stopped:

@@ -206,6 +206,7 @@ async def import_calls(
         formats=frozenset({Format.CSV}),
         takes_gzip=False,
         refuses_unassigned=refuses_unassigned,
+        pads_short_rows=True,
         refuses_same_file=refuses_same_file,
     )
     async with import_file(db, team=team, options=options) as upload:

@@ -278,6 +278,7 @@ class FileReading:
             header=self.header,
             columns=self._options.columns,
             refuses_unassigned=self._options.refuses_unassigned,
+            pads_short_rows=self._options.pads_short_rows,
             rules=contacts.rules,
             zone_sets=contacts.zone_sets,
             offer=await self._offer(),

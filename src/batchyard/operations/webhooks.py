@@ -9,7 +9,7 @@ from uuid import UUID
 from batchyard.errors import NotFound
 from batchyard.models import Team
 from batchyard.operations.transactions import Transactions
-from batchyard.store import deliveries, webhooks
+from batchyard.store import deliveries, lapsed, webhooks
 from batchyard.store.db import Database
 from batchyard.store.webhooks import Attempt, LogEntry
 
@@ -19,6 +19,8 @@ TRIED_FOR = timedelta(hours=24)
 EXPIRED_AFTER = timedelta(hours=6)
 """Beyond its day, how long something waits for an endpoint that pauses; longer than the longest
 pause between two tries, after which the last one is made."""
+LAPSED_WITHIN = timedelta(hours=1)
+"""So long after its grace time an unknown outcome is still news."""
 LOG_KEPT = timedelta(days=30)
 BLOCK = 1000
 
@@ -106,8 +108,28 @@ async def redeliver_failed(db: Transactions, *, team: Team) -> int:
         )
 
 
+async def tell_lapsed(db: Database, *, unknown_grace: timedelta) -> None:
+    """Tell agents' addresses which outcomes have been unknown for the grace time, in slices.
+
+    What passed it long ago, while nobody led or before anybody listened, is told no more.
+    """
+    while True:
+        async with db.transaction() as conn:
+            now = db.clock()
+            told = await lapsed.tell(
+                conn,
+                since=now - unknown_grace - LAPSED_WITHIN,
+                unknown_before=now - unknown_grace,
+                window=TRIED_FOR,
+                limit=BLOCK,
+                now=now,
+            )
+        if told < BLOCK:
+            return
+
+
 async def forget_old(db: Database) -> None:
-    """Give up what waited for too long, and forget what ended a month ago."""
+    """Give up what waited for too long, and forget what was told a month ago and has ended."""
     while True:
         async with db.transaction() as conn:
             now = db.clock()

@@ -101,11 +101,15 @@ async def purge_some(
     return purged
 
 
+# What is on its way is not deleted under whoever sends it, and has in it what was said: the batch
+# waits for that, or nobody would come back for it.
 PURGE_BATCH = """
 WITH gone AS (
     DELETE FROM batches b
      WHERE b.id = %(id)s AND b.deleted_at IS NOT NULL
        AND NOT EXISTS (SELECT FROM items WHERE batch_id = %(id)s)
+       AND NOT EXISTS (SELECT FROM webhook_deliveries d
+                        WHERE d.team_id = b.team_id AND d.batch_id = b.id)
     RETURNING b.id
 ), unlimited AS (
     DELETE FROM limits l USING gone WHERE l.key = 'batch:' || gone.id
@@ -115,5 +119,5 @@ DELETE FROM batch_counts c USING gone WHERE c.batch_id = gone.id
 
 
 async def purge_batch(conn: Connection, *, batch_id: UUID) -> None:
-    """Delete a deleted batch that has no items any more, and its counts."""
+    """Delete a deleted batch that has no items or deliveries any more, and its counts."""
     await conn.execute(PURGE_BATCH, {"id": batch_id})

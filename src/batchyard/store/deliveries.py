@@ -29,7 +29,8 @@ class Delivery:
 
 
 # One step of the index for each endpoint that waits, however much waits for it. The rows of the
-# endpoints are locked, so that two workers do not each fill the room of one.
+# endpoints are locked, so that two workers do not each fill the room of one; not FOR UPDATE, since
+# whoever tells something holds its endpoint FOR KEY SHARE, by the foreign key, until its commit.
 LOCK_ENDPOINTS = """
 WITH RECURSIVE waiting (id) AS (
     (SELECT endpoint_id FROM webhook_deliveries
@@ -51,11 +52,11 @@ SELECT e.id, e.failures,
                 WHERE d.endpoint_id = e.id AND d.ended_at IS NULL AND d.due_at <= %(now)s)
  ORDER BY e.tried_at, e.id
  LIMIT %(limit)s
-   FOR UPDATE OF e SKIP LOCKED
+   FOR NO KEY UPDATE OF e SKIP LOCKED
 """
 
 # In order for each item: while an earlier one is on its way, or was tried a few times only, the
-# later ones wait.
+# later ones wait. Tries count from the claim, so the last of the few is told by its hold.
 CLAIM = """
 WITH picked AS (
     SELECT p.id
@@ -67,7 +68,8 @@ WITH picked AS (
                   SELECT FROM webhook_deliveries s
                    WHERE s.endpoint_id = d.endpoint_id AND s.subject = d.subject
                      AND s.number < d.number AND s.ended_at IS NULL
-                     AND s.attempts < %(ordered_attempts)s)
+                     AND (s.attempts < %(ordered_attempts)s
+                          OR s.state = 'sending' AND s.due_at > %(now)s))
             ORDER BY d.due_at, d.number
             LIMIT e.room
               FOR UPDATE OF d SKIP LOCKED) AS p
@@ -217,11 +219,20 @@ UPDATE webhook_deliveries SET state = 'failed', ended_at = %(now)s
                LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
 
-FORGET = """
+# The next number of an item, or of a batch, is the highest in the log and one: so the log stays as
+# long as more may be told of it.
+NOTHING_FOLLOWS = """
+       NOT EXISTS (SELECT FROM batches b WHERE b.id = d.batch_id
+                      AND b.state NOT IN ('completed', 'failed', 'stopped', 'cancelled'))
+   AND NOT EXISTS (SELECT FROM items i WHERE i.id = d.item_id AND i.phase <> 'done')
+""".strip()
+
+FORGET = f"""
 DELETE FROM webhook_deliveries
- WHERE id IN (SELECT id FROM webhook_deliveries
-               WHERE ended_at < %(before)s
-               ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+ WHERE id IN (SELECT d.id FROM webhook_deliveries d
+               WHERE d.ended_at < %(before)s
+                 AND {NOTHING_FOLLOWS}
+               ORDER BY d.ended_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED)
 """
 
 
@@ -232,7 +243,7 @@ async def expire(conn: Connection, *, before: datetime, limit: int, now: datetim
 
 
 async def forget(conn: Connection, *, before: datetime, limit: int) -> int:
-    """Delete the log of what ended before a time; return how many."""
+    """Delete the log of what was told before a time, where nothing follows; return how many."""
     return (await conn.execute(FORGET, {"before": before, "limit": limit})).rowcount
 
 

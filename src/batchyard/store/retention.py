@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.rows import args_row, dict_row
 
 from batchyard.store.db import Connection
+from batchyard.store.deliveries import NOTHING_FOLLOWS
 
 EXPIRED = '{"expired": true}'
 TRANSCRIPT_KEYS = ("transcript", "recording_url", "summary", "extracted_data")
@@ -179,10 +180,11 @@ FORGET: Mapping[str, str] = {
         DELETE FROM events WHERE id IN (
             SELECT id FROM events WHERE team_id = %(team_id)s AND at < %(before)s
              LIMIT %(limit)s)""",
-    "webhooks": """
+    "webhooks": f"""
         DELETE FROM webhook_deliveries WHERE id IN (
-            SELECT id FROM webhook_deliveries
-             WHERE team_id = %(team_id)s AND created_at < %(before)s AND ended_at < %(before)s
+            SELECT d.id FROM webhook_deliveries d
+             WHERE d.team_id = %(team_id)s AND d.created_at < %(before)s AND d.ended_at < %(before)s
+               AND {NOTHING_FOLLOWS}
              LIMIT %(limit)s)""",
 }
 

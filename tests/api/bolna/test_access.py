@@ -1,13 +1,14 @@
 """Who is let in: generated from the route table, so that no route can be forgotten."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from batchyard.api.bolna.routes import build_door
 from batchyard.config import Config
+from batchyard.operations.access import create_token
 from batchyard.store.db import Database
 from tests.api.bolna.conftest import CSV, NOBODY, Caller
 from tests.api.bolna.test_agents import make, place
@@ -128,6 +129,55 @@ async def test_another_teams_token_learns_nothing(
         )
         assert await cursor.fetchone() == (2, 1, 3)
     assert (await caller.get(f"/batches/{ids['batch_id']}")).json()["status"] == "created"
+
+
+async def test_id_of_another_teams_agent_is_taken_and_tells_nothing_more(
+    stranger: Caller, ids: dict[str, str], db: Database
+) -> None:
+    outsider = replace(stranger, app=build_door(Config(), db))
+    taken = await outsider.upload(agent_id=ids["agent_id"])
+    fresh = await outsider.upload(agent_id=NOBODY)
+    assert (taken.status_code, fresh.status_code) == (404, 200)
+    assert taken.json() == {"error": 404, "message": "There is no such agent."}
+    assert [agent["id"] for agent in (await outsider.get("/v2/agent/all")).json()] == [NOBODY]
+
+
+@pytest.mark.parametrize("version", ["2024-01", "2026-08"])
+@pytest.mark.parametrize(
+    "scope,reads,writes",
+    [
+        ("admin", True, True),
+        ("batches:read", True, False),
+        ("batches:write", False, True),
+        ("webhooks", False, False),
+        ("contacts", False, False),
+        ("audit:read", False, False),
+    ],
+)
+async def test_token_may_do_what_its_scope_allows(
+    caller: Caller,
+    ids: dict[str, str],
+    db: Database,
+    *,
+    version: str,
+    scope: str,
+    reads: bool,
+    writes: bool,
+) -> None:
+    token = await create_token(db, team=caller.team, name="scoped", scopes=[scope])
+    client = replace(caller, token=token, headers={"Bolna-Version": version})
+    for target in TARGETS:
+        is_read = target.method == "GET"
+        answer = await client.send(target.method, target.fill(ids), **given(target, ids))
+        if reads if is_read else writes:
+            assert answer.status_code in {200, 201, 400, 404, 405}, target
+            continue
+        lacked = "batches:read" if is_read else "batches:write"
+        message = f"This token lacks the scope {lacked}."
+        assert (answer.status_code, answer.json()) == (403, {"error": 403, "message": message})
+    if not writes:
+        assert (await caller.get(f"/batches/{ids['batch_id']}")).json()["status"] == "created"
+        assert (await caller.get(f"/executions/{ids['execution_id']}")).json()["status"] == "queued"
 
 
 async def test_nobody_gets_in_without_a_token(caller: Caller, ids: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from batchyard.operations import control
 from batchyard.operations.numbers import put_numbers
 from batchyard.store.db import Database
 from tests.api.bolna.conftest import AGENT, NOBODY, Caller
@@ -211,6 +212,19 @@ async def test_stop_of_an_agent_names_what_will_not_be_called(caller: Caller, db
         assert (await caller.get(f"/batches/{batch}")).json()["status"] == status
     again = await caller.post(f"/v2/agent/{agent_id}/stop")
     assert again.json() == {"stopped_executions": []}
+
+
+async def test_call_that_was_just_taken_is_not_named_and_ends_stopped_when_handed_back(
+    caller: Caller, db: Database
+) -> None:
+    agent_id = await make(caller)
+    taken, waiting = await place(caller, agent_id), await place(caller, agent_id)
+    await run(db, "UPDATE items SET phase = 'claimed', worker_id = 1 WHERE id = %(id)s", id=taken)
+    answer = await caller.post(f"/v2/agent/{agent_id}/stop")
+    assert answer.json() == {"stopped_executions": [waiting]}
+    await run(db, "UPDATE items SET phase = 'ready', worker_id = NULL WHERE id = %(id)s", id=taken)
+    await control.end_stopped_items(db)
+    assert (await caller.get(f"/executions/{taken}")).json()["status"] == "stopped"
 
 
 async def place(caller: Caller, agent_id: str, **more: object) -> str:

@@ -84,6 +84,45 @@ async def test_document_shows_an_example_of_what_is_sent_and_answered(caller: Ca
     assert without_example(await read_document(caller)) == []
 
 
+async def test_document_names_every_header_of_an_answer(caller: Caller) -> None:
+    paths = (await read_document(caller))["paths"]
+    batch_id = await caller.upload_batch()
+    stop, key = f"/batches/{batch_id.hex}/stop", {"Idempotency-Key": "stop-once-0123456"}
+    await caller.post(stop, headers=key)
+    for method, path, answer in (
+        ("post", "/batches", await caller.upload()),
+        ("post", "/batches/{batch_id}/stop", await caller.post(stop, headers=key)),
+        (
+            "get",
+            "/batches/{batch_id}/errors.csv",
+            await caller.get(f"/batches/{batch_id}/errors.csv"),
+        ),
+        ("get", "/user/me", await caller.get("/user/me", headers={"Authorization": ""})),
+        ("get", "/user/me", await caller.send("PUT", "/user/me")),
+    ):
+        described = paths[path][method]["responses"][str(answer.status_code)]["headers"]
+        sent = set(answer.headers) - {"content-length", "content-type"}
+        assert sent, path
+        assert sent <= {name.lower() for name in described}, path
+
+
+@pytest.mark.parametrize(
+    "number", ["+4520123456", "", "+0452012345", "4520123456", "+123456", "+1234567890123456"]
+)
+async def test_document_describes_the_numbers_an_upload_calls_from(
+    caller: Caller, number: str
+) -> None:
+    call = (await read_document(caller))["paths"]["/batches"]["post"]
+    fields = call["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    is_described = re.search(fields["from_phone_number"]["pattern"], number) is not None
+    assert (
+        fields["from_phone_numbers"]["items"]["pattern"] == fields["from_phone_number"]["pattern"]
+    )
+    for name in ("from_phone_number", "from_phone_numbers"):
+        answer = await caller.upload(**{name: number})
+        assert answer.status_code == (200 if is_described else 422), name
+
+
 async def test_document_knows_every_status_of_a_call() -> None:
     words = set(Status.__args__)  # type: ignore[attr-defined]
     contract = (

@@ -341,7 +341,7 @@ async def test_refused_rows_come_back_in_their_columns(
     assert rows[0] == ["Name", "CONTACT_NUMBER", "error_code", "error"]
     assert [row[:3] + row[4:] for row in rows[1:]] == [
         ["Ø\nx", "1.2E+9", "phone_scientific_notation"],
-        ["Z", "", "cells_missing"],
+        ["Z", "", "phone_missing"],
         ["a", "b", "cells_extra", "c"],
         ["q", "", "phone_missing"],
     ]

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.types import Message
 
 from batchyard.api.bolna.forms import MAX_FIELDS_BYTES
 from batchyard.api.bolna.keyed import KEY_HEADER
@@ -149,3 +151,44 @@ def _recorded() -> Iterator[tuple[str, str, str]]:
 def _pattern(path: str) -> str:
     """Return a path with a star for each id."""
     return re.sub(r"\{\w+\}", "*", path.partition("?")[0])
+
+
+@pytest.mark.parametrize(
+    "path,content_type",
+    [
+        ("/batches", "multipart/form-data; boundary=x"),
+        ("/batches/schedule", "application/x-www-form-urlencoded"),
+        (f"/batches/{NOBODY}/schedule", "multipart/form-data; boundary=x"),
+        (f"/batches/{NOBODY}/stop", "application/json"),
+        ("/call", "application/json"),
+    ],
+)
+async def test_client_that_goes_away_is_no_fault_of_ours(
+    door: FastAPI, caller: Caller, path: str, content_type: str
+) -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return messages.pop(0) if len(messages) > 1 else messages[0]
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [
+            (b"authorization", f"Bearer {caller.token}".encode()),
+            (b"content-type", content_type.encode()),
+        ],
+    }
+    # An error that the door does not know is raised on, and the server logs it.
+    await door(scope, receive, send)
+    assert statuses == [400]

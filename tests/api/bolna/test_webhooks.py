@@ -3,16 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
+from batchyard.api.bolna.translate import UNKNOWN_MESSAGE
 from batchyard.operations.webhooks import team_secret
 from batchyard.store.db import Database
 from batchyard.testing.server import Arrived, HttpServer, Line
 from tests.api.bolna.conftest import Caller
-from tests.api.bolna.running import push, start, until, working
+from tests.api.bolna.running import CONFIG, push, start, until, working
 from tests.api.bolna.test_agents import make, place
 from tests.api.bolna.test_control import run
 
@@ -113,6 +115,29 @@ async def test_late_delivery_says_what_happened_not_what_became_of_it(
     ringing, completed = ear.bodies("/agent")
     assert (ringing["status"], ringing["transcript"]) == ("ringing", None)
     assert completed["status"] == "completed"
+
+
+async def test_agent_is_told_when_an_unknown_outcome_becomes_an_error(
+    caller: Caller, db: Database, ear: Ear
+) -> None:
+    agent_id = await listened_agent(caller, ear)
+    execution_id = await place(caller, agent_id)
+    await run(
+        db,
+        "UPDATE items SET phase = 'unknown', status = 'unknown', intent_at = %(at)s,"
+        " updated_at = %(at)s",
+        at=db.clock() - timedelta(seconds=CONFIG.unknown_grace_seconds + 60),
+    )
+
+    async def told() -> bool:
+        return len(ear.bodies("/agent")) == 2
+
+    async with working(db):
+        await until(told)
+    before, after = ear.bodies("/agent")
+    assert (before["status"], before["error_message"]) == ("in-progress", None)
+    assert (after["status"], after["error_message"]) == ("error", UNKNOWN_MESSAGE)
+    assert after == (await caller.get(f"/executions/{execution_id}")).json()
 
 
 @pytest.mark.parametrize("version", ["2024-01", "2026-08"])

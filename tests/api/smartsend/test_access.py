@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from batchyard.api.smartsend.routes import build_door
 from batchyard.config import Config
+from batchyard.operations.access import create_token
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, until, working
 
@@ -99,6 +100,33 @@ async def test_without_a_token_nobody_is_let_in(
 
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "scope,reads,writes",
+    [
+        ("admin", True, True),
+        ("batches:read", True, False),
+        ("batches:write", False, True),
+        ("webhooks", False, False),
+        ("contacts", False, False),
+        ("audit:read", False, False),
+    ],
+)
+async def test_token_may_do_what_its_scope_allows(
+    client: Client, db: Database, *, scope: str, reads: bool, writes: bool
+) -> None:
+    token = await create_token(db, team=client.team, name="scoped", scopes=[scope])
+    ids = {name: str(uuid4()) for name in ("batch", "shipment", "operation")}
+    for target in TARGETS:
+        answer = await send(
+            client, target, team=client.team.slug, ids=ids, Authorization=f"Bearer {token}"
+        )
+        if reads if target.method == "GET" else writes:
+            assert answer.status_code in {200, 201, 404}, target
+        else:
+            told = (answer.status_code, answer.json())
+            assert told == (403, {"message": "This is not allowed."}), target
 
 
 @every_route

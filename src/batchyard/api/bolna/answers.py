@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from batchyard.api.bolna.translate import Version
@@ -84,6 +85,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AccessDenied, _answer_denied)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(ClientDisconnect, _answer_gone)
     app.add_exception_handler(Exception, _answer_unknown)
 
 
@@ -140,6 +142,11 @@ async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
         if place[0].lower() in MALFORMED_AS_422:
             status = 422
     return fault(status, "; ".join(told))
+
+
+async def _answer_gone(_: Request, __: Exception) -> JSONResponse:
+    # Nobody is left to read this; but it is no fault of ours, and not logged as one.
+    return fault(400, "The request was cut off.")
 
 
 async def _answer_unknown(_: Request, __: Exception) -> JSONResponse:

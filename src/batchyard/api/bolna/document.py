@@ -6,9 +6,11 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 
+from batchyard.api.bolna import headers
 from batchyard.api.bolna.speaker import VERSION_HEADER
 from batchyard.api.bolna.translate import Version
 from batchyard.api.bolna.wire import ANY_ID, EXAMPLE_ID, Fault
+from batchyard.api.bolna.wire_calls import FROM_PATTERN
 
 TITLE = "Batchyard: batches of calls"
 DESCRIPTION = f"""\
@@ -32,7 +34,7 @@ Responses = dict[int | str, dict[str, object]]
 SENTENCES = {
     400: "Something is wrong with the request, or the state of things forbids it.",
     401: "The token is missing or unknown (version 2024-01).",
-    403: "The token is missing or unknown (version 2026-08).",
+    403: "The token is missing or unknown (version 2026-08), or lacks the scope (both versions).",
     404: "There is no such thing, or it belongs to another team.",
     405: "There is such a path, but no such method.",
     409: "The first request with this Idempotency-Key is still running.",
@@ -45,6 +47,7 @@ DENIED_OF_TODAY = {
     "required": ["detail"],
     "properties": {"detail": {"type": "string", "const": "Unrecognized access token"}},
 }
+FORBIDDEN = {"anyOf": [DENIED_OF_TODAY, {"$ref": "#/components/schemas/Fault"}]}
 
 
 def faults(*statuses: int) -> Responses:
@@ -55,15 +58,9 @@ def faults(*statuses: int) -> Responses:
 def _fault(status: int) -> dict[str, object]:
     told: dict[str, object] = {"description": SENTENCES[status]}
     if status == 403:
-        return {**told, "content": {"application/json": {"schema": DENIED_OF_TODAY}}}
-    if status in {409, 429}:
-        told["headers"] = {
-            "Retry-After": {
-                "description": "seconds",
-                "required": True,
-                "schema": {"type": "string", "pattern": "^[0-9]+$"},
-            }
-        }
+        return {**told, "content": {"application/json": {"schema": FORBIDDEN}}}
+    if status in headers.OF_FAULTS:
+        told["headers"] = headers.OF_FAULTS[status]
     return {**told, "model": Fault}
 
 
@@ -115,6 +112,9 @@ VERSION_PARAMETER: dict[str, Any] = {
     "schema": {"type": "string", "enum": list(Version), "title": VERSION_HEADER},
 }
 
+# An empty field counts as one that is not given.
+_FROM_NUMBER = {"type": "string", "pattern": f"^({FROM_PATTERN[1:-1]})?$"}
+
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -137,10 +137,10 @@ UPLOAD_BODY = {
                             "is a variable of the call",
                             "examples": ["contact_number,first_name\n+4520123456,Ane\n"],
                         },
-                        "from_phone_number": {"type": "string", "examples": ["+19876543007"]},
+                        "from_phone_number": {**_FROM_NUMBER, "examples": ["+19876543007"]},
                         "from_phone_numbers": {
                             "type": "array",
-                            "items": {"type": "string"},
+                            "items": _FROM_NUMBER,
                             "description": "take turns over the rows",
                         },
                         "retry_config": {
@@ -189,6 +189,7 @@ def schedule_body(*, names_batch: bool) -> dict[str, object]:
 STREAMED_CSV: Responses = {
     200: {
         "description": "The refused rows in the uploaded columns, their faults behind.",
+        "headers": headers.OF_FILE,
         "content": {
             "text/csv": {
                 "schema": {"type": "string"},
@@ -215,7 +216,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
             separate_input_output_schemas=False,
         )
         for path in document["paths"].values():
-            for operation in path.values():
+            for method, operation in path.items():
+                if method == "post":
+                    headers.tell_replays(operation)
                 for parameter in operation.get("parameters", ()):
                     _forbid_null(parameter)
                 operation.setdefault("parameters", []).append(VERSION_PARAMETER)

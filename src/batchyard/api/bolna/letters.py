@@ -11,6 +11,10 @@ from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.store.db import Database
 from batchyard.store.deliveries import Delivery
 
+# A call is told of when it changes, and again when its outcome has been unknown for the grace time;
+# only then is it an error.
+WORD_WHEN_TOLD = WORD.replace("%(unknown_before)s", "h.created_at")
+
 # The rows as they are now, under what the delivery remembers of them.
 CALLS = f"""
 SELECT h.id, {EXECUTION}, {RETRIES}
@@ -21,7 +25,7 @@ SELECT h.id, {EXECUTION}, {RETRIES}
  CROSS JOIN LATERAL jsonb_populate_record(b0, h.data -> 'batch') AS b
  CROSS JOIN LATERAL jsonb_populate_record(i0, h.data -> 'item') AS i
  CROSS JOIN LATERAL jsonb_populate_record(d0, h.data -> 'item_data') AS d
- {WORD}
+ {WORD_WHEN_TOLD}
  WHERE h.id = ANY (%(ids)s)
 """
 
@@ -59,8 +63,6 @@ async def render(
         "ids": [delivery.id for delivery in deliveries],
         "base_url": base_url,
         "now": db.clock(),
-        # A call is told of at the moment it changed, when nothing was unknown for long.
-        "unknown_before": min(delivery.created_at for delivery in deliveries),
     }
     bodies: dict[UUID, bytes] = {}
     async with db.pool.connection() as conn:

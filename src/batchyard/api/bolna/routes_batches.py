@@ -7,13 +7,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.requests import ClientDisconnect
 
 from batchyard import schedule
 from batchyard.api.bolna import (
-    answers,
     call_queries,
     document,
+    headers,
     queries,
     translate,
     wire,
@@ -57,8 +56,8 @@ router = APIRouter(route_class=DoorRoute, tags=[document.BATCHES])
     "/batches",
     response_model=wire.Created,
     responses={
-        200: document.OF_BATCH,
-        201: {"model": wire.Created, **document.OF_BATCH},
+        200: {**document.OF_BATCH, "headers": headers.OF_UPLOAD},
+        201: {"model": wire.Created, **document.OF_BATCH, "headers": headers.OF_UPLOAD},
         **document.faults(409, 413, 422),
     },
     openapi_extra=document.UPLOAD_BODY,
@@ -70,11 +69,7 @@ async def create_batch(request: Request, speaker: Speaks, _key: Key = None) -> R
     def created(batch_id: UUID) -> Response:
         return JSONResponse({"batch_id": batch_id.hex, "state": "created"}, status)
 
-    try:
-        return await receive_batch(request, speaker, created=created)
-    except ClientDisconnect:
-        # Nobody is left to read this.
-        return answers.fault(400, "The upload was cut off.")
+    return await receive_batch(request, speaker, created=created)
 
 
 @router.post(

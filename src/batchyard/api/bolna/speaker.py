@@ -13,8 +13,15 @@ from batchyard.api.bolna.answers import AccessDenied, Refusal
 from batchyard.api.bolna.queries import View
 from batchyard.api.bolna.translate import DEFAULT_VERSION, DOOR, Version, pick_version
 from batchyard.config import Config
+from batchyard.errors import Forbidden
 from batchyard.models import Team
-from batchyard.operations.access import authenticate, token_actor
+from batchyard.operations.access import (
+    READ_SCOPE,
+    WRITE_SCOPE,
+    authenticate,
+    may,
+    token_actor,
+)
 from batchyard.operations.audit import Actor, note
 from batchyard.store.db import Connection, Database
 
@@ -75,7 +82,11 @@ def furnish(app: FastAPI, *, config: Config, db: Database) -> None:
 
 
 async def recognise(request: Request) -> Speaker:
-    """Find out who speaks; raise `AccessDenied`, or `Refusal` for a version that is none."""
+    """Find out who speaks, and whether that may be asked of us.
+
+    Raises `AccessDenied`, `Refusal` for a version that is none, and `Forbidden` for a token that
+    lacks the scope.
+    """
     config: Config = request.app.state.config
     db: Database = request.app.state.db
     header = request.headers.get(VERSION_HEADER)
@@ -88,6 +99,9 @@ async def recognise(request: Request) -> Speaker:
     except ValueError:
         known = " or ".join(Version)
         raise Refusal(400, f"{VERSION_HEADER} must be {known}.") from None
+    scope = READ_SCOPE if request.method == "GET" else WRITE_SCOPE
+    if not may(principal, scope=scope):
+        raise Forbidden(f"This token lacks the scope {scope}.")
     name = token_actor(principal.name, principal.token_id)
     source = request.client.host if request.client else None
     return Speaker(

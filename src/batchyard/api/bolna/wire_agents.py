@@ -90,7 +90,10 @@ class Agent(BaseModel):
 class AgentStopped(BaseModel):
     """The calls that were not sent and will not be."""
 
-    stopped_executions: list[str] = Field(examples=[[EXAMPLE_ID]])
+    stopped_executions: list[str] = Field(
+        examples=[[EXAMPLE_ID]],
+        description="without those that were just being sent, of which some may end `stopped` too",
+    )
 
 
 class Number(BaseModel):

@@ -15,7 +15,7 @@ from batchyard.engine.inbox import Inbox
 from batchyard.errors import Forbidden
 from batchyard.models import Principal, Team
 from batchyard.operations import audit
-from batchyard.operations.access import ADMIN_SCOPE, authenticate, token_actor
+from batchyard.operations.access import ADMIN_SCOPE, authenticate, may, token_actor
 from batchyard.operations.audit import Actor
 from batchyard.operations.transactions import Joined, Transactions
 from batchyard.store.db import Connection, Database
@@ -106,7 +106,7 @@ def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
         principal = await authenticate(db, token=match[1]) if match else None
         if principal is None:
             raise Unauthorized
-        if not {scope, ADMIN_SCOPE} & principal.scopes:
+        if not may(principal, scope=scope):
             raise Forbidden(f"This token lacks the scope {scope}.")
         await check_texts(request)
         return Caller(

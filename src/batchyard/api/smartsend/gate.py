@@ -90,7 +90,10 @@ class Frame:
 
 
 class DoorRoute(APIRoute):
-    """A route that lets in only a team by its own path, before anything of the body is read."""
+    """A route that lets in only a team by its own path, by a token that may do what is asked.
+
+    Nothing of the body is read before.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         """Return FastAPI's handler behind the gate."""
@@ -107,6 +110,8 @@ class DoorRoute(APIRoute):
             named = request.path_params["team"]
             if named != team.slug and named.lower() != str(team.uuid):
                 raise NotFound
+            if not access.may(principal, scope=_scope_of(request)):
+                raise HTTPException(403)
             incoming = BodyRequest(request.scope, request.receive)
             try:
                 return await handler(incoming)
@@ -114,6 +119,10 @@ class DoorRoute(APIRoute):
                 incoming.end_turn()
 
         return guarded
+
+
+def _scope_of(request: Request) -> str:
+    return access.READ_SCOPE if request.method == "GET" else access.WRITE_SCOPE
 
 
 async def _principal(request: Request) -> Principal:

@@ -20,6 +20,7 @@ Documented = dict[int | str, dict[str, object]]
 
 ERRORS: Documented = {
     401: {"model": answers.Done, "description": "The token is missing or not valid"},
+    403: {"model": answers.Done, "description": "The token lacks the scope"},
     404: {"model": answers.Done, "description": "Not there, or another team's"},
     422: {"model": answers.Invalid, "description": "Not valid, or not in this state"},
     429: {"model": answers.Done, "description": "Too many requests; see Retry-After"},
