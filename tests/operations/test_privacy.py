@@ -20,7 +20,6 @@ from batchyard.operations.audit import Actor, audited
 from batchyard.store import privacy as stored
 from batchyard.store import programs
 from batchyard.store.db import Connection, Database
-from batchyard.store.files import FileStore
 from tests import factories
 
 NUMBER = "+4520000001"
@@ -160,7 +159,7 @@ async def test_erased_person_is_in_no_dump_and_counts_stay(
     assert (await counts(db, batch_id)) == {"completed": 1, "waiting": 2}
 
     done = await privacy.erase_person(
-        db, FileStore(Config()), team=team, actor=ACTOR, number=who["number"], email=who["email"]
+        db, team=team, actor=ACTOR, number=who["number"], email=who["email"]
     )
 
     assert (done.items, done.pending, done.documents) == (2, 0, 1)
@@ -190,14 +189,13 @@ async def test_item_in_flight_is_erased_once_it_has_ended(
         status="ringing",
         payload={"name": NAME},
     )
-    files = FileStore(Config())
-    done = await privacy.erase_person(db, files, team=team, actor=ACTOR, number=NUMBER, email=None)
+    done = await privacy.erase_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     assert (done.items, done.pending) == (0, 1)
-    await privacy.erase_pending(db, files)
+    await privacy.erase_pending(db)
     assert NAME in dump(database_url, postgres_folder)
 
     await run(db, "UPDATE items SET phase = 'done', status = 'completed'")
-    await privacy.erase_pending(db, files)
+    await privacy.erase_pending(db)
 
     assert NAME not in dump(database_url, postgres_folder)
     assert (await counts(db, batch_id)) == {"completed": 1}
@@ -293,9 +291,7 @@ async def test_export_shows_whatever_an_erasure_takes_out(db: Database) -> None:
     batch_id = await fill(db, team)
     await add_traces(db, team, batch_id)
     found = await export(db, team)
-    done = await privacy.erase_person(
-        db, FileStore(Config()), team=team, actor=ACTOR, number=NUMBER, email=None
-    )
+    done = await privacy.erase_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     assert set(done.others) < set(found)
     assert {kind for kind, n in done.others.items() if n} <= {
         kind for kind, rows in found.items() if rows
@@ -386,7 +382,7 @@ async def test_old_things_are_taken_out_and_young_ones_stay(db: Database) -> Non
     await run(db, "UPDATE events SET at = %s WHERE batch_id = %s", ended, old)
     await retention.set_days(db, team=team, days={"transcripts_days": 5, "events_days": 5})
 
-    await retention.expire(db, FileStore(Config()))
+    await retention.expire(db)
 
     query = "SELECT payload, result FROM item_data WHERE batch_id = %s"
     assert await run(db, query, old) == [({"name": NAME}, {"cost": 1})]
@@ -394,7 +390,7 @@ async def test_old_things_are_taken_out_and_young_ones_stay(db: Database) -> Non
     assert await run(db, "SELECT DISTINCT batch_id FROM events") == [(young,)]
 
     await retention.set_days(db, team=team, days={"items_days": 5})
-    await retention.expire(db, FileStore(Config()))
+    await retention.expire(db)
 
     assert await run(db, query, old) == [({"expired": True}, None)]
     assert (await counts(db, old)) == {"booked": 1}
@@ -417,8 +413,7 @@ async def test_erased_item_is_still_shown_by_the_doors(db: Database, kind: Kind)
         phase=Phase.DONE,
         status=status,
     )
-    files = FileStore(Config())
-    await privacy.erase_person(db, files, team=team, actor=ACTOR, number=NUMBER, email=None)
+    await privacy.erase_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     token = await factories.make_token(db, team=team)
     paths = {
         Kind.SHIPMENT: f"/api/v2/team/{team.slug}/booking-batches/{batch_id}/shipments",

@@ -6,12 +6,10 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Phase, Team
 from batchyard.operations import changes, idempotency, outcomes, retention
 from batchyard.operations.outcomes import Verdict
 from batchyard.store.db import Database
-from batchyard.store.files import FileStore
 from tests import factories
 
 NAME = "Ingeborg Testesen"
@@ -25,7 +23,7 @@ async def run(db: Database, statement: str, *values: object) -> list[tuple[objec
 
 
 async def expire(db: Database) -> None:
-    await retention.expire(db, FileStore(Config()))
+    await retention.expire(db)
 
 
 async def age(db: Database, batch_id: UUID, *, state: str | None = None) -> None:

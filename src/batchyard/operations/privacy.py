@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import phonenumbers
-import structlog
 
-from batchyard.errors import InvalidRequest, StoreError
+from batchyard.errors import InvalidRequest
 from batchyard.models import Team
 from batchyard.operations.audit import Actor, audited
 from batchyard.store import privacy
 from batchyard.store.db import Database
-from batchyard.store.files import FileStore
 from batchyard.store.person_sources import SOURCES
 from batchyard.store.privacy import Person
 
@@ -26,8 +24,6 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 BETWEEN_DIGITS = r"[- ().\/]{0,2}"
 SHORTEST_NATIONAL = 7
 """Shorter numbers are looked for in international format only: as digits they mean anything."""
-
-log = structlog.get_logger("batchyard.privacy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +132,6 @@ def _put_together(batches: Iterable[tuple[UUID, int]]) -> Iterator[list[UUID]]:
 
 async def erase_person(
     db: Database,
-    files: FileStore,
     *,
     team: Team,
     actor: Actor,
@@ -161,7 +156,6 @@ async def erase_person(
         for start in range(0, len(found), SLICE):
             async with db.transaction() as conn:
                 done = await privacy.erase_items(conn, found[start : start + SLICE], now=db.clock())
-            await remove_contents(files, done.locations)
             erased += done.erased
             pending += len(done.postponed)
             documents += done.documents
@@ -182,21 +176,11 @@ async def erase_person(
     return Erasure(items=len(erased), pending=pending, documents=documents, others=told)
 
 
-async def erase_pending(db: Database, files: FileStore) -> None:
+async def erase_pending(db: Database) -> None:
     """Erase items that were in flight when their person was erased and have ended since."""
     while True:
         async with db.transaction() as conn:
             ids = await privacy.find_pending(conn, limit=SLICE)
-            done = await privacy.erase_items(conn, ids, now=db.clock()) if ids else None
-        if done is None:
-            return
-        await remove_contents(files, done.locations)
-
-
-async def remove_contents(files: FileStore, locations: Sequence[str]) -> None:
-    """Remove contents kept outside the database; one that cannot be is told to the log."""
-    for location in locations:
-        try:
-            await files.remove(location)
-        except StoreError as error:
-            log.warning("document.not_removed", location=location, error=error.message)
+            if not ids:
+                return
+            await privacy.erase_items(conn, ids, now=db.clock())

@@ -87,7 +87,7 @@ UPDATE item_data
  WHERE item_id = ANY (%(ids)s)
 """
 
-ERASE_DOCUMENTS = "DELETE FROM documents WHERE item_id = ANY (%(ids)s) RETURNING location"
+ERASE_DOCUMENTS = "DELETE FROM documents WHERE item_id = ANY (%(ids)s)"
 
 FORGET_PENDING = "DELETE FROM pending_erasures WHERE item_id = ANY (%(ids)s)"
 
@@ -99,8 +99,6 @@ class ErasedItems:
     erased: Sequence[UUID]
     postponed: Sequence[UUID]
     """In flight: they are erased once they have ended."""
-    locations: Sequence[str]
-    """Contents of documents that are kept outside the database."""
     documents: int
 
 
@@ -116,18 +114,13 @@ async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -
     await conn.execute(CANCEL, values)
     await control.start_if_all_ended(conn, batch_ids=[UUID(str(row[0])) for row in locked], now=now)
     await conn.execute(ERASE_ITEMS.encode(), values)
-    documents = await (await conn.execute(ERASE_DOCUMENTS, values)).fetchall()
+    documents = (await conn.execute(ERASE_DOCUMENTS, values)).rowcount
     for source in SOURCES:
         if source.of_item is not None and source.erasing is not None:
             statement = f"{source.erasing} WHERE {source.of_item}"
             await conn.execute(statement.encode(), values)
     await conn.execute(FORGET_PENDING, values)
-    return ErasedItems(
-        erased=chosen,
-        postponed=postponed,
-        locations=[str(row[0]) for row in documents if row[0] is not None],
-        documents=len(documents),
-    )
+    return ErasedItems(erased=chosen, postponed=postponed, documents=documents)
 
 
 FIND_PENDING = """
