@@ -24,6 +24,14 @@ from tests import factories
 
 NUMBER = "+4520000001"
 WRITTEN = "0045 20 00-00 01"
+SPARSE = (
+    "+45\u00a020\u00a000\u00a000\u00a001",
+    "+45 20\u201300\u201300\u201301",
+    "(+45) [20] - 00 - 00 - 01",
+    "+45 20 / 00.00\t01",
+    "\u202a+4520\u200b000\u2212001\u202c",
+)
+"""Writings that intake forgives, or that are no number to it but one to a reader."""
 NAME = "Ingeborg Testesen"
 EMAIL = "ingeborg@example.com"
 ACTOR = Actor(name="test")
@@ -82,6 +90,26 @@ async def fill(db: Database, team: Team) -> UUID:
                 " VALUES (%s, 9, 'number_invalid', %s, %s)"
             ),
             (batch_id, f"{WRITTEN} is wrong", Jsonb([NAME, WRITTEN])),
+        ),
+        *(
+            (
+                (
+                    "INSERT INTO rejected_rows (batch_id, line, code, reason, cells)"
+                    " VALUES (%s, %s, 'row_too_long', 'too long', %s)"
+                ),
+                (batch_id, line, Jsonb([NAME, written])),
+            )
+            for line, written in enumerate(SPARSE, start=10)
+        ),
+        *(
+            (
+                (
+                    "INSERT INTO idempotency (team_id, key, fingerprint, status, body, created_at)"
+                    " VALUES (%s, %s, 'f', 200, %s, now())"
+                ),
+                (team.id, f"sparse-{line}", f'{{"to": "{written}", "name": "{NAME}"}}'.encode()),
+            )
+            for line, written in enumerate(SPARSE)
         ),
         (
             "INSERT INTO row_warnings (batch_id, line, code, reason) VALUES (%s, 9, 'x', %s)",
@@ -165,11 +193,11 @@ async def test_erased_person_is_in_no_dump_and_counts_stay(
     assert (done.items, done.pending, done.documents) == (2, 0, 1)
     assert (await counts(db, batch_id)) == {"completed": 1, "canceled": 1, "waiting": 1}
     refused = await run(db, "SELECT count(*) FROM rejected_rows")
-    assert refused == [(1,)]
+    assert refused == [(1 + len(SPARSE),)]
     after = dump(database_url, postgres_folder)
     assert "Other" in after
     if who["number"]:
-        for trace in (NUMBER, WRITTEN, NAME, NUMBER[1:], EMAIL, "20 00-00 01"):
+        for trace in (NUMBER, WRITTEN, NAME, NUMBER[1:], EMAIL, "20 00-00 01", *SPARSE):
             assert trace not in after, trace
     else:
         assert EMAIL not in after
@@ -269,10 +297,10 @@ async def test_export_shows_all_of_one_person_and_nobody_else(db: Database) -> N
         "items": 2,
         "documents": 1,
         "bookings": 1,
-        "refused_rows": 1,
+        "refused_rows": 1 + len(SPARSE),
         "warnings": 2,
         "webhook_deliveries": 1,
-        "idempotency_bodies": 1,
+        "idempotency_bodies": 1 + len(SPARSE),
         "staged_rows": 1,
         "do_not_contact": 1,
         "contact_attempts": 1,

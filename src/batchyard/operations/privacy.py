@@ -21,7 +21,14 @@ SEARCHED_BATCHES, SEARCHED_ITEMS = 300, 20_000
 """In how many batches, and items, a person is looked for at once: seconds, in long rows."""
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-BETWEEN_DIGITS = r"[- ().\/]{0,2}"
+BETWEEN_DIGITS = (
+    r"([\s()\[\]./\u0085\u00a0\u1680\u2000-\u2015\u2028-\u202f\u205f\u2212\u3000\ufeff-]"
+    r"|\\[tnrf]){0,4}"
+)
+"""Whatever intake forgives between the digits of a number, and dots and slashes.
+
+Written as PostgreSQL reads it. In the text of JSON a tab is a backslash and a letter.
+"""
 SHORTEST_NATIONAL = 7
 """Shorter numbers are looked for in international format only: as digits they mean anything."""
 

@@ -10,6 +10,10 @@ ERASED = '{"erased": true}'
 OF_BATCH = "t.batch_id IN (SELECT id FROM batches WHERE team_id = %(team_id)s)"
 OF_TEAM = "t.team_id = %(team_id)s"
 OF_ITEM = "t.item_id = ANY (%(ids)s)"
+# Bytes need not be a text: `escape` shows what is no ASCII as octal numbers, and doubles a
+# backslash. To whoever looks for a number both are something between two digits.
+BODY = r"""regexp_replace(encode(t.body, 'escape'),
+                       '(\\[0-7]{3}|\\\\[tnrf])+', ' ', 'g')"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +108,7 @@ SOURCES = (
         name="idempotency_bodies",
         table="idempotency",
         key="t.key",
-        about="t.body IS NOT NULL AND encode(t.body, 'escape') ~* %(pattern)s",
+        about=f"t.body IS NOT NULL AND {BODY} ~* %(pattern)s",
         shown="""jsonb_build_object('key', t.key, 'created_at', t.created_at,
                                     'body', encode(t.body, 'escape'))""",
         erasing=f"UPDATE idempotency AS t SET body = '{ERASED}'",
