@@ -24,6 +24,7 @@ from tests import factories
 
 NUMBER = "+4520000001"
 WRITTEN = "0045 20 00-00 01"
+OTHER = "+4599999999"
 SPARSE = (
     "+45\u00a020\u00a000\u00a000\u00a001",
     "+45 20\u201300\u201300\u201301",
@@ -67,7 +68,7 @@ async def fill(db: Database, team: Team) -> UUID:
             status=status,
         )
     await factories.make_items(
-        db, team=team, batch_id=batch_id, payload={"name": "Other"}, number="+4599999999"
+        db, team=team, batch_id=batch_id, payload={"name": "Other"}, number=OTHER
     )
     (item_id,) = (await run(db, "SELECT id FROM items WHERE status = 'completed'"))[0]
     result = Jsonb({"transcript": f"Hello {NAME}", "summary": WRITTEN})
@@ -121,6 +122,13 @@ async def fill(db: Database, team: Team) -> UUID:
                 " VALUES (%s, %s, %s, 'person', now())"
             ),
             (team.id, NUMBER, NAME),
+        ),
+        (
+            (
+                "INSERT INTO do_not_contact (team_id, number, reason, source, created_at)"
+                " VALUES (%s, %s, %s, 'person', now())"
+            ),
+            (team.id, OTHER, f"asked by {EMAIL}, {WRITTEN}"),
         ),
         (
             (
@@ -194,6 +202,7 @@ async def test_erased_person_is_in_no_dump_and_counts_stay(
     assert (await counts(db, batch_id)) == {"completed": 1, "canceled": 1, "waiting": 1}
     refused = await run(db, "SELECT count(*) FROM rejected_rows")
     assert refused == [(1 + len(SPARSE),)]
+    assert await run(db, "SELECT reason FROM do_not_contact WHERE number = %s", OTHER) == [(None,)]
     after = dump(database_url, postgres_folder)
     assert "Other" in after
     if who["number"]:
@@ -302,6 +311,7 @@ async def test_export_shows_all_of_one_person_and_nobody_else(db: Database) -> N
         "webhook_deliveries": 1,
         "idempotency_bodies": 1 + len(SPARSE),
         "staged_rows": 1,
+        "do_not_contact_reasons": 1,
         "do_not_contact": 1,
         "contact_attempts": 1,
         "events": 2,

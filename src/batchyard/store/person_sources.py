@@ -170,6 +170,14 @@ SOURCES = (
                 after = CASE WHEN after IS NOT NULL THEN '{ERASED}'::jsonb END,
                 subject = CASE WHEN subject !~* %(pattern)s THEN subject END""",
     ),
+    Source(
+        name="do_not_contact_reasons",
+        table="do_not_contact",
+        key="t.number",
+        about="t.reason ~* %(pattern)s",
+        # Whoever is named there is not who must not be called: the number stays on the list.
+        erasing="UPDATE do_not_contact AS t SET reason = NULL",
+    ),
     DO_NOT_CONTACT,
 )
 """In the order in which the export tells them."""
