@@ -306,6 +306,7 @@ async def test_export_shows_all_of_one_person_and_nobody_else(db: Database) -> N
         "items": 2,
         "documents": 1,
         "bookings": 1,
+        "number_claims": 0,
         "refused_rows": 1 + len(SPARSE),
         "warnings": 2,
         "webhook_deliveries": 1,

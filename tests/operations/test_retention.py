@@ -79,21 +79,23 @@ async def test_what_ends_after_a_retry_expires_with_the_new_end(db: Database) ->
     assert await payload(db, second) == GONE
 
 
-async def test_item_decided_after_its_batch_expired_expires_too(db: Database) -> None:
+async def test_unknown_item_expires_with_the_others_and_is_not_sent_again(db: Database) -> None:
     team, batch_id = await make_expiring(db, BatchState.STOPPED)
     ended = await add(db, team, batch_id)
     unknown = await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown")
     await age(db, batch_id)
     await expire(db)
     assert await payload(db, ended) == GONE
-    assert await payload(db, unknown) == {"name": NAME}
-
-    await outcomes.resolve_unknown(
-        db, team=team, verdict=Verdict.DONE, actor="test", item_ids=[unknown]
-    )
-    await expire(db)
-
     assert await payload(db, unknown) == GONE
+    assert await run(db, "SELECT expired FROM batches") == [([],)]
+
+    async def resolve(verdict: Verdict) -> int:
+        return await outcomes.resolve_unknown(
+            db, team=team, verdict=verdict, actor="test", item_ids=[unknown]
+        )
+
+    assert (await resolve(Verdict.RETRY), await resolve(Verdict.DONE)) == (0, 1)
+    await expire(db)
     assert await run(db, "SELECT expired FROM batches") == [(["items"],)]
 
 

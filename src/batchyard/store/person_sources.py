@@ -76,6 +76,14 @@ SOURCES = (
         erasing="UPDATE bookings AS t SET key = NULL",
     ),
     Source(
+        name="number_claims",
+        table="number_claims",
+        key="t.item_id::text",
+        of_team="true",
+        of_item=OF_ITEM,
+        erasing="DELETE FROM number_claims AS t",
+    ),
+    Source(
         name="refused_rows",
         table="rejected_rows",
         key="concat_ws(' ', t.batch_id, t.line)",

@@ -83,13 +83,13 @@ UPDATE item_data
        result = NULL, corrections = '[]', error_message = NULL,
        attempts = (SELECT coalesce(jsonb_agg(e - 'error_message' - 'reference'), '[]')
                      FROM jsonb_array_elements(attempts) AS e),
-       ended_at = coalesce(ended_at, %(now)s)
+       ended_at = CASE WHEN item_id = ANY (%(ended)s) THEN coalesce(ended_at, %(now)s) END
  WHERE item_id = ANY (%(ids)s)
 """
 
 ERASE_DOCUMENTS = "DELETE FROM documents WHERE item_id = ANY (%(ids)s)"
 
-FORGET_PENDING = "DELETE FROM pending_erasures WHERE item_id = ANY (%(ids)s)"
+FORGET_PENDING = "DELETE FROM pending_erasures WHERE item_id = ANY (%(ended)s)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,14 +103,19 @@ class ErasedItems:
 
 
 async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -> ErasedItems:
-    """Erase items; those not yet sent are cancelled, and a batch that had no others ends."""
+    """Erase items; those not yet sent are cancelled, and a batch that had no others ends.
+
+    An unknown outcome may stay so for ever: it is erased at once, and again after a late answer.
+    """
     locked = await (await conn.execute(LOCK_BATCHES, {"ids": list(ids)})).fetchall()
     rows = await (await conn.execute(LOCK_ITEMS, {"ids": list(ids)})).fetchall()
     phases = {row[0]: str(row[1]) for row in rows if isinstance(row[0], UUID)}
-    postponed = [key for key, phase in phases.items() if phase not in ("ready", "done")]
-    chosen = [key for key, phase in phases.items() if phase in ("ready", "done")]
-    values = {"ids": chosen, "now": now}
-    await conn.execute(POSTPONE, {"ids": postponed, "now": now})
+    ended = [key for key, phase in phases.items() if phase in ("ready", "done")]
+    unknown = [key for key, phase in phases.items() if phase == "unknown"]
+    chosen = ended + unknown
+    postponed = sorted(phases.keys() - {*chosen})
+    values = {"ids": chosen, "ended": ended, "now": now}
+    await conn.execute(POSTPONE, {"ids": postponed + unknown, "now": now})
     await conn.execute(CANCEL, values)
     await control.start_if_all_ended(conn, batch_ids=[UUID(str(row[0])) for row in locked], now=now)
     await conn.execute(ERASE_ITEMS.encode(), values)

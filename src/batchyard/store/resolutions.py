@@ -64,13 +64,16 @@ SELECT l.id FROM batches l
    FOR UPDATE
 """
 
-# A retry is a new intended effect, so it gets a new key. The note keeps who decided what.
+# A retry is a new intended effect, so it gets a new key; what was erased is not sent. The note
+# keeps who decided what.
 RESOLVE = """
 WITH chosen AS MATERIALIZED (
     SELECT i.id
       FROM items i JOIN item_data d ON d.item_id = i.id
      WHERE i.batch_id = ANY (%(batch_ids)s) AND i.phase = 'unknown'
-       AND i.updated_at <= %(before)s{where}
+       AND i.updated_at <= %(before)s
+       AND (%(verdict)s <> 'retry'
+            OR d.payload NOT IN ('{"erased": true}', '{"expired": true}')){where}
      ORDER BY i.id
      LIMIT %(limit)s
        FOR UPDATE OF i

@@ -114,7 +114,7 @@ UPDATE item_data
                      FROM jsonb_array_elements(attempts) AS e)
  WHERE item_id IN (
        SELECT d.item_id FROM item_data d JOIN items i ON i.id = d.item_id
-        WHERE d.batch_id = %(batch_id)s AND i.phase = 'done'
+        WHERE d.batch_id = %(batch_id)s AND i.phase IN ('done', 'unknown')
           AND d.payload NOT IN ('{EXPIRED}', '{{"erased": true}}')
         LIMIT %(limit)s)
 """
