@@ -1,4 +1,4 @@
-"""What an erasure does with items that nobody knows the outcome of."""
+"""What an erasure finds in large batches, and does with items of unknown outcome."""
 
 from uuid import UUID
 
@@ -92,3 +92,22 @@ async def test_late_answer_of_an_erased_item_is_erased_too(db: Database, team: T
 
     assert await rows_of(db, "SELECT result FROM item_data") == [(None,)]
     assert await rows_of(db, "SELECT FROM pending_erasures") == []
+
+
+async def test_person_is_erased_from_every_slice_of_a_large_batch(
+    db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "SEARCHED_ITEMS", 2)
+    monkeypatch.setattr(privacy, "SLICE", 1)
+    batch_id = await make_batch(db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED)
+    for number in (None, NUMBER, NUMBER, None, NUMBER, NUMBER, None):
+        await make_items(
+            db, team=team, batch_id=batch_id, number=number, phase=Phase.DONE, status="completed"
+        )
+    # Two of a line, as after a mend: the id tells them apart where a slice ends.
+    await change(db, "UPDATE item_data SET position = 2 WHERE position = 3")
+
+    done = await erase(db, team)
+
+    assert done.items == 4
+    assert await rows_of(db, "SELECT FROM item_data WHERE number IS NOT NULL") == []

@@ -351,7 +351,8 @@ async def test_export_begins_at_once_and_looks_in_many_batches_at_a_time(
         if n:
             await factories.make_items(db, team=team, batch_id=batch_id, n=n, number=NUMBER)
     looked_in: list[Sequence[UUID]] = []
-    find = stored.find_items
+    slices: list[int] = []
+    find, find_in_slice = stored.find_items, stored.find_in_slice
 
     async def note(
         conn: Connection, person: stored.Person, *, batch_ids: Sequence[UUID]
@@ -359,12 +360,29 @@ async def test_export_begins_at_once_and_looks_in_many_batches_at_a_time(
         looked_in.append(batch_ids)
         return await find(conn, person, batch_ids=batch_ids)
 
+    async def note_slice(
+        conn: Connection,
+        person: stored.Person,
+        *,
+        batch_id: UUID,
+        after: stored.Place,
+        limit: int,
+    ) -> tuple[list[UUID], stored.Place | None]:
+        found, place = await find_in_slice(
+            conn, person, batch_id=batch_id, after=after, limit=limit
+        )
+        assert batch_id == batches[3]
+        slices.append(len(found))
+        return found, place
+
     monkeypatch.setattr(stored, "find_items", note)
+    monkeypatch.setattr(stored, "find_in_slice", note_slice)
     pages = await privacy.export_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     assert (await anext(pages), looked_in) == (("items", []), [])
     found = [row async for kind, rows in pages for row in rows if kind == "items"]
     assert len(found) == sum(sizes)
-    assert looked_in == [batches[:2], [batches[2]], [batches[3]], batches[4:7], [batches[7]]]
+    assert looked_in == [batches[:2], [batches[2], *batches[4:6]], batches[6:]]
+    assert slices == [4, 4, 1, 0]
 
 
 async def test_export_comes_in_pages_and_tells_each_row_once(

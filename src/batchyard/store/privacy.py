@@ -56,6 +56,50 @@ async def find_items(conn: Connection, person: Person, *, batch_ids: Sequence[UU
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
+Place = tuple[int, UUID]
+"""Where a reader of a batch stands: line and id of the last item it has seen."""
+FIRST: Place = (-1, UUID(int=0))
+"""Before every item."""
+
+# The slice is chosen by the index alone, so that no other row is read for it.
+FIND_IN_SLICE = f"""
+WITH slice AS MATERIALIZED (
+    SELECT position, item_id FROM item_data
+     WHERE batch_id = %(batch_id)s AND (position, item_id) > (%(position)s, %(item_id)s)
+     ORDER BY position, item_id
+     LIMIT %(limit)s
+)
+SELECT last.position, last.item_id,
+       ARRAY(SELECT d.item_id FROM slice s JOIN item_data d ON d.item_id = s.item_id
+              WHERE {ABOUT} AND d.payload <> '{ERASED}') AS found
+  FROM (SELECT position, item_id FROM slice
+         ORDER BY position DESC, item_id DESC LIMIT 1) AS last
+"""
+
+
+async def find_in_slice(
+    conn: Connection, person: Person, *, batch_id: UUID, after: Place, limit: int
+) -> tuple[list[UUID], Place | None]:
+    """Find the items about a person among the next of a batch, and where these end.
+
+    None for the place: none is left.
+    """
+    values = {
+        "batch_id": batch_id,
+        "position": after[0],
+        "item_id": after[1],
+        "limit": limit,
+        "number": person.number,
+        "pattern": person.pattern,
+    }
+    row = await (await conn.execute(FIND_IN_SLICE.encode(), values)).fetchone()
+    if row is None:
+        return [], None
+    position, item_id, found = row
+    ids = [one for one in found if isinstance(one, UUID)] if isinstance(found, list) else []
+    return ids, (int(str(position)), UUID(str(item_id)))
+
+
 # Batches before items, and both in id order, as everywhere.
 LOCK_BATCHES = """
 SELECT b.id FROM batches b
