@@ -7,11 +7,11 @@ from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchyard.api.operator.access import ADMIN, Caller
+from batchyard.api.operator.access import ADMIN, Caller, KnownRoute
 from batchyard.operations import privacy, retention
 from batchyard.operations.privacy import Page
 
-router = APIRouter(tags=["Privacy"])
+router = APIRouter(tags=["Privacy"], route_class=KnownRoute)
 
 
 class Person(BaseModel):
