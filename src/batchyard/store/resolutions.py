@@ -161,14 +161,16 @@ async def resolve(
 
 
 REOPEN = """
-UPDATE batches SET state = 'running', finished_at = NULL, expired = '{}', updated_at = %(now)s
+UPDATE batches
+   SET state = 'running', finished_at = NULL, expired = '{}', brake_from = %(now)s,
+       updated_at = %(now)s
  WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed', 'stopped')
    AND deleted_at IS NULL
 """
 
 
 async def reopen(conn: Connection, *, batch_ids: Sequence[UUID], now: datetime) -> None:
-    """Let ended batches run again for items that are ready again."""
+    """Let ended batches run again for items that are ready again; a person decided that now."""
     await conn.execute(REOPEN, {"batch_ids": list(batch_ids), "now": now})
 
 
