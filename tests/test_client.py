@@ -13,10 +13,11 @@ from batchyard.api.operator.routes import build_door
 from batchyard.client import ApiError, Client
 from batchyard.config import Config
 from batchyard.models import Phase, Team
-from batchyard.operations import teams
+from batchyard.operations import access, teams
 from batchyard.store.db import Database
 from tests import factories
 from tests.cli.commands import running
+from tests.serving import serving
 
 TOKEN = "by_a-token-of-the-client"
 
@@ -115,6 +116,61 @@ async def test_unknown_items_are_resolved(client: Client, db: Database, team: Te
         db, team=team, batch_id=batch_id, n=2, phase=Phase.UNKNOWN, status="unknown"
     )
     assert await client.resolve("done", batch_id=batch_id) == 2
+
+
+async def test_team_its_people_and_its_rules_are_kept(db: Database, team: Team) -> None:
+    token = await access.create_token(db, team=team, name="admin", scopes=("admin",))
+    async with serving(db) as url, Client(url, token) as client:
+        assert (await client.change_team(name="Spring", timezone="Europe/Copenhagen")).name == (
+            "Spring"
+        )
+        text = await client.create_token("reports", scopes=["batches:read"])
+        async with Client(url, text) as reader:
+            assert (await reader.team()).scopes == ["batches:read"]
+        [made] = [one for one in await client.tokens() if one.name == "reports"]
+        await client.revoke_token(made.id)
+        assert [one.revoked_at is None for one in await client.tokens() if one.id == made.id] == [
+            False
+        ]
+
+        user_id = await client.create_user("ann@example.com", name="Ann")
+        await client.set_password(user_id, "a long enough password")
+        [user] = await client.users()
+        assert (user.id, user.has_password, user.scopes) == (user_id, True, ["admin"])
+        await client.remove_user(user_id)
+        assert await client.users() == []
+
+        name, header = "søndag 50 %", ["tlf", "navn"]
+        await client.save_mapping("call", name, {"tlf": "contact_number"}, header=header)
+        [saved] = await client.mappings(kind="call")
+        assert (saved.name, saved.mapping) == (name, {"tlf": "contact_number"})
+        assert (await client.propose_mapping("call", header)).saved_as == name
+        await client.remove_mapping("call", name)
+        assert await client.mappings() == []
+
+        assert (await client.change_rules(countries=["DK"], days=[1, 2])).days == [1, 2]
+        assert (await client.rules()).countries == ["DK"]
+
+
+async def test_what_is_kept_of_a_person_is_told_and_erased(db: Database, team: Team) -> None:
+    token = await access.create_token(db, team=team, name="admin", scopes=("admin",))
+    async with serving(db) as url, Client(url, token) as client:
+        await client.block_number("+4520123456", reason="asked")
+        found = await client.export_person(number="+45 20 12 34 56")
+        assert [row["reason"] for row in found["do_not_contact"]] == ["asked"]
+        erased = await client.erase_person(number="+4520123456")
+        assert (erased.items, erased.others["do_not_contact"]) == (0, 1)
+        assert (await client.set_retention(items_days=30))["items_days"] == 30
+        assert (await client.retention())["transcripts_days"] == 90
+
+
+async def test_token_whose_answer_was_lost_is_not_made_again(
+    client: Client, db: Database, team: Team
+) -> None:
+    with pytest.raises(httpx.ReadError):
+        await client.create_token("reports")
+    names = [one.name for one in await access.list_tokens(db, team=team)]
+    assert names.count("reports") == 1
 
 
 async def test_refusal_says_why(client: Client, db: Database, team: Team) -> None:

@@ -9,8 +9,14 @@ from typing import ClassVar
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from structlog.testing import capture_logs
 
+from batchyard import tracing
+from batchyard.app import build_app
+from batchyard.config import Config
+from batchyard.store.db import Database
+from tests import factories
 from tests.cli.commands import call, running
 from tests.cli.test_services import address
 from tests.waiting import wait_until
@@ -97,3 +103,37 @@ def test_one_trace_leads_from_the_request_to_the_provider(
     assert NUMBER not in str(Listener.spans)
     told = {one.key: one.value.string_value for one in sent.attributes}
     assert (told["batchyard.provider"], told["batchyard.answer"]) == ("p", "ended")
+
+
+async def test_fault_is_told_by_its_type_and_holds_nobodys_number(db: Database) -> None:
+    team = await factories.make_team(db)
+    headers = {"Authorization": f"Bearer {await factories.make_token(db, team=team)}"}
+    async with db.transaction() as conn:
+        # As a broken constraint does, this tells the row that broke it.
+        await conn.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE check_violation USING MESSAGE = 'refused ' || NEW.number,"
+            " DETAIL = 'Failing row contains (' || NEW.number || ').'; END $$"
+        )
+        await conn.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON do_not_contact"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    transport = httpx.ASGITransport(app=build_app(Config(), db), raise_app_exceptions=False)
+    with listening() as listener:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://test", headers=headers
+        ) as client:
+            with capture_logs(), tracing.sending(listener, share=1):
+                answer = await client.post(
+                    "/api/v1/contacts/do-not-contact", json={"number": NUMBER}
+                )
+        assert answer.status_code == 500
+        wait_until(lambda: Listener.spans)
+
+    served = find("POST /api/v1/contacts/do-not-contact")
+    assert (served.status.code, served.status.message) == (
+        Status.STATUS_CODE_ERROR,
+        "CheckViolation",
+    )
+    assert NUMBER not in str(Listener.spans)

@@ -103,9 +103,11 @@ async def _serve_traced(door: Asgi, scope: Scope, receive: Receive, send: Send) 
                 span.set_attribute("http.response.status_code", message["status"])
             await send(message)
 
-        await door(scope, receive, tell)
-        # Known once it was routed; the path itself may hold a number.
-        route = getattr(scope.get("route"), "path", None)
-        if route is not None:
-            span.update_name(f"{method} {route}")
-            span.set_attribute("http.route", route)
+        try:
+            await door(scope, receive, tell)
+        finally:
+            # Known once it was routed; the path itself may hold a number.
+            route = getattr(scope.get("route"), "path", None)
+            if route is not None:
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.route", route)

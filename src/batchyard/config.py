@@ -1,7 +1,7 @@
 """All settings of an installation; the only place that reads the environment."""
 
 import os
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,13 +90,14 @@ class Config(BaseSettings):
     trusted_proxy_header: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9-]+$",
-        description="header in which a proxy names the e-mail of who signed in; only for a "
-        "proxy that sets or removes it in every request",
+        description="header in which a proxy of `BATCHYARD_TRUSTED_PROXIES` names the e-mail of "
+        "who signed in; only for one that sets or removes it in every request",
     )
     trusted_proxies: str = Field(
         default="127.0.0.1",
         description="addresses and networks, with commas, of proxies that are believed when they "
-        "name in `X-Forwarded-For` whom they speak for; `*` is anybody",
+        "name in `X-Forwarded-For` whom they speak for, and in the header above who signed in; "
+        "`*` is anybody",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe log line that is written"
@@ -210,6 +211,18 @@ class Config(BaseSettings):
                 # Raises ValueError: a name would be believed of nobody, and silently.
                 ip_network(part.strip())
         return given
+
+    def trusts_proxy(self, peer: str | None) -> bool:
+        """Tell whether a peer, by the address its connection comes from, is a trusted proxy."""
+        parts = [part.strip() for part in self.trusted_proxies.split(",")]
+        if "*" in parts:
+            return True
+        try:
+            address = ip_address(peer or "")
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in ip_network(part) for part in parts)
 
     @property
     def server_url(self) -> str:

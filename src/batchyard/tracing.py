@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from batchyard.errors import ConfigError
@@ -74,10 +74,9 @@ def request(method: str, headers: Mapping[str, str]) -> Iterator[Span]:
 
     Only while `is_on()`. Whoever serves it names the span and says how it was answered.
     """
-    assert _tracer is not None  # noqa: S101  # the caller's to ask
-    with _tracer.start_as_current_span(
+    with _open(
         method,
-        context=_read(headers),
+        carrier=headers,
         kind=SpanKind.SERVER,
         attributes={"http.request.method": method},
     ) as span:
@@ -89,10 +88,9 @@ def provider_call(
     provider: str, *, traceparent: str | None, batch_id: UUID, item_id: UUID, attempt: int
 ) -> Iterator[Span]:
     """Trace one request to a provider, as a child of what let its batch run; while `is_on()`."""
-    assert _tracer is not None  # noqa: S101  # the caller's to ask
-    with _tracer.start_as_current_span(
+    with _open(
         f"send {provider}",
-        context=_read({"traceparent": traceparent} if traceparent else {}),
+        carrier={"traceparent": traceparent} if traceparent else {},
         kind=SpanKind.CLIENT,
         attributes={
             "batchyard.provider": provider,
@@ -102,6 +100,30 @@ def provider_call(
         },
     ) as span:
         yield span
+
+
+@contextmanager
+def _open(
+    name: str, *, carrier: Mapping[str, str], kind: SpanKind, attributes: Mapping[str, str | int]
+) -> Iterator[Span]:
+    """Open a span that says the type of an error only: its message may hold what must not go out.
+
+    PostgreSQL's tell the values of a row.
+    """
+    assert _tracer is not None  # noqa: S101  # the caller's to ask
+    with _tracer.start_as_current_span(
+        name,
+        context=_read(carrier),
+        kind=kind,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        try:
+            yield span
+        except Exception as error:
+            span.set_status(StatusCode.ERROR, type(error).__qualname__)
+            raise
 
 
 def current() -> str | None:

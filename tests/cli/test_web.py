@@ -7,14 +7,17 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from batchyard import config as configuring
 from batchyard.cli import web
 from batchyard.config import Config
 from batchyard.dashboard.visitors import COOKIE, PREFIX
+from batchyard.errors import ConfigError
 from batchyard.operations import rehearsals, sessions
 from batchyard.store.db import Database
 from tests import factories
 
 PATIENCE_SECONDS = 10
+SIGNING_IN = {"trusted_proxy_header": "X-User", "port": 0}
 
 
 @asynccontextmanager
@@ -74,3 +77,20 @@ async def test_followed_page_ends_with_the_server_at_once(
     assert [record for record in caplog.records if record.exc_info] == []
     # Nobody had to wait until it was broken off.
     assert "graceful shutdown exceeded" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "given", [{"host": "127.0.0.1"}, {"host": "0.0.0.0", "trusted_proxies": "192.0.2.1"}]
+)
+def test_header_of_a_proxy_that_is_known_is_taken(given: dict[str, str]) -> None:
+    with web.listening(configuring.load(**SIGNING_IN, **given)):
+        pass
+
+
+def test_header_of_a_proxy_that_nobody_named_is_refused_at_the_start() -> None:
+    settings = configuring.load(**SIGNING_IN, host="0.0.0.0")
+    with (
+        pytest.raises(ConfigError, match="Name the proxy there"),
+        web.listening(settings),
+    ):
+        raise AssertionError("it listens")

@@ -1,5 +1,6 @@
 """Who may see and do what: sign-in, sessions, CSRF, scopes, teams, headers; over every route."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 from structlog.testing import capture_logs
 
+from batchyard.cli import web
 from batchyard.config import Config
 from batchyard.dashboard import guard, sign_in
 from batchyard.dashboard.routes import PAGES, build_door
@@ -291,10 +293,41 @@ async def test_trusted_proxy_signs_in_whom_it_names(db: Database) -> None:
         assert "Bob" in (await client.get(path, headers={"X-User": "bob@example.com"})).text
         stranger = await client.get(f"{PREFIX}/sign-in", headers={"X-User": "eve@example.com"})
         assert "eve@example.com" in stranger.text
-    untrusting = httpx.ASGITransport(app=build_door(Config(), db))
-    async with httpx.AsyncClient(transport=untrusting, base_url="http://test") as client:
-        answer = await client.get(path, headers={"X-User": "ann@example.com"})
-        assert answer.status_code == 303
+    for untrusting in (
+        httpx.ASGITransport(app=build_door(Config(), db)),
+        # Whoever comes past the proxy may write what they like.
+        httpx.ASGITransport(app=door, client=("203.0.113.9", 1)),
+    ):
+        async with httpx.AsyncClient(transport=untrusting, base_url="http://test") as client:
+            answer = await client.get(path, headers={"X-User": "ann@example.com"})
+            assert answer.status_code == 303
+            page = await client.get(f"{PREFIX}/sign-in", headers={"X-User": "eve@example.com"})
+            assert "eve@example.com" not in page.text
+
+
+@pytest.mark.parametrize("trusted,status", [("127.0.0.0/8", 200), ("203.0.113.7", 303)])
+async def test_proxy_is_known_by_its_connection_not_by_what_it_says(
+    db: Database, trusted: str, status: int
+) -> None:
+    team = await factories.make_team(db)
+    await users.create_user(db, team=team, email="ann@example.com", name="Ann", password=None)
+    settings = Config(
+        host="127.0.0.1",
+        port=0,
+        intake_processes=0,
+        trusted_proxy_header="X-User",
+        trusted_proxies=trusted,
+    )
+    said = {"X-User": "ann@example.com", "X-Forwarded-For": "203.0.113.7"}
+    stop = asyncio.Event()
+    with web.listening(settings) as (config, serve):
+        serving = asyncio.create_task(serve(config, db, stop))
+        url = f"http://127.0.0.1:{config.port}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            answer = await client.get(f"{PREFIX}/batches", headers=said)
+        stop.set()
+        await serving
+    assert answer.status_code == status
 
 
 async def test_every_answer_carries_the_policies(yard: Yard) -> None:

@@ -24,6 +24,26 @@ SELECT array_agg(action ORDER BY id) FROM audit_log
 """
 
 
+async def test_limits_of_a_batch_are_traced_with_what_they_replaced(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    batch_id = await factories.make_batch(yard.db, team=team)
+    path = f"{PREFIX}/batches/{batch_id}/settings/limits"
+    async with yard.client(team=team) as client:
+        for concurrency in ("5", ""):
+            form = {"concurrency": concurrency, "rate": "30", "per": "60"}
+            assert (await client.post(path, data=form)).status_code == 303
+    nothing: dict[str, object] = {"concurrency": None, "rates": []}
+    rates = [{"count": 30, "seconds": 60}]
+    assert await yard.value(
+        "SELECT jsonb_agg(jsonb_build_array(before, after) ORDER BY id) FROM audit_log"
+        " WHERE subject = %s AND action = 'batch.limit'",
+        [str(batch_id)],
+    ) == [
+        [nothing, {"concurrency": 5, "rates": rates}],
+        [{"concurrency": 5, "rates": rates}, {"concurrency": None, "rates": rates}],
+    ]
+
+
 async def test_every_setting_is_changed_and_leaves_a_trace(yard: Yard) -> None:
     team = await factories.make_team(yard.db)
     agent_id = await factories.make_agent(yard.db, team=team)

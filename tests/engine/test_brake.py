@@ -10,7 +10,8 @@ from batchyard.engine.housekeeping import Housekeeping
 from batchyard.engine.inquiry import Inquiry
 from batchyard.engine.journal import Journal
 from batchyard.models import Answer, Ended, Kind, Request
-from batchyard.operations import changes
+from batchyard.operations import changes, outcomes
+from batchyard.operations.outcomes import Verdict
 from batchyard.store import providers, tallies
 from batchyard.store.tallies import Tally
 from tests.engine.calls import set_clock
@@ -138,6 +139,28 @@ async def test_after_a_resume_only_new_attempts_count_against_a_provider(yard: Y
     await count(yard, tallies.provider_scope(provider_id), failed=20)
     await duties.brake()
     assert await yard.value(WHY, [provider_id]) == "brake: 20 of 20 attempts failed"
+
+
+async def test_what_failed_before_a_decision_does_not_stop_what_is_tried_again(
+    yard: Yard,
+) -> None:
+    clock = set_clock(yard, NOON)
+    batch_id, scope = await make_running(yard)
+    await count(yard, scope, failed=30)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE items SET phase = 'unknown', status = 'unknown'")
+        await conn.execute("UPDATE batches SET state = 'failed', finished_at = %s", (NOON,))
+    clock.set(NOON + timedelta(seconds=30))
+    team, duties = await find_team(yard), housekeeping(yard)
+    await outcomes.resolve_unknown(
+        yard.db, team=team, verdict=Verdict.RETRY, actor="test", batch_id=batch_id
+    )
+    await duties.brake()
+    assert await yard.value("SELECT state FROM batches WHERE id = %s", [batch_id]) == "running"
+    clock.set(NOON + timedelta(seconds=60))
+    await count(yard, scope, failed=20)
+    await duties.brake()
+    assert await yard.value(IS_PAUSED, [batch_id]) is True
 
 
 async def test_brake_that_is_off_for_a_batch_leaves_it_running(yard: Yard) -> None:

@@ -2,13 +2,11 @@
 
 import pytest
 
-from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations import items, privacy
 from batchyard.operations.audit import Actor
 from batchyard.store import runs
 from batchyard.store.db import Database
-from batchyard.store.files import FileStore
 from tests.factories import make_batch, make_items, make_team
 from tests.operations.lists import rows_of
 
@@ -58,8 +56,6 @@ async def test_batch_that_is_not_queued_waits_on(
 async def test_queued_batch_ends_with_its_last_item_erased(db: Database, team: Team) -> None:
     batch_id = await make_batch(db, team=team, kind=Kind.CALL, state=BatchState.QUEUED)
     await make_items(db, team=team, batch_id=batch_id, number=NUMBER)
-    await privacy.erase_person(
-        db, FileStore(Config()), team=team, actor=Actor(name="test"), number=NUMBER, email=None
-    )
+    await privacy.erase_person(db, team=team, actor=Actor(name="test"), number=NUMBER, email=None)
     await finish(db)
     assert await rows_of(db, "SELECT state FROM batches") == [("completed",)]

@@ -20,11 +20,19 @@ from batchyard.operations.audit import Actor, audited
 from batchyard.store import privacy as stored
 from batchyard.store import programs
 from batchyard.store.db import Connection, Database
-from batchyard.store.files import FileStore
 from tests import factories
 
 NUMBER = "+4520000001"
 WRITTEN = "0045 20 00-00 01"
+OTHER = "+4599999999"
+SPARSE = (
+    "+45\u00a020\u00a000\u00a000\u00a001",
+    "+45 20\u201300\u201300\u201301",
+    "(+45) [20] - 00 - 00 - 01",
+    "+45 20 / 00.00\t01",
+    "\u202a+4520\u200b000\u2212001\u202c",
+)
+"""Writings that intake forgives, or that are no number to it but one to a reader."""
 NAME = "Ingeborg Testesen"
 EMAIL = "ingeborg@example.com"
 ACTOR = Actor(name="test")
@@ -60,7 +68,7 @@ async def fill(db: Database, team: Team) -> UUID:
             status=status,
         )
     await factories.make_items(
-        db, team=team, batch_id=batch_id, payload={"name": "Other"}, number="+4599999999"
+        db, team=team, batch_id=batch_id, payload={"name": "Other"}, number=OTHER
     )
     (item_id,) = (await run(db, "SELECT id FROM items WHERE status = 'completed'"))[0]
     result = Jsonb({"transcript": f"Hello {NAME}", "summary": WRITTEN})
@@ -84,6 +92,26 @@ async def fill(db: Database, team: Team) -> UUID:
             ),
             (batch_id, f"{WRITTEN} is wrong", Jsonb([NAME, WRITTEN])),
         ),
+        *(
+            (
+                (
+                    "INSERT INTO rejected_rows (batch_id, line, code, reason, cells)"
+                    " VALUES (%s, %s, 'row_too_long', 'too long', %s)"
+                ),
+                (batch_id, line, Jsonb([NAME, written])),
+            )
+            for line, written in enumerate(SPARSE, start=10)
+        ),
+        *(
+            (
+                (
+                    "INSERT INTO idempotency (team_id, key, fingerprint, status, body, created_at)"
+                    " VALUES (%s, %s, 'f', 200, %s, now())"
+                ),
+                (team.id, f"sparse-{line}", f'{{"to": "{written}", "name": "{NAME}"}}'.encode()),
+            )
+            for line, written in enumerate(SPARSE)
+        ),
         (
             "INSERT INTO row_warnings (batch_id, line, code, reason) VALUES (%s, 9, 'x', %s)",
             (batch_id, f"{WRITTEN} twice"),
@@ -94,6 +122,13 @@ async def fill(db: Database, team: Team) -> UUID:
                 " VALUES (%s, %s, %s, 'person', now())"
             ),
             (team.id, NUMBER, NAME),
+        ),
+        (
+            (
+                "INSERT INTO do_not_contact (team_id, number, reason, source, created_at)"
+                " VALUES (%s, %s, %s, 'person', now())"
+            ),
+            (team.id, OTHER, f"asked by {EMAIL}, {WRITTEN}"),
         ),
         (
             (
@@ -160,17 +195,18 @@ async def test_erased_person_is_in_no_dump_and_counts_stay(
     assert (await counts(db, batch_id)) == {"completed": 1, "waiting": 2}
 
     done = await privacy.erase_person(
-        db, FileStore(Config()), team=team, actor=ACTOR, number=who["number"], email=who["email"]
+        db, team=team, actor=ACTOR, number=who["number"], email=who["email"]
     )
 
     assert (done.items, done.pending, done.documents) == (2, 0, 1)
     assert (await counts(db, batch_id)) == {"completed": 1, "canceled": 1, "waiting": 1}
     refused = await run(db, "SELECT count(*) FROM rejected_rows")
-    assert refused == [(1,)]
+    assert refused == [(1 + len(SPARSE),)]
+    assert await run(db, "SELECT reason FROM do_not_contact WHERE number = %s", OTHER) == [(None,)]
     after = dump(database_url, postgres_folder)
     assert "Other" in after
     if who["number"]:
-        for trace in (NUMBER, WRITTEN, NAME, NUMBER[1:], EMAIL, "20 00-00 01"):
+        for trace in (NUMBER, WRITTEN, NAME, NUMBER[1:], EMAIL, "20 00-00 01", *SPARSE):
             assert trace not in after, trace
     else:
         assert EMAIL not in after
@@ -190,14 +226,13 @@ async def test_item_in_flight_is_erased_once_it_has_ended(
         status="ringing",
         payload={"name": NAME},
     )
-    files = FileStore(Config())
-    done = await privacy.erase_person(db, files, team=team, actor=ACTOR, number=NUMBER, email=None)
+    done = await privacy.erase_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     assert (done.items, done.pending) == (0, 1)
-    await privacy.erase_pending(db, files)
+    await privacy.erase_pending(db)
     assert NAME in dump(database_url, postgres_folder)
 
     await run(db, "UPDATE items SET phase = 'done', status = 'completed'")
-    await privacy.erase_pending(db, files)
+    await privacy.erase_pending(db)
 
     assert NAME not in dump(database_url, postgres_folder)
     assert (await counts(db, batch_id)) == {"completed": 1}
@@ -271,11 +306,13 @@ async def test_export_shows_all_of_one_person_and_nobody_else(db: Database) -> N
         "items": 2,
         "documents": 1,
         "bookings": 1,
-        "refused_rows": 1,
+        "number_claims": 0,
+        "refused_rows": 1 + len(SPARSE),
         "warnings": 2,
         "webhook_deliveries": 1,
-        "idempotency_bodies": 1,
+        "idempotency_bodies": 1 + len(SPARSE),
         "staged_rows": 1,
+        "do_not_contact_reasons": 1,
         "do_not_contact": 1,
         "contact_attempts": 1,
         "events": 2,
@@ -293,9 +330,7 @@ async def test_export_shows_whatever_an_erasure_takes_out(db: Database) -> None:
     batch_id = await fill(db, team)
     await add_traces(db, team, batch_id)
     found = await export(db, team)
-    done = await privacy.erase_person(
-        db, FileStore(Config()), team=team, actor=ACTOR, number=NUMBER, email=None
-    )
+    done = await privacy.erase_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     assert set(done.others) < set(found)
     assert {kind for kind, n in done.others.items() if n} <= {
         kind for kind, rows in found.items() if rows
@@ -316,7 +351,8 @@ async def test_export_begins_at_once_and_looks_in_many_batches_at_a_time(
         if n:
             await factories.make_items(db, team=team, batch_id=batch_id, n=n, number=NUMBER)
     looked_in: list[Sequence[UUID]] = []
-    find = stored.find_items
+    slices: list[int] = []
+    find, find_in_slice = stored.find_items, stored.find_in_slice
 
     async def note(
         conn: Connection, person: stored.Person, *, batch_ids: Sequence[UUID]
@@ -324,12 +360,29 @@ async def test_export_begins_at_once_and_looks_in_many_batches_at_a_time(
         looked_in.append(batch_ids)
         return await find(conn, person, batch_ids=batch_ids)
 
+    async def note_slice(
+        conn: Connection,
+        person: stored.Person,
+        *,
+        batch_id: UUID,
+        after: stored.Place,
+        limit: int,
+    ) -> tuple[list[UUID], stored.Place | None]:
+        found, place = await find_in_slice(
+            conn, person, batch_id=batch_id, after=after, limit=limit
+        )
+        assert batch_id == batches[3]
+        slices.append(len(found))
+        return found, place
+
     monkeypatch.setattr(stored, "find_items", note)
+    monkeypatch.setattr(stored, "find_in_slice", note_slice)
     pages = await privacy.export_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     assert (await anext(pages), looked_in) == (("items", []), [])
     found = [row async for kind, rows in pages for row in rows if kind == "items"]
     assert len(found) == sum(sizes)
-    assert looked_in == [batches[:2], [batches[2]], [batches[3]], batches[4:7], [batches[7]]]
+    assert looked_in == [batches[:2], [batches[2], *batches[4:6]], batches[6:]]
+    assert slices == [4, 4, 1, 0]
 
 
 async def test_export_comes_in_pages_and_tells_each_row_once(
@@ -386,7 +439,7 @@ async def test_old_things_are_taken_out_and_young_ones_stay(db: Database) -> Non
     await run(db, "UPDATE events SET at = %s WHERE batch_id = %s", ended, old)
     await retention.set_days(db, team=team, days={"transcripts_days": 5, "events_days": 5})
 
-    await retention.expire(db, FileStore(Config()))
+    await retention.expire(db)
 
     query = "SELECT payload, result FROM item_data WHERE batch_id = %s"
     assert await run(db, query, old) == [({"name": NAME}, {"cost": 1})]
@@ -394,7 +447,7 @@ async def test_old_things_are_taken_out_and_young_ones_stay(db: Database) -> Non
     assert await run(db, "SELECT DISTINCT batch_id FROM events") == [(young,)]
 
     await retention.set_days(db, team=team, days={"items_days": 5})
-    await retention.expire(db, FileStore(Config()))
+    await retention.expire(db)
 
     assert await run(db, query, old) == [({"expired": True}, None)]
     assert (await counts(db, old)) == {"booked": 1}
@@ -417,8 +470,7 @@ async def test_erased_item_is_still_shown_by_the_doors(db: Database, kind: Kind)
         phase=Phase.DONE,
         status=status,
     )
-    files = FileStore(Config())
-    await privacy.erase_person(db, files, team=team, actor=ACTOR, number=NUMBER, email=None)
+    await privacy.erase_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     token = await factories.make_token(db, team=team)
     paths = {
         Kind.SHIPMENT: f"/api/v2/team/{team.slug}/booking-batches/{batch_id}/shipments",

@@ -6,12 +6,10 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Phase, Team
 from batchyard.operations import changes, idempotency, outcomes, retention, webhooks
 from batchyard.operations.outcomes import Verdict
 from batchyard.store.db import Database
-from batchyard.store.files import FileStore
 from tests import factories
 
 NAME = "Ingeborg Testesen"
@@ -25,7 +23,7 @@ async def run(db: Database, statement: str, *values: object) -> list[tuple[objec
 
 
 async def expire(db: Database) -> None:
-    await retention.expire(db, FileStore(Config()))
+    await retention.expire(db)
 
 
 async def age(db: Database, batch_id: UUID, *, state: str | None = None) -> None:
@@ -108,21 +106,23 @@ async def test_what_ends_after_a_retry_expires_with_the_new_end(db: Database) ->
     assert await payload(db, second) == GONE
 
 
-async def test_item_decided_after_its_batch_expired_expires_too(db: Database) -> None:
+async def test_unknown_item_expires_with_the_others_and_is_not_sent_again(db: Database) -> None:
     team, batch_id = await make_expiring(db, BatchState.STOPPED)
     ended = await add(db, team, batch_id)
     unknown = await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown")
     await age(db, batch_id)
     await expire(db)
     assert await payload(db, ended) == GONE
-    assert await payload(db, unknown) == {"name": NAME}
-
-    await outcomes.resolve_unknown(
-        db, team=team, verdict=Verdict.DONE, actor="test", item_ids=[unknown]
-    )
-    await expire(db)
-
     assert await payload(db, unknown) == GONE
+    assert await run(db, "SELECT expired FROM batches") == [([],)]
+
+    async def resolve(verdict: Verdict) -> int:
+        return await outcomes.resolve_unknown(
+            db, team=team, verdict=verdict, actor="test", item_ids=[unknown]
+        )
+
+    assert (await resolve(Verdict.RETRY), await resolve(Verdict.DONE)) == (0, 1)
+    await expire(db)
     assert await run(db, "SELECT expired FROM batches") == [(["items"],)]
 
 

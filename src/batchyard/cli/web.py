@@ -3,16 +3,19 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager, nullcontext, suppress
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from batchyard.app import Asgi, Receive, Scope, Send, build_app
 from batchyard.cli.services import Service
 from batchyard.config import Config
+from batchyard.dashboard.visitors import PEER
 from batchyard.errors import ConfigError
 from batchyard.store.db import Database
 
@@ -28,8 +31,10 @@ log = structlog.get_logger("batchyard.services")
 def listening(settings: Config) -> Iterator[tuple[Config, Service]]:
     """Take the port before anything else starts; lend the settings with it, and the web server.
 
-    Raises `ConfigError` when the address cannot be listened on.
+    Raises `ConfigError` when the address cannot be listened on, or nobody could be signed in by the
+    proxy that is named.
     """
+    _check_proxies(settings)
     with _listen(settings.host, settings.port) as sock:
         port = int(sock.getsockname()[1])
 
@@ -88,6 +93,32 @@ class _UntilTheEnd:
             self._streams.discard(task)
 
 
+def _check_proxies(settings: Config) -> None:
+    """Raise `ConfigError` where a proxy is to sign people in and the server cannot know it."""
+    if settings.trusted_proxy_header is None or "trusted_proxies" in settings.model_fields_set:
+        return
+    with suppress(ValueError):
+        if settings.host == "localhost" or ip_address(settings.host).is_loopback:
+            return
+    raise ConfigError(
+        "BATCHYARD_TRUSTED_PROXY_HEADER signs in whom a proxy names, and is believed only of the "
+        "addresses and networks in BATCHYARD_TRUSTED_PROXIES. Name the proxy there, as the server "
+        "sees it."
+    )
+
+
+def _believe_proxies(app: Callable[..., Awaitable[None]], trusted: str) -> Asgi:
+    """Let trusted proxies say whom they speak for; the peer itself is noted before."""
+    told: Callable[..., Awaitable[None]] = ProxyHeadersMiddleware(app, trusted_hosts=trusted)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope[PEER] = scope.get("client")
+        await told(scope, receive, send)
+
+    return serve
+
+
 def _is_stream(start: MutableMapping[str, Any]) -> bool:
     return any(
         name.lower() == b"content-type" and value.startswith(b"text/event-stream")
@@ -108,15 +139,15 @@ async def _serve(
     app = _UntilTheEnd(build_app(settings, db))
     server = _Server(
         uvicorn.Config(
-            app,
+            # Else everybody behind a proxy would share one address, and one limit of sign-ins.
+            _believe_proxies(app, settings.trusted_proxies),
+            proxy_headers=False,
             http="httptools",
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
-            # Else everybody behind a proxy would share one address, and one limit of sign-ins.
-            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=WEB_STOP_SECONDS,
         )
     )

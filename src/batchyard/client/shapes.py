@@ -1,6 +1,6 @@
 """What the operator API shows, as types."""
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -222,6 +222,72 @@ class Team(Shown):
     locale: str
     timezone: str
     scopes: list[str]
+
+
+class Token(Shown):
+    """A token of the team, without its text."""
+
+    id: int
+    name: str
+    scopes: list[str]
+    bolna_version: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class User(Shown):
+    """A person who signs in to the dashboard."""
+
+    id: UUID
+    email: str
+    name: str
+    scopes: list[str]
+    has_password: bool
+    created_at: datetime
+
+
+class Erased(Shown):
+    """What an erasure did; `pending` are erased when they have ended."""
+
+    items: int
+    pending: int
+    documents: int
+    others: dict[str, int]
+
+
+class SavedMapping(Shown):
+    """What columns mean, under a name."""
+
+    id: UUID
+    kind: str
+    name: str
+    mapping: dict[str, str | None]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Proposed(Shown):
+    """What the columns of a header seem to mean."""
+
+    columns: list[str]
+    mapping: dict[str, str | None]
+    guessed: list[str]
+    missing: list[str]
+    saved_as: str | None
+
+
+class Rules(Shown):
+    """When and whom the team calls; None is off."""
+
+    fallback_zone: str | None
+    days: list[int]
+    holidays: list[date]
+    attempts_per_day: int | None
+    attempts_per_week: int | None
+    countries: list[str] | None
+    refuses_premium: bool
 
 
 class Agent(Shown):

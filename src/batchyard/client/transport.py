@@ -123,6 +123,13 @@ class Transport:
             await asyncio.sleep(pause_seconds(tried, answer.headers.get("retry-after")))
         raise AssertionError("the last try returns or raises")
 
+    async def request_once(self, method: str, path: str, *, body: object) -> dict[str, object]:
+        """Send a change that knows no key, and never again; raise `ApiError`.
+
+        Raises `httpx.TransportError` where nobody knows whether it was made.
+        """
+        return read_answer(await self._http.request(method, path, json=body))
+
     @asynccontextmanager
     async def download(self, path: str, *, params: Values | None = None) -> AsyncIterator[Download]:
         """Lend a file as it comes in; asked for again until it begins. Raises `ApiError`."""

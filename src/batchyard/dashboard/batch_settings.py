@@ -18,10 +18,11 @@ from batchyard.dashboard.visitors import READ, WRITE, Visitor
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.models import RetryPolicy
 from batchyard.operations import changes, contacts, limits
-from batchyard.operations.audit import audited
+from batchyard.operations.audit import note
 from batchyard.operations.changes import FAILED_STATUSES, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from batchyard.operations.limits import set_limit
 from batchyard.operations.traces import changing_batch
+from batchyard.operations.transactions import one_transaction
 from batchyard.windows import read_guardrails
 
 MOST_RETRIES = 10
@@ -156,24 +157,26 @@ async def _change(
 
 async def _change_limits(visitor: Visitor, standing: Standing, fields: Fields) -> None:
     concurrency, rates = read_limits(fields)
-    await set_limit(
-        visitor.db,
-        scope=f"batch:{standing.batch.id}",
-        concurrency=concurrency,
-        rates=rates,
-    )
-    async with audited(
-        visitor.db,
-        team=visitor.team,
-        actor=visitor.actor,
-        action="batch.limit",
-        subject=str(standing.batch.id),
-        after={
-            "concurrency": concurrency,
-            "rates": [{"count": rate.count, "seconds": rate.seconds} for rate in rates],
-        },
-    ):
-        pass
+    async with one_transaction(visitor.db) as work:
+        done = await set_limit(
+            work, scope=f"batch:{standing.batch.id}", concurrency=concurrency, rates=rates
+        )
+        await note(
+            work.connection,
+            team=visitor.team,
+            actor=visitor.actor,
+            action="batch.limit",
+            subject=str(standing.batch.id),
+            before=_told(done.before.concurrency, done.before.rates),
+            after=_told(concurrency, {rate.seconds: rate.count for rate in rates}),
+            now=visitor.db.clock(),
+        )
+
+
+def _told(concurrency: int | None, rates: Mapping[int, int]) -> dict[str, object]:
+    """Return limits as a trace tells them; rates are counts by their seconds."""
+    told = [{"count": count, "seconds": seconds} for seconds, count in rates.items()]
+    return {"concurrency": concurrency, "rates": told}
 
 
 SECTIONS: Mapping[str, Callable[[Visitor, Standing, Fields], Awaitable[None]]] = {

@@ -72,7 +72,7 @@ async def resolve(request: Request, visitor: Annotated[Visitor, WRITE], item_id:
         item_ids=[item_id],
     )
     if not resolved:
-        raise Conflict("The outcome of the item is known by now.")
+        raise Conflict("The outcome of the item is known by now, or nothing is left of it.")
     return _back(visitor, item_id, "The outcome is decided.")
 
 

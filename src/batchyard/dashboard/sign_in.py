@@ -86,8 +86,6 @@ def _form(
     with_token: bool = False,
     status: int = 200,
 ) -> Response:
-    config: Config = request.app.state.config
-    header = config.trusted_proxy_header
     language = negotiate(request.headers.get("accept-language"), team_locale=None)
     html = frame_of(request).bare(
         Voice(language, timezone="UTC", clock=request.app.state.db.clock),
@@ -97,7 +95,7 @@ def _form(
         email=email,
         with_token=with_token,
         # Whom the proxy names, but nobody here knows.
-        stranger=request.headers.get(header) if header else None,
+        stranger=visitors.named_by_proxy(request) or None,
     )
     return HTMLResponse(html, status_code=status)
 

@@ -25,6 +25,9 @@ CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 FORM = "application/x-www-form-urlencoded"
+PEER = "batchyard.peer"
+"""Under this name a request's scope has whom its connection comes from, where a proxy's word has
+replaced that in `client`."""
 OWN_SITES = frozenset({"same-origin", "none"})
 """`none` is a person's own doing: an address typed, a bookmark."""
 
@@ -104,8 +107,7 @@ async def find_visitor(request: Request) -> Visitor | None:
     db: Database = request.app.state.db
     secret = request.cookies.get(COOKIE)
     session = await sessions.find_session(db, secret=secret) if secret else None
-    header = config.trusted_proxy_header
-    named = request.headers.get(header, "").strip() if header else ""
+    named = named_by_proxy(request)
     if session is not None and session.is_by_proxy and not _is_same(session.email, named):
         session = None
     if session is None and named:
@@ -124,6 +126,15 @@ async def find_visitor(request: Request) -> Visitor | None:
         voice=Voice(language, timezone=session.team.timezone, clock=db.clock),
         source=address_of(request),
     )
+
+
+def named_by_proxy(request: Request) -> str:
+    """Return whom a trusted proxy says to have signed in; nobody where it is another peer."""
+    config: Config = request.app.state.config
+    peer = request.scope.get(PEER, request.scope.get("client"))
+    if config.trusted_proxy_header is None or not config.trusts_proxy(peer[0] if peer else None):
+        return ""
+    return request.headers.get(config.trusted_proxy_header, "").strip()
 
 
 def address_of(request: Request) -> str | None:

@@ -20,6 +20,7 @@ from batchyard.operations import (
     idempotency,
     imports,
     privacy,
+    removals,
     retention,
     services,
     webhooks,
@@ -95,6 +96,7 @@ class Housekeeping:
             Duty(name="forget_old", every_seconds=60, do=self.forget_old),
             Duty(name="erase_pending", every_seconds=5, do=self.erase_pending),
             Duty(name="expire", every_seconds=600, do=self.expire),
+            Duty(name="remove_contents", every_seconds=5, do=self.remove_contents),
         )
 
     async def run(self) -> None:
@@ -295,11 +297,15 @@ class Housekeeping:
 
     async def erase_pending(self) -> None:
         """Erase what was in flight when its person was erased, and has ended."""
-        await privacy.erase_pending(self._db, self._files)
+        await privacy.erase_pending(self._db)
 
     async def expire(self) -> None:
         """Take out what is kept for too long."""
-        await retention.expire(self._db, self._files)
+        await retention.expire(self._db)
+
+    async def remove_contents(self) -> None:
+        """Remove contents outside the database whose documents are gone."""
+        await removals.remove_contents(self._db, self._files)
 
     async def _ask_all(self) -> None:
         try:

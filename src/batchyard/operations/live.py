@@ -20,7 +20,8 @@ ended while an older one still ran shows only when that ends, and nobody notifie
 HEARTBEAT_SECONDS = 15.0
 BLOCK = 500
 WATCHED_SECONDS = 60.0
-"""A batch that ended is watched for so long after its last change: calls may still end."""
+"""A batch that sends nothing is watched for so long after its last change, and for as long as
+something of it is under way: a call of a paused one may still end."""
 
 Permit = Callable[[Connection], Awaitable[bool]]
 """Tells whether whoever follows still may; asked again and again."""
@@ -143,7 +144,7 @@ async def follow(
                 told_at = monotonic()
             if len(events) < BLOCK:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(woken.wait(), watch.pause_seconds())
 
 
 class _Watch:
@@ -156,23 +157,38 @@ class _Watch:
         self._changed_at: dict[UUID, float] = {}
         self._looked_at = float("-inf")
 
+    def pause_seconds(self) -> float:
+        """Return how long it is until the next look may be taken."""
+        return max(0.0, self._looked_at + POLL_SECONDS - monotonic())
+
     async def look(self, db: Database) -> Sequence[Counts]:
         """Return what has changed since the last look; nothing when that is a moment ago."""
         now = monotonic()
         if now - self._looked_at < POLL_SECONDS:
             return ()
-        self._looked_at = now
         async with db.pool.connection() as conn:
             found = await live.read_counts(
                 conn,
                 team_id=self._team.id,
-                batch_ids=[*self._known] if self._only is None else [self._only],
+                batch_ids=await self._choose(conn),
                 with_active=self._only is None,
             )
         changed = [one for one in found if one != self._known.get(one.batch_id)]
-        self._known |= {one.batch_id: one for one in changed}
-        self._changed_at |= {one.batch_id: now for one in changed}
-        for batch_id, at in list(self._changed_at.items()):
-            if now - at > WATCHED_SECONDS and self._only is None:
-                del self._known[batch_id], self._changed_at[batch_id]
+        told_at = {**self._changed_at, **{one.batch_id: now for one in changed}}
+        watched = [one for one in found if self._is_watched(one, told_at[one.batch_id], now)]
+        self._known = {one.batch_id: one for one in watched}
+        self._changed_at = {one.batch_id: told_at[one.batch_id] for one in watched}
+        self._looked_at = now
         return changed
+
+    async def _choose(self, conn: Connection) -> Sequence[UUID]:
+        """Return the batches to look at besides those that run."""
+        if self._only is not None:
+            return [self._only]
+        if self._looked_at < 0:
+            return await live.list_moving(conn, team_id=self._team.id)
+        return [*self._known]
+
+    def _is_watched(self, one: Counts, told_at: float, now: float) -> bool:
+        """Tell whether more may be expected of a batch."""
+        return self._only is not None or one.moving > 0 or now - told_at <= WATCHED_SECONDS

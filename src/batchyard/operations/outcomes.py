@@ -64,8 +64,9 @@ async def resolve_unknown(
 ) -> int:
     """Decide unknown items of a team: all of them, or what fits all that is given; return how many.
 
-    Counts follow, an ended batch is corrected, and `retry` reopens it under new keys. What became
-    unknown since this began is left to the next decision, and so is what a deleted batch has.
+    Counts follow, an ended batch is corrected, and `retry` reopens it under new keys, but for what
+    was erased. What became unknown since this began is left to the next decision, and so is what a
+    deleted batch has.
     Raises `Conflict` for a retry in a batch that was stopped just now.
     """
     chosen = Unknowns(team_id=team.id, batch_id=batch_id, item_ids=item_ids, filters=filters)

@@ -7,27 +7,30 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import phonenumbers
-import structlog
 
-from batchyard.errors import InvalidRequest, StoreError
+from batchyard.errors import InvalidRequest
 from batchyard.models import Team
 from batchyard.operations.audit import Actor, audited
 from batchyard.store import privacy
 from batchyard.store.db import Database
-from batchyard.store.files import FileStore
 from batchyard.store.person_sources import SOURCES
-from batchyard.store.privacy import Person
+from batchyard.store.privacy import FIRST, Person, Place
 
 SLICE = 500
 SEARCHED_BATCHES, SEARCHED_ITEMS = 300, 20_000
 """In how many batches, and items, a person is looked for at once: seconds, in long rows."""
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-BETWEEN_DIGITS = r"[- ().\/]{0,2}"
+BETWEEN_DIGITS = (
+    r"([\s()\[\]./\u0085\u00a0\u1680\u2000-\u2015\u2028-\u202f\u205f\u2212\u3000\ufeff-]"
+    r"|\\[tnrf]){0,4}"
+)
+"""Whatever intake forgives between the digits of a number, and dots and slashes.
+
+Written as PostgreSQL reads it. In the text of JSON a tab is a backslash and a letter.
+"""
 SHORTEST_NATIONAL = 7
 """Shorter numbers are looked for in international format only: as digits they mean anything."""
-
-log = structlog.get_logger("batchyard.privacy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,12 +93,7 @@ async def _export(db: Database, person: Person) -> AsyncIterator[Page]:
     """Read in short transactions, however much it is and however slowly it is taken."""
     # Something at once: whoever waits for the items hears that they are looked for.
     yield SOURCES[0].name, []
-    async with db.pool.connection() as conn:
-        batches = await privacy.list_batches(conn, team_id=person.team_id)
-    item_ids: list[UUID] = []
-    for batch_ids in _put_together(batches):
-        async with db.pool.connection() as conn:
-            item_ids += await privacy.find_items(conn, person, batch_ids=batch_ids)
+    item_ids = [item_id async for found in _find_items(db, person) for item_id in found]
     for source in SOURCES:
         yield source.name, []
         seen: set[str] = set()
@@ -120,8 +118,26 @@ async def _export(db: Database, person: Person) -> AsyncIterator[Page]:
                 after = rows[-1][0]
 
 
+async def _find_items(db: Database, person: Person) -> AsyncIterator[Sequence[UUID]]:
+    """Yield a person's items as they are found: small batches together, large ones in slices."""
+    async with db.pool.connection() as conn:
+        batches = await privacy.list_batches(conn, team_id=person.team_id)
+    for batch_ids in _put_together(one for one in batches if one[1] <= SEARCHED_ITEMS):
+        async with db.pool.connection() as conn:
+            found = await privacy.find_items(conn, person, batch_ids=batch_ids)
+        yield found
+    for batch_id in (one for one, n in batches if n > SEARCHED_ITEMS):
+        place: Place | None = FIRST
+        while place is not None:
+            async with db.pool.connection() as conn:
+                found, place = await privacy.find_in_slice(
+                    conn, person, batch_id=batch_id, after=place, limit=SEARCHED_ITEMS
+                )
+            yield found
+
+
 def _put_together(batches: Iterable[tuple[UUID, int]]) -> Iterator[list[UUID]]:
-    """Put small batches together, as far as a statement should go; a large one is by itself."""
+    """Put batches together, as far as a statement should go."""
     some: list[UUID] = []
     items = 0
     for batch_id, n in batches:
@@ -136,7 +152,6 @@ def _put_together(batches: Iterable[tuple[UUID, int]]) -> Iterator[list[UUID]]:
 
 async def erase_person(
     db: Database,
-    files: FileStore,
     *,
     team: Team,
     actor: Actor,
@@ -146,22 +161,17 @@ async def erase_person(
 ) -> Erasure:
     """Erase a person; safe to repeat, and to be repeated after a crash.
 
-    1. Batch by batch, each in a transaction of its own: items, documents, deliveries.
+    1. As they are found, so many in a transaction: items, documents, deliveries.
     2. Everything else that fits, or names those items, so many of them at a time; with the last the
        entry in the audit log.
     """
     person = find_person(team, number=number, email=email)
     erased: list[UUID] = []
     pending = documents = 0
-    async with db.pool.connection() as conn:
-        batches = await privacy.list_batches(conn, team_id=team.id)
-    for batch_id, _ in batches:
-        async with db.pool.connection() as conn:
-            found = await privacy.find_items(conn, person, batch_ids=[batch_id])
+    async for found in _find_items(db, person):
         for start in range(0, len(found), SLICE):
             async with db.transaction() as conn:
                 done = await privacy.erase_items(conn, found[start : start + SLICE], now=db.clock())
-            await remove_contents(files, done.locations)
             erased += done.erased
             pending += len(done.postponed)
             documents += done.documents
@@ -182,21 +192,11 @@ async def erase_person(
     return Erasure(items=len(erased), pending=pending, documents=documents, others=told)
 
 
-async def erase_pending(db: Database, files: FileStore) -> None:
+async def erase_pending(db: Database) -> None:
     """Erase items that were in flight when their person was erased and have ended since."""
     while True:
         async with db.transaction() as conn:
             ids = await privacy.find_pending(conn, limit=SLICE)
-            done = await privacy.erase_items(conn, ids, now=db.clock()) if ids else None
-        if done is None:
-            return
-        await remove_contents(files, done.locations)
-
-
-async def remove_contents(files: FileStore, locations: Sequence[str]) -> None:
-    """Remove contents kept outside the database; one that cannot be is told to the log."""
-    for location in locations:
-        try:
-            await files.remove(location)
-        except StoreError as error:
-            log.warning("document.not_removed", location=location, error=error.message)
+            if not ids:
+                return
+            await privacy.erase_items(conn, ids, now=db.clock())

@@ -6,11 +6,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.models import Team
-from batchyard.operations.privacy import remove_contents
 from batchyard.operations.transactions import Transactions
 from batchyard.store import retention
 from batchyard.store.db import Database
-from batchyard.store.files import FileStore
 from batchyard.store.retention import Days, Due
 
 DEFAULT_DAYS: Mapping[str, int] = {
@@ -41,12 +39,12 @@ async def set_days(db: Transactions, *, team: Team, days: Mapping[str, int | Non
         await retention.write(conn, team_id=team.id, days=complete, now=db.clock())
 
 
-async def expire(db: Database, files: FileStore) -> None:
+async def expire(db: Database) -> None:
     """Take out what is kept for too long, in short transactions."""
     async with db.pool.connection() as conn:
         teams = await retention.list_teams(conn)
     for team_id in teams:
-        await _expire_of_team(db, files, team_id)
+        await _expire_of_team(db, team_id)
 
 
 def _complete(days: Days) -> Mapping[str, int]:
@@ -54,7 +52,7 @@ def _complete(days: Days) -> Mapping[str, int]:
     return {**DEFAULT_DAYS, **own}
 
 
-async def _expire_of_team(db: Database, files: FileStore, team_id: int) -> None:
+async def _expire_of_team(db: Database, team_id: int) -> None:
     async with db.pool.connection() as conn:
         days = await retention.read(conn, team_id=team_id)
     for name, n in _complete(days).items():
@@ -69,12 +67,10 @@ async def _expire_of_team(db: Database, files: FileStore, team_id: int) -> None:
                 if gone < SLICE:
                     break
             continue
-        await _expire_of_batches(db, files, team_id=team_id, what=what, before=before)
+        await _expire_of_batches(db, team_id=team_id, what=what, before=before)
 
 
-async def _expire_of_batches(
-    db: Database, files: FileStore, *, team_id: int, what: str, before: datetime
-) -> None:
+async def _expire_of_batches(db: Database, *, team_id: int, what: str, before: datetime) -> None:
     after: Due | None = None
     while True:
         async with db.pool.connection() as conn:
@@ -87,24 +83,17 @@ async def _expire_of_batches(
                 limit=BATCHES_AT_ONCE,
             )
         for one in due:
-            while await _expire_some(db, files, one.batch_id, what):
+            while await _expire_some(db, one.batch_id, what):
                 pass
         if len(due) < BATCHES_AT_ONCE:
             return
         after = due[-1]
 
 
-async def _expire_some(db: Database, files: FileStore, batch_id: UUID, what: str) -> bool:
+async def _expire_some(db: Database, batch_id: UUID, what: str) -> bool:
     """Take out one slice; False when nothing was left."""
-    locations: list[str] = []
     async with db.transaction() as conn:
-        if what == "documents":
-            gone = await retention.expire_documents(conn, batch_id=batch_id, limit=SLICE)
-            locations = [location for location in gone if location is not None]
-            taken = len(gone)
-        else:
-            taken = await retention.expire_some(conn, batch_id=batch_id, what=what, limit=SLICE)
+        taken = await retention.expire_some(conn, batch_id=batch_id, what=what, limit=SLICE)
         if not taken:
             await retention.mark_expired(conn, batch_id=batch_id, what=what)
-    await remove_contents(files, locations)
     return taken > 0

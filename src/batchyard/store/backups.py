@@ -50,7 +50,7 @@ def restore(cluster: Cluster, *, file: Path) -> None:
     Raises `Conflict` while anybody is connected, and `StoreError` when the dump is no good.
 
     1. Restore into a database beside it.
-    2. Exchange the two by their names; the old one is dropped.
+    2. Exchange the two by their names, in one transaction; the old one is dropped.
     """
     with psycopg.connect(_url(cluster, MAINTENANCE), autocommit=True) as connection:
         for name in (FRESH, REPLACED):
@@ -63,13 +63,13 @@ def restore(cluster: Cluster, *, file: Path) -> None:
                 *("--single-transaction", "--no-owner", "--dbname", _url(cluster, FRESH)),
                 str(file.resolve()),
             )
-            _execute(connection, "ALTER DATABASE {} RENAME TO {}", LIVE, REPLACED)
+            with connection.transaction():
+                _execute(connection, "ALTER DATABASE {} RENAME TO {}", LIVE, REPLACED)
+                _execute(connection, "ALTER DATABASE {} RENAME TO {}", FRESH, LIVE)
         except errors.ObjectInUse as error:
             raise Conflict(
                 "The database is in use. Stop every server and worker of this data folder first."
             ) from error
-        else:
-            _execute(connection, "ALTER DATABASE {} RENAME TO {}", FRESH, LIVE)
         finally:
             for name in (FRESH, REPLACED):
                 _execute(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)

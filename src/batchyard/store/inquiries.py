@@ -217,8 +217,13 @@ async def intend_repeat(
         return await cursor.fetchone()
 
 
+# What was erased while nobody knew its outcome is not sent again, whatever a late answer says.
 KEYS = """
-SELECT i.id, i.intent_at, b.kind, b.retry_policy
+SELECT i.id, i.intent_at, b.kind,
+       CASE WHEN i.phase = 'unknown'
+             AND (SELECT d.payload FROM item_data d WHERE d.item_id = i.id)
+                 IN ('{"erased": true}', '{"expired": true}')
+            THEN '{}' ELSE b.retry_policy END AS retry_policy
   FROM items i JOIN batches b ON b.id = i.batch_id
  WHERE i.id = ANY (%(ids)s)
 """

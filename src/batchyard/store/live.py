@@ -1,7 +1,7 @@
 """Events as they happen, read from their rows; and the counts of batches."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -106,13 +106,17 @@ class Counts:
     batch_id: UUID
     state: str
     counts: Mapping[str, int]
+    moving: int = field(default=0, compare=False)
+    """Items that are under way, also in a batch that sends no others."""
 
 
 READ_COUNTS = """
 SELECT b.id AS batch_id, b.state,
        (SELECT coalesce(jsonb_object_agg(s.status, s.n), '{}')
           FROM (SELECT c.status, sum(c.n) AS n FROM batch_counts c
-                 WHERE c.batch_id = b.id AND c.n <> 0 GROUP BY c.status) AS s) AS counts
+                 WHERE c.batch_id = b.id AND c.n <> 0 GROUP BY c.status) AS s) AS counts,
+       (SELECT coalesce(sum(c.n), 0) FROM batch_counts c
+         WHERE c.batch_id = b.id AND c.phase IN ('claimed', 'calling', 'live'))::int AS moving
   FROM batches b
  WHERE b.team_id = %(team_id)s AND b.deleted_at IS NULL
    AND (b.id = ANY (%(batch_ids)s)
@@ -130,6 +134,18 @@ async def read_counts(
             {"team_id": team_id, "batch_ids": list(batch_ids), "with_active": with_active},
         )
         return await cursor.fetchall()
+
+
+LIST_MOVING = """
+SELECT DISTINCT i.batch_id FROM items i JOIN batches b ON b.id = i.batch_id
+ WHERE i.team_id = %(team_id)s AND i.phase IN ('claimed', 'calling', 'live') AND NOT b.is_single
+"""
+
+
+async def list_moving(conn: Connection, *, team_id: int) -> list[UUID]:
+    """List a team's batches that have items under way, whatever their state; no single items."""
+    rows = await (await conn.execute(LIST_MOVING, {"team_id": team_id})).fetchall()
+    return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
 FIND_VALID = """

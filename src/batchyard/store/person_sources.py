@@ -10,6 +10,10 @@ ERASED = '{"erased": true}'
 OF_BATCH = "t.batch_id IN (SELECT id FROM batches WHERE team_id = %(team_id)s)"
 OF_TEAM = "t.team_id = %(team_id)s"
 OF_ITEM = "t.item_id = ANY (%(ids)s)"
+# Bytes need not be a text: `escape` shows what is no ASCII as octal numbers, and doubles a
+# backslash. To whoever looks for a number both are something between two digits.
+BODY = r"""regexp_replace(encode(t.body, 'escape'),
+                       '(\\[0-7]{3}|\\\\[tnrf])+', ' ', 'g')"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +76,14 @@ SOURCES = (
         erasing="UPDATE bookings AS t SET key = NULL",
     ),
     Source(
+        name="number_claims",
+        table="number_claims",
+        key="t.item_id::text",
+        of_team="true",
+        of_item=OF_ITEM,
+        erasing="DELETE FROM number_claims AS t",
+    ),
+    Source(
         name="refused_rows",
         table="rejected_rows",
         key="concat_ws(' ', t.batch_id, t.line)",
@@ -104,7 +116,7 @@ SOURCES = (
         name="idempotency_bodies",
         table="idempotency",
         key="t.key",
-        about="t.body IS NOT NULL AND encode(t.body, 'escape') ~* %(pattern)s",
+        about=f"t.body IS NOT NULL AND {BODY} ~* %(pattern)s",
         shown="""jsonb_build_object('key', t.key, 'created_at', t.created_at,
                                     'body', encode(t.body, 'escape'))""",
         erasing=f"UPDATE idempotency AS t SET body = '{ERASED}'",
@@ -165,6 +177,14 @@ SOURCES = (
             SET before = CASE WHEN before IS NOT NULL THEN '{ERASED}'::jsonb END,
                 after = CASE WHEN after IS NOT NULL THEN '{ERASED}'::jsonb END,
                 subject = CASE WHEN subject !~* %(pattern)s THEN subject END""",
+    ),
+    Source(
+        name="do_not_contact_reasons",
+        table="do_not_contact",
+        key="t.number",
+        about="t.reason ~* %(pattern)s",
+        # Whoever is named there is not who must not be called: the number stays on the list.
+        erasing="UPDATE do_not_contact AS t SET reason = NULL",
     ),
     DO_NOT_CONTACT,
 )

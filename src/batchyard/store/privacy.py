@@ -56,6 +56,50 @@ async def find_items(conn: Connection, person: Person, *, batch_ids: Sequence[UU
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
+Place = tuple[int, UUID]
+"""Where a reader of a batch stands: line and id of the last item it has seen."""
+FIRST: Place = (-1, UUID(int=0))
+"""Before every item."""
+
+# The slice is chosen by the index alone, so that no other row is read for it.
+FIND_IN_SLICE = f"""
+WITH slice AS MATERIALIZED (
+    SELECT position, item_id FROM item_data
+     WHERE batch_id = %(batch_id)s AND (position, item_id) > (%(position)s, %(item_id)s)
+     ORDER BY position, item_id
+     LIMIT %(limit)s
+)
+SELECT last.position, last.item_id,
+       ARRAY(SELECT d.item_id FROM slice s JOIN item_data d ON d.item_id = s.item_id
+              WHERE {ABOUT} AND d.payload <> '{ERASED}') AS found
+  FROM (SELECT position, item_id FROM slice
+         ORDER BY position DESC, item_id DESC LIMIT 1) AS last
+"""
+
+
+async def find_in_slice(
+    conn: Connection, person: Person, *, batch_id: UUID, after: Place, limit: int
+) -> tuple[list[UUID], Place | None]:
+    """Find the items about a person among the next of a batch, and where these end.
+
+    None for the place: none is left.
+    """
+    values = {
+        "batch_id": batch_id,
+        "position": after[0],
+        "item_id": after[1],
+        "limit": limit,
+        "number": person.number,
+        "pattern": person.pattern,
+    }
+    row = await (await conn.execute(FIND_IN_SLICE.encode(), values)).fetchone()
+    if row is None:
+        return [], None
+    position, item_id, found = row
+    ids = [one for one in found if isinstance(one, UUID)] if isinstance(found, list) else []
+    return ids, (int(str(position)), UUID(str(item_id)))
+
+
 # Batches before items, and both in id order, as everywhere.
 LOCK_BATCHES = """
 SELECT b.id FROM batches b
@@ -83,13 +127,13 @@ UPDATE item_data
        result = NULL, corrections = '[]', error_message = NULL,
        attempts = (SELECT coalesce(jsonb_agg(e - 'error_message' - 'reference'), '[]')
                      FROM jsonb_array_elements(attempts) AS e),
-       ended_at = coalesce(ended_at, %(now)s)
+       ended_at = CASE WHEN item_id = ANY (%(ended)s) THEN coalesce(ended_at, %(now)s) END
  WHERE item_id = ANY (%(ids)s)
 """
 
-ERASE_DOCUMENTS = "DELETE FROM documents WHERE item_id = ANY (%(ids)s) RETURNING location"
+ERASE_DOCUMENTS = "DELETE FROM documents WHERE item_id = ANY (%(ids)s)"
 
-FORGET_PENDING = "DELETE FROM pending_erasures WHERE item_id = ANY (%(ids)s)"
+FORGET_PENDING = "DELETE FROM pending_erasures WHERE item_id = ANY (%(ended)s)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,35 +143,33 @@ class ErasedItems:
     erased: Sequence[UUID]
     postponed: Sequence[UUID]
     """In flight: they are erased once they have ended."""
-    locations: Sequence[str]
-    """Contents of documents that are kept outside the database."""
     documents: int
 
 
 async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -> ErasedItems:
-    """Erase items; those not yet sent are cancelled, and a batch that had no others ends."""
+    """Erase items; those not yet sent are cancelled, and a batch that had no others ends.
+
+    An unknown outcome may stay so for ever: it is erased at once, and again after a late answer.
+    """
     locked = await (await conn.execute(LOCK_BATCHES, {"ids": list(ids)})).fetchall()
     rows = await (await conn.execute(LOCK_ITEMS, {"ids": list(ids)})).fetchall()
     phases = {row[0]: str(row[1]) for row in rows if isinstance(row[0], UUID)}
-    postponed = [key for key, phase in phases.items() if phase not in ("ready", "done")]
-    chosen = [key for key, phase in phases.items() if phase in ("ready", "done")]
-    values = {"ids": chosen, "now": now}
-    await conn.execute(POSTPONE, {"ids": postponed, "now": now})
+    ended = [key for key, phase in phases.items() if phase in ("ready", "done")]
+    unknown = [key for key, phase in phases.items() if phase == "unknown"]
+    chosen = ended + unknown
+    postponed = sorted(phases.keys() - {*chosen})
+    values = {"ids": chosen, "ended": ended, "now": now}
+    await conn.execute(POSTPONE, {"ids": postponed + unknown, "now": now})
     await conn.execute(CANCEL, values)
     await control.start_if_all_ended(conn, batch_ids=[UUID(str(row[0])) for row in locked], now=now)
     await conn.execute(ERASE_ITEMS.encode(), values)
-    documents = await (await conn.execute(ERASE_DOCUMENTS, values)).fetchall()
+    documents = (await conn.execute(ERASE_DOCUMENTS, values)).rowcount
     for source in SOURCES:
         if source.of_item is not None and source.erasing is not None:
             statement = f"{source.erasing} WHERE {source.of_item}"
             await conn.execute(statement.encode(), values)
     await conn.execute(FORGET_PENDING, values)
-    return ErasedItems(
-        erased=chosen,
-        postponed=postponed,
-        locations=[str(row[0]) for row in documents if row[0] is not None],
-        documents=len(documents),
-    )
+    return ErasedItems(erased=chosen, postponed=postponed, documents=documents)
 
 
 FIND_PENDING = """

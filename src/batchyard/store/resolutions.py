@@ -64,13 +64,16 @@ SELECT l.id FROM batches l
    FOR UPDATE
 """
 
-# A retry is a new intended effect, so it gets a new key. The note keeps who decided what.
+# A retry is a new intended effect, so it gets a new key; what was erased is not sent. The note
+# keeps who decided what.
 RESOLVE = """
 WITH chosen AS MATERIALIZED (
     SELECT i.id
       FROM items i JOIN item_data d ON d.item_id = i.id
      WHERE i.batch_id = ANY (%(batch_ids)s) AND i.phase = 'unknown'
-       AND i.updated_at <= %(before)s{where}
+       AND i.updated_at <= %(before)s
+       AND (%(verdict)s <> 'retry'
+            OR d.payload NOT IN ('{"erased": true}', '{"expired": true}')){where}
      ORDER BY i.id
      LIMIT %(limit)s
        FOR UPDATE OF i
@@ -158,14 +161,16 @@ async def resolve(
 
 
 REOPEN = """
-UPDATE batches SET state = 'running', finished_at = NULL, expired = '{}', updated_at = %(now)s
+UPDATE batches
+   SET state = 'running', finished_at = NULL, expired = '{}', brake_from = %(now)s,
+       updated_at = %(now)s
  WHERE id = ANY (%(batch_ids)s) AND state IN ('completed', 'failed', 'stopped')
    AND deleted_at IS NULL
 """
 
 
 async def reopen(conn: Connection, *, batch_ids: Sequence[UUID], now: datetime) -> None:
-    """Let ended batches run again for items that are ready again."""
+    """Let ended batches run again for items that are ready again; a person decided that now."""
     await conn.execute(REOPEN, {"batch_ids": list(batch_ids), "now": now})
 
 

@@ -21,11 +21,15 @@ class ResultBatch:
     reference: str | None
     created_at: datetime
     finished_at: datetime | None
+    open_items: int
+    """Of which more is still to be heard, as of a call that rings on in a stopped batch."""
 
 
 READ_BATCH = """
-SELECT id, kind, state, file_name, reference, created_at, finished_at
-  FROM batches
+SELECT id, kind, state, file_name, reference, created_at, finished_at,
+       (SELECT coalesce(sum(c.n), 0) FROM batch_counts c
+         WHERE c.batch_id = b.id AND c.phase NOT IN ('done', 'unknown'))::int AS open_items
+  FROM batches b
  WHERE id = %(batch_id)s AND team_id = %(team_id)s AND deleted_at IS NULL AND state <> 'importing'
 """
 

@@ -115,7 +115,7 @@ UPDATE item_data
                      FROM jsonb_array_elements(attempts) AS e)
  WHERE item_id IN (
        SELECT d.item_id FROM item_data d JOIN items i ON i.id = d.item_id
-        WHERE d.batch_id = %(batch_id)s AND i.phase = 'done'
+        WHERE d.batch_id = %(batch_id)s AND i.phase IN ('done', 'unknown')
           AND d.payload NOT IN ('{EXPIRED}', '{{"erased": true}}')
         LIMIT %(limit)s)
 """
@@ -131,6 +131,11 @@ UPDATE item_data SET result = result - %(keys)s::text[]
  WHERE item_id IN (SELECT item_id FROM item_data
                     WHERE batch_id = %(batch_id)s AND result ?| %(keys)s::text[] LIMIT %(limit)s)
 """
+EXPIRE_DOCUMENTS = """
+DELETE FROM documents WHERE id IN (
+    SELECT f.id FROM documents f JOIN items i ON i.id = f.item_id
+     WHERE i.batch_id = %(batch_id)s LIMIT %(limit)s)
+"""
 # What ends or comes later has to expire too: a batch that is not at its end is looked at again, and
 # whoever lets it go on takes the mark off.
 MARK = """
@@ -143,6 +148,7 @@ UPDATE batches b SET expired = b.expired || %(what)s::text
 EXPIRE: Mapping[str, tuple[str, ...]] = {
     "items": (EXPIRE_ITEMS, EXPIRE_REFUSED),
     "transcripts": (EXPIRE_TRANSCRIPTS,),
+    "documents": (EXPIRE_DOCUMENTS,),
 }
 
 
@@ -153,21 +159,6 @@ async def expire_some(conn: Connection, *, batch_id: UUID, what: str, limit: int
     for statement in EXPIRE[what]:
         taken += (await conn.execute(statement.encode(), values)).rowcount
     return taken
-
-
-EXPIRE_DOCUMENTS = """
-DELETE FROM documents WHERE id IN (
-    SELECT f.id FROM documents f JOIN items i ON i.id = f.item_id
-     WHERE i.batch_id = %(batch_id)s LIMIT %(limit)s)
-RETURNING location
-"""
-
-
-async def expire_documents(conn: Connection, *, batch_id: UUID, limit: int) -> list[str | None]:
-    """Delete up to `limit` documents of a batch; return where each was kept outside."""
-    values = {"batch_id": batch_id, "limit": limit}
-    rows = await (await conn.execute(EXPIRE_DOCUMENTS, values)).fetchall()
-    return [None if row[0] is None else str(row[0]) for row in rows]
 
 
 async def mark_expired(conn: Connection, *, batch_id: UUID, what: str) -> None:

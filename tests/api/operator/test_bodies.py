@@ -1,11 +1,12 @@
-"""Bodies have an end before it is known who sends them; lists have limits of their own."""
+"""Bodies have an end, and are not read of strangers; lists have limits of their own."""
 
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from batchyard.api.operator.routes import PREFIX, build_door
+from batchyard.api.operator.access import KnownRoute
+from batchyard.api.operator.routes import PREFIX, ROUTERS, build_door
 from batchyard.config import Config
 from batchyard.store.db import Database
 from tests import factories
@@ -37,14 +38,33 @@ async def http(db: Database) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", ["/users", "/items/resolve", "/tokens"])
-async def test_body_without_end_is_refused(http: httpx.AsyncClient, path: str) -> None:
+async def test_body_without_end_is_refused(
+    http: httpx.AsyncClient, db: Database, path: str
+) -> None:
+    token = await factories.make_token(db, team=await factories.make_team(db))
     answer = await http.post(
         f"{PREFIX}{path}",
         content=Endless().pieces(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
     )
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/users", "/items/resolve", "/privacy/erase", "/agents"])
+async def test_nothing_is_read_of_a_stranger(http: httpx.AsyncClient, path: str) -> None:
+    body = Endless()
+    answer = await http.post(
+        f"{PREFIX}{path}",
+        content=body.pieces(),
+        headers={"Content-Type": "application/json", "Idempotency-Key": "key-of-a-stranger"},
+    )
+    assert (answer.status_code, body.taken) == (401, 0)
+
+
+def test_every_route_recognises_its_caller_first() -> None:
+    routes = [route for router in ROUTERS for route in router.routes]
+    assert [route for route in routes if not isinstance(route, KnownRoute)] == []
 
 
 async def test_list_may_be_larger_than_other_bodies(http: httpx.AsyncClient, db: Database) -> None:

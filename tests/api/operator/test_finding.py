@@ -24,17 +24,45 @@ async def test_batches_are_found_by_provider_agent_and_file(client: Client) -> N
     of_agent = await factories.make_batch(
         client.db, team=client.team, kind=Kind.CALL, agent_id=agent_id
     )
-    sent = await factories.make_batch(client.db, team=client.team, state=BatchState.RUNNING)
+    sent = await factories.make_batch(client.db, team=client.team, state=BatchState.COMPLETED)
     [item_id] = await factories.make_items(client.db, team=client.team, batch_id=sent)
     await execute(client, "UPDATE items SET provider_id = 1 WHERE id = %s", item_id)
     named = await factories.make_batch(client.db, team=client.team)
     await execute(client, "UPDATE batches SET file_name = 'Påske 50%%.csv' WHERE id = %s", named)
+    await factories.make_batch(client.db, team=client.team, state=BatchState.STOPPED)
 
     assert await found(client, agent_id=agent_id) == [str(of_agent)]
-    assert await found(client, provider="sandbox") == [str(sent)]
+    assert await found(client, provider="sandbox") == [str(named), str(sent), str(of_agent)]
     assert await found(client, provider="nobody") == []
     assert await found(client, text="PÅSKE 50%") == [str(named)]
     assert await found(client, text="50_") == []
+
+
+async def test_batches_are_found_by_the_provider_their_route_leads_to(client: Client) -> None:
+    [agent_id, other_id] = [
+        await factories.make_agent(client.db, team=client.team, name=name) for name in ("a", "b")
+    ]
+    narrow, wide = [
+        str(
+            await factories.make_batch(
+                client.db, team=client.team, kind=Kind.CALL, state=state, agent_id=agent
+            )
+        )
+        for state, agent in ((BatchState.QUEUED, agent_id), (BatchState.OPEN, other_id))
+    ]
+    for name, agent in (("near", agent_id), ("far", None)):
+        await execute(
+            client,
+            "WITH made AS (INSERT INTO providers (name, kind, created_at)"
+            " VALUES (%s, 'http', now()) RETURNING id)"
+            " INSERT INTO routes SELECT %s, 'call', %s::uuid, id FROM made",
+            name,
+            client.team.id,
+            agent,
+        )
+    assert await found(client, provider="near") == [narrow]
+    assert await found(client, provider="far") == [wide]
+    assert await found(client, provider="sandbox") == []
 
 
 async def test_batches_are_sorted_both_ways_through_all_pages(client: Client) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from batchyard.models import BatchState, Phase, Team
-from batchyard.operations import access, teams
+from batchyard.operations import access, live, teams
 from batchyard.operations.live import Hub, follow, while_token_works
 from batchyard.store import events
 from batchyard.store.db import Database
@@ -193,6 +193,49 @@ async def test_counts_of_a_batch_are_told_at_most_twice_a_second(db: Database) -
     await ending
     assert told >= 2
     assert told <= 2 * (loop.time() - began_at) + 1
+
+
+@pytest.mark.parametrize("begins_with", [BatchState.RUNNING, BatchState.PAUSED])
+async def test_end_of_the_last_call_of_a_paused_batch_is_told(
+    db: Database, monkeypatch: pytest.MonkeyPatch, begins_with: BatchState
+) -> None:
+    monkeypatch.setattr(live, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(live, "WATCHED_SECONDS", 0.0)
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=begins_with)
+    await factories.make_items(db, team=team, batch_id=batch_id, phase=Phase.LIVE, status="ringing")
+    stream = followed(db, team)
+    first = await next_of(stream, Counts)
+    assert isinstance(first, Counts)
+    assert first.state == begins_with
+
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE batches SET state = 'paused'")
+    if begins_with is BatchState.RUNNING:
+        paused = await next_of(stream, Counts)
+        assert isinstance(paused, Counts)
+        assert paused.state == BatchState.PAUSED
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE items SET phase = 'done', status = 'completed'")
+
+    ended = await next_of(stream, Counts)
+    assert isinstance(ended, Counts)
+    assert ended.counts == {"completed": 1}
+
+
+async def test_watch_pauses_only_until_it_may_look_again(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(live, "monotonic", lambda: now)
+    watch = live._Watch(team=await factories.make_team(db), batch_id=None)
+    assert watch.pause_seconds() == 0
+    await watch.look(db)
+    assert watch.pause_seconds() == live.POLL_SECONDS
+    # Woken just before it may look again, it does not begin a whole pause anew.
+    now += live.POLL_SECONDS - 0.125
+    await watch.look(db)
+    assert watch.pause_seconds() == 0.125
 
 
 async def test_events_of_a_batch_go_on_where_a_client_lost_them(

@@ -5,10 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Phase
 from batchyard.operations import privacy, retention
-from batchyard.store.files import FileStore
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
 
@@ -135,10 +133,9 @@ async def test_rows_that_come_to_an_expired_batch_expire_as_well(client: Client)
     await client.put("/retention", {"items_days": 5})
     batch_id = await make(client)
     ended = "UPDATE batches SET state = 'completed', finished_at = now() - interval '10 days'"
-    files = FileStore(Config())
     async with client.db.transaction() as conn:
         await conn.execute(ended.encode())
-    await retention.expire(client.db, files)
+    await retention.expire(client.db)
     added = await client.post(
         f"/batches/{batch_id}/rows", {"rows": [{"contact_number": OTHER}, {"contact_number": "x"}]}
     )
@@ -146,7 +143,7 @@ async def test_rows_that_come_to_an_expired_batch_expire_as_well(client: Client)
     async with client.db.transaction() as conn:
         await conn.execute("UPDATE items SET phase = 'done', status = 'completed'")
         await conn.execute(ended.encode())
-    await retention.expire(client.db, files)
+    await retention.expire(client.db)
     async with client.db.pool.connection() as conn:
         query = "SELECT count(*) FROM item_data WHERE number IS NOT NULL"
         assert await (await conn.execute(query)).fetchone() == (0,)

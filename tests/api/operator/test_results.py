@@ -164,6 +164,29 @@ async def test_evidence_waits_for_the_end(client: Client) -> None:
     assert answer.json()["detail"] == "The batch has not ended; it is running."
 
 
+@pytest.mark.parametrize(
+    "phase,status,told",
+    [(Phase.LIVE, "ringing", 409), (Phase.READY, "waiting", 409), (Phase.UNKNOWN, "unknown", 200)],
+)
+async def test_evidence_of_a_stopped_batch_waits_for_what_is_under_way(
+    client: Client, phase: Phase, status: str, told: int
+) -> None:
+    batch_id = await ended_batch(client, state=BatchState.STOPPED)
+    await factories.make_items(
+        client.db, team=client.team, batch_id=batch_id, phase=phase, status=status
+    )
+    answer = await client.get(f"/batches/{batch_id}/evidence.zip")
+    assert answer.status_code == told, answer.text
+
+
+async def test_evidence_of_a_cancelled_batch_has_what_was_never_sent(client: Client) -> None:
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, kind=Kind.CALL, state=BatchState.CANCELLED
+    )
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id)
+    assert (await client.get(f"/batches/{batch_id}/evidence.zip")).status_code == 200
+
+
 async def test_labels_of_a_batch_come_as_one_file(client: Client) -> None:
     batch_id = await factories.make_batch(client.db, team=client.team, state=BatchState.COMPLETED)
     assert (await client.get(f"/batches/{batch_id}/labels.pdf")).status_code == 404

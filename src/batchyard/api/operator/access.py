@@ -1,11 +1,13 @@
 """Who calls, and what the token allows."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from batchyard.api.operator.problems import Unauthorized
@@ -120,6 +122,34 @@ def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
 
     recognise.__dict__["scope"] = scope
     return recognise
+
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class KnownRoute(APIRoute):
+    """A route that recognises who calls before it takes in what they say.
+
+    FastAPI reads and parses a body before any dependency: work for whoever asks.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+
+        async def answer_known(request: Request) -> Response:
+            setattr(request.state, KNOWN, await self.recognise(request))
+            return await answer(request)
+
+        return answer_known
+
+    async def recognise(self, request: Request) -> Caller:
+        """Return who asks; raise what the route's own dependency raises of anybody else."""
+        for dependency in self.dependant.dependencies:
+            if dependency.call is not None and hasattr(dependency.call, "scope"):
+                caller: Caller = await dependency.call(request)
+                return caller
+        raise LookupError(f"{self.path} asks for no scope")
 
 
 READ = Depends(needs("batches:read"))

@@ -1,4 +1,4 @@
-"""Bodies have an end: they are read before it is known who sends them."""
+"""Bodies have an end, whoever sends them."""
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

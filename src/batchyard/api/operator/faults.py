@@ -10,13 +10,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from batchyard.api.operator import fault_queries, queries
-from batchyard.api.operator.access import READ, Caller
+from batchyard.api.operator.access import READ, Caller, KnownRoute
 from batchyard.api.operator.batches import page
 from batchyard.api.operator.items import Filters
 from batchyard.errors import NotFound
 from batchyard.operations import outcomes
 
-router = APIRouter(tags=["Items"])
+router = APIRouter(tags=["Items"], route_class=KnownRoute)
 
 
 class UnknownShown(BaseModel):

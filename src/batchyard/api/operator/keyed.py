@@ -1,15 +1,14 @@
 """`Idempotency-Key`: a POST that is sent twice is done once."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 
-from batchyard.api.operator.access import KNOWN, Caller
+from batchyard.api.operator.access import KNOWN, Caller, Handler, KnownRoute
 from batchyard.operations import idempotency
 from batchyard.operations.idempotency import Kept, Reply, Reservation
 from batchyard.operations.slices import Slices
@@ -18,8 +17,6 @@ from batchyard.store.db import Connection
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 async def tell_key(
@@ -40,7 +37,7 @@ async def tell_key(
 KEY = Depends(tell_key)
 
 
-class LongRoute(APIRoute):
+class LongRoute(KnownRoute):
     """A route whose POST takes longer than a transaction may, and answers for its key itself."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401  # as FastAPI has it
@@ -66,7 +63,7 @@ class KeyedRoute(LongRoute):
         async def answer_once(request: Request) -> Response:
             if key_of(request) is None:
                 return await answer(request)
-            caller = await self._caller(request)
+            caller = await self.recognise(request)
 
             async def perform(work: Transactions) -> Reply:
                 setattr(request.state, KNOWN, replace(caller, work=work))
@@ -84,14 +81,6 @@ class KeyedRoute(LongRoute):
             )
 
         return answer_once
-
-    async def _caller(self, request: Request) -> Caller:
-        """Return who asks: an answer is given again only to whom it might be given first."""
-        for dependency in self.dependant.dependencies:
-            if dependency.call is not None and hasattr(dependency.call, "scope"):
-                caller: Caller = await dependency.call(request)
-                return caller
-        raise LookupError(f"{self.path} asks for no scope")
 
 
 @asynccontextmanager

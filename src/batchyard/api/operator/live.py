@@ -10,7 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from batchyard import tasks
 from batchyard.api.operator import queries
-from batchyard.api.operator.access import READ, Caller
+from batchyard.api.operator.access import READ, Caller, KnownRoute
 from batchyard.errors import NotFound
 from batchyard.operations import live
 from batchyard.operations.live import Hub, write_position
@@ -20,7 +20,7 @@ EVENT_STREAM = "text/event-stream"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RECONNECT_MS = 1000
 
-router = APIRouter(tags=["Events"])
+router = APIRouter(tags=["Events"], route_class=KnownRoute)
 
 LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", description="where the last stream ended")

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Path
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchyard.api.operator.access import READ, WRITE, Caller
+from batchyard.api.operator.access import READ, WRITE, Caller, KnownRoute
 from batchyard.models import Kind
 from batchyard.operations import mappings
 from batchyard.operations.transactions import one_transaction
 from batchyard.store.mappings import SavedMapping
 
-router = APIRouter(prefix="/mappings", tags=["Uploads"])
+router = APIRouter(prefix="/mappings", tags=["Uploads"], route_class=KnownRoute)
 
 Cell = Annotated[str, Field(max_length=1000)]
 Header = Annotated[list[Cell], Field(min_length=1, max_length=mappings.MAX_COLUMNS)]

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchyard.api.operator.access import ADMIN, AUDIT, READ, Caller
+from batchyard.api.operator.access import ADMIN, AUDIT, READ, Caller, KnownRoute
 from batchyard.api.operator.wire import Moment
 from batchyard.cursors import read_number, write_cursor
 from batchyard.models import Team
 from batchyard.operations import access, accounts, audit, teams
 
-router = APIRouter(tags=["Team"])
+router = APIRouter(tags=["Team"], route_class=KnownRoute)
 
 
 class TeamShown(BaseModel):

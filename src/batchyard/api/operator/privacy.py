@@ -7,12 +7,11 @@ from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from batchyard.api.operator.access import ADMIN, Caller
+from batchyard.api.operator.access import ADMIN, Caller, KnownRoute
 from batchyard.operations import privacy, retention
 from batchyard.operations.privacy import Page
-from batchyard.store.files import FileStore
 
-router = APIRouter(tags=["Privacy"])
+router = APIRouter(tags=["Privacy"], route_class=KnownRoute)
 
 
 class Person(BaseModel):
@@ -85,7 +84,6 @@ async def erase_person(caller: Annotated[Caller, ADMIN], person: ErasePerson) ->
     """Erase a person across all batches; counts stay, and unsent items are cancelled."""
     done = await privacy.erase_person(
         caller.db,
-        FileStore(caller.config),
         team=caller.team,
         actor=caller.actor,
         number=person.number,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from batchyard.store.db import Connection
 from batchyard.store.item_filters import join_conditions, plan_and_fetch
+from batchyard.store.runs import ROUTED
 
 BATCH_JSON = """
 jsonb_build_object(
@@ -49,9 +50,15 @@ BATCH_FILTERS: Mapping[str, str] = {
     "agent_id": "b.agent_id = %(agent_id)s",
     "created_after": "b.created_at >= %(created_after)s",
     "created_before": "b.created_at < %(created_before)s",
-    "provider": """EXISTS (
-        SELECT FROM items i JOIN providers p ON p.id = i.provider_id
-         WHERE i.batch_id = b.id AND p.name = %(provider)s)""",
+    # Where its items went, or go once they are sent; without a route that is the sandbox.
+    "provider": f"""EXISTS (
+        SELECT FROM providers p
+         WHERE p.name = %(provider)s
+           AND (b.state IN ('open', 'scheduled', 'queued', 'running', 'paused')
+                AND (SELECT coalesce(r.provider_id = p.id, p.kind = 'sandbox')
+                       FROM (SELECT {ROUTED} AS provider_id) AS r)
+                OR EXISTS (SELECT FROM items i
+                            WHERE i.batch_id = b.id AND i.provider_id = p.id)))""",
     "text": """(strpos(lower(coalesce(b.file_name, '')), lower(%(text)s)) > 0
         OR strpos(lower(coalesce(b.reference, '')), lower(%(text)s)) > 0
         OR strpos(lower(coalesce(b.identifier, '')), lower(%(text)s)) > 0)""",

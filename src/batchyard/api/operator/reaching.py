@@ -10,13 +10,13 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from batchyard.api.operator.access import WRITE, Caller
+from batchyard.api.operator.access import WRITE, Caller, KnownRoute
 from batchyard.api.operator.problems import UPSTREAM
 from batchyard.encryption import Vault
 from batchyard.operations import items
 from batchyard.operations.voids import void_shipment
 
-router = APIRouter(tags=["Items"])
+router = APIRouter(tags=["Items"], route_class=KnownRoute)
 
 
 class VoidedShown(BaseModel):

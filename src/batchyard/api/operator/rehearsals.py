@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from batchyard.api.operator.access import READ, Caller
+from batchyard.api.operator.access import READ, Caller, KnownRoute
 from batchyard.api.operator.forms import receiving
 from batchyard.api.operator.lists import NewBatch, body_of, options_of
 from batchyard.api.operator.wire import Moment
@@ -22,7 +22,7 @@ from batchyard.operations.plays import Rehearsal
 from batchyard.operations.scenes import RehearsalSettings
 from batchyard.operations.waiting import REASONS
 
-router = APIRouter(tags=["Rehearsals"])
+router = APIRouter(tags=["Rehearsals"], route_class=KnownRoute)
 
 
 class Assumed(BaseModel):

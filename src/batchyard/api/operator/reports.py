@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
-from batchyard.api.operator.access import READ, Caller
+from batchyard.api.operator.access import READ, Caller, KnownRoute
 from batchyard.api.operator.places import WARNING, read_place
 from batchyard.cursors import read_number, write_cursor
 from batchyard.intake.files import Format
@@ -16,7 +16,7 @@ from batchyard.operations import row_reports
 from batchyard.operations.mends import open_mend_file
 from batchyard.store.uploads import Upload
 
-router = APIRouter(tags=["Uploads"])
+router = APIRouter(tags=["Uploads"], route_class=KnownRoute)
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Code = Annotated[str | None, Query(max_length=100, description="of the verdict")]

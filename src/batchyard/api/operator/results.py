@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from batchyard.api.operator.access import READ, Caller
+from batchyard.api.operator.access import READ, Caller, KnownRoute
 from batchyard.errors import NotFound
 from batchyard.intake.files import Format
 from batchyard.operations import documents, evidence, results
@@ -18,7 +18,7 @@ NDJSON = "application/x-ndjson"
 PDF = "application/pdf"
 ZIP = "application/zip"
 
-router = APIRouter(tags=["Results"])
+router = APIRouter(tags=["Results"], route_class=KnownRoute)
 
 
 class CsvResponse(StreamingResponse):

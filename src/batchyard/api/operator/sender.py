@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from batchyard.api.operator.access import ADMIN, READ, Caller
+from batchyard.api.operator.access import ADMIN, READ, Caller, KnownRoute
 from batchyard.errors import NotFound
 from batchyard.intake.shipment_shape import Sender
 from batchyard.operations import senders
 
-router = APIRouter(tags=["Team"])
+router = APIRouter(tags=["Team"], route_class=KnownRoute)
 
 
 class SenderShown(BaseModel):

@@ -9,11 +9,11 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from batchyard.api.operator.access import ADMIN, Caller
+from batchyard.api.operator.access import ADMIN, Caller, KnownRoute
 from batchyard.operations import accounts, users
 from batchyard.operations.access import ADMIN_SCOPE
 
-router = APIRouter(tags=["Team"])
+router = APIRouter(tags=["Team"], route_class=KnownRoute)
 
 
 class NewUser(BaseModel):
