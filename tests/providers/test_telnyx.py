@@ -21,6 +21,7 @@ from tests.providers.fakes.telnyx_legs import (
     CONNECTION,
     OTHER_KEY,
     OWNED,
+    PAGE_SIZE,
     PUBLIC_KEY,
     SIGNING_KEY,
 )
@@ -75,6 +76,20 @@ async def test_dial_is_one_call_however_often_its_key_is_sent(
     assert isinstance(found, Accepted)
     assert found.reference == first.reference
     assert await provider.ask(make_call(item=8)) == NotReceived()
+
+
+@pytest.mark.parametrize("pages_by", ["number", "cursor", "next", "nothing"])
+async def test_every_page_of_live_calls_is_read(
+    pages_by: str, provider: TelnyxProvider, fake: Fake
+) -> None:
+    fake.change(step_seconds=60, callback_faults={"lost": 1}, pages_by=pages_by)
+    placed = [await provider.send(make_call(item=n)) for n in range(1, PAGE_SIZE + 2)]
+    for n, first in ((1, placed[0]), (PAGE_SIZE + 1, placed[-1])):
+        found = await provider.ask(make_call(item=n))
+        assert isinstance(first, Accepted)
+        assert isinstance(found, Accepted)
+        assert found.reference == first.reference
+    assert await provider.ask(make_call(item=PAGE_SIZE + 2)) == NotReceived()
 
 
 async def test_dial_says_what_the_settings_and_the_row_say(fake: Fake) -> None:

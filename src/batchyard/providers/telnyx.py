@@ -20,7 +20,7 @@ from batchyard.models import (
     Request,
 )
 from batchyard.providers import call_endings
-from batchyard.providers.api_client import ApiClient
+from batchyard.providers.api_client import ApiClient, Pairs
 from batchyard.providers.base import Callback, Promise, Provider, Surroundings
 from batchyard.providers.http_answers import describe
 from batchyard.providers.http_exchange import AnswerLost, NotSent, Reply
@@ -33,7 +33,7 @@ from batchyard.providers.telnyx_answers import (
     read_end,
     read_event,
     read_leg,
-    read_legs,
+    read_page,
     read_recording,
     read_refusal,
     read_time,
@@ -218,18 +218,21 @@ class TelnyxProvider(Provider):
     async def _search(self, request: Request) -> Finding:
         """Find a call by our own mark among those that live; absence proves nothing."""
         path = f"/connections/{self._settings.connection_id}/active_calls"
+        seen: set[str | None] = set()
+        after: str | None = None
         for number in range(1, MOST_PAGES + 1):
-            reply = await self._api.get(
-                path, [("page[number]", str(number)), ("page[size]", str(PAGE_SIZE))]
-            )
+            reply = await self._api.get(path, _page_query(number, after))
             if reply.status != 200:
                 return Lost(code=f"http_{reply.status}", message=describe(reply))
-            legs, has_more = read_legs(reply.body)
-            for leg in legs:
+            page = read_page(reply.body)
+            for leg in page.legs:
                 if leg.client_state == _state(request) and leg.control_id is not None:
                     return Accepted(reference=leg.control_id, check_at=self._next_look(request))
-            if not has_more:
+            fresh = {leg.control_id for leg in page.legs} - seen
+            if page.is_last or not fresh:
                 return NotReceived()
+            seen |= fresh
+            after = page.after
         return Lost(code="too_many_calls", message="Too many live calls to look at.")
 
     async def _do(self, request: Request, control_id: str, step: Step) -> Accepted:
@@ -352,6 +355,13 @@ class TelnyxProvider(Provider):
         first = timedelta(seconds=self._settings.look_up_after_seconds)
         pause = max((now - request.sent_at) / 2, min(first, FIRST_PAUSE))
         return now + min(pause, LONGEST_PAUSE)
+
+
+def _page_query(number: int, after: str | None) -> Pairs:
+    """Ask for the page behind a cursor, or the one of a number where the list has no cursors."""
+    if after is not None:
+        return [("page[after]", after), ("page[limit]", str(PAGE_SIZE))]
+    return [("page[number]", str(number)), ("page[size]", str(PAGE_SIZE))]
 
 
 def _state(request: Request) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from urllib.parse import parse_qsl, urlsplit
 
 from babel.numbers import get_currency_precision
 
@@ -42,6 +43,19 @@ class Leg:
     has_ended: bool
     """Whether it was and is over; one that is not dialled yet is not alive, but has no end."""
     duration_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A page of live calls."""
+
+    legs: Sequence[Leg]
+    after: str | None = None
+    """The cursor of the page that follows, where the list has cursors; the last page may have one
+    as well, of a page without calls."""
+    is_last: bool = False
+    """Whether the list says that none follows; one that says nothing ends with a page without
+    calls."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,18 +116,24 @@ def read_leg(body: bytes) -> Leg:
     return _leg(data)
 
 
-def read_legs(body: bytes) -> tuple[list[Leg], bool]:
-    """Read a page of live calls, and whether more follow; raise `InvalidRequest` for nonsense."""
+def read_page(body: bytes) -> Page:
+    """Read a page of live calls; raise `InvalidRequest` for nonsense.
+
+    The reference tells of cursors, the vendor's own library counts pages.
+    """
     answer = results.read_json(body)
     data = answer.get("data") if isinstance(answer, Mapping) else None
     if not isinstance(answer, Mapping) or not isinstance(data, list):
         raise InvalidRequest("The list has no calls.")
     legs = [_leg(one) for one in data if isinstance(one, Mapping)]
     meta = answer.get("meta")
-    pages = meta if isinstance(meta, Mapping) else {}
-    number, total = pages.get("page_number"), pages.get("total_pages")
-    has_more = isinstance(number, int) and isinstance(total, int) and number < total
-    return legs, has_more
+    about = meta if isinstance(meta, Mapping) else {}
+    if (after := _cursor(about)) is not None:
+        return Page(legs=legs, after=after)
+    number, total = about.get("page_number"), about.get("total_pages")
+    if isinstance(number, int) and isinstance(total, int):
+        return Page(legs=legs, is_last=number >= total)
+    return Page(legs=legs, is_last="cursors" in about or "next" in about)
 
 
 def read_event(body: bytes) -> Event:
@@ -201,6 +221,17 @@ def _errors(reply: Reply) -> list[JsonObject]:
     listed = body.get("errors") if isinstance(body, Mapping) else None
     found = listed if isinstance(listed, list) else []
     return [one for one in found if isinstance(one, Mapping)]
+
+
+def _cursor(meta: JsonObject) -> str | None:
+    """Return the cursor of the page that follows, from where it is named, or from its address."""
+    cursors = meta.get("cursors")
+    after = cursors.get("after") if isinstance(cursors, Mapping) else None
+    if isinstance(after, str) and after:
+        return after
+    following = meta.get("next")
+    query = urlsplit(following).query if isinstance(following, str) else ""
+    return dict(parse_qsl(query)).get("page[after]")
 
 
 def _pointer(error: JsonObject) -> str:

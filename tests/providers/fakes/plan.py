@@ -54,6 +54,9 @@ class Plan:
     """How often news that nobody took is told once more."""
     key_seconds: float = 60
     """How long a key given with a call is honoured, where there is one."""
+    pages_by: str = "number"
+    """How a list of live calls goes on, where the vendor tells it in several ways: by `number`,
+    `cursor`, the address of the `next` page, or `nothing` that is said."""
     mute_commands: Sequence[str] = ()
     """Commands to a live call that are carried out and never answered."""
     calls_per_second: float = 0
