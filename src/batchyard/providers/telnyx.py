@@ -21,7 +21,7 @@ from batchyard.models import (
 )
 from batchyard.providers import call_endings
 from batchyard.providers.api_client import ApiClient, Pairs
-from batchyard.providers.base import Callback, Promise, Provider, Surroundings
+from batchyard.providers.base import Callback, OtherEffect, Promise, Provider, Surroundings
 from batchyard.providers.http_answers import describe
 from batchyard.providers.http_exchange import AnswerLost, NotSent, Reply
 from batchyard.providers.settings import read_secrets, read_settings
@@ -144,11 +144,11 @@ class TelnyxProvider(Provider):
             raise Forbidden("The signature is wrong, or too old.")
         event = read_event(callback.body)
         if event.client_state not in {None, _state(request)}:
-            raise InvalidRequest("It is about another call.")
+            raise OtherEffect("It is about another call.")
         if None not in {request.reference, event.control_id} and (
             event.control_id != request.reference
         ):
-            raise InvalidRequest(f"It is about {event.control_id}, not {request.reference}.")
+            raise OtherEffect(f"It is about {event.control_id}, not {request.reference}.")
         return self._news(request, event)
 
     async def end(self, request: Request) -> Answer:

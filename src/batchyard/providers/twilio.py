@@ -19,7 +19,7 @@ from batchyard.models import (
 )
 from batchyard.providers import call_endings, twilio_checks
 from batchyard.providers.api_client import Pairs
-from batchyard.providers.base import Callback, Promise, Provider, Surroundings
+from batchyard.providers.base import Callback, OtherEffect, Promise, Provider, Surroundings
 from batchyard.providers.http_exchange import AnswerLost, NotSent, Reply
 from batchyard.providers.settings import read_secrets, read_settings
 from batchyard.providers.spoken import Unspeakable, write_twiml
@@ -113,7 +113,7 @@ class TwilioProvider(Provider):
             raise Forbidden("It is about another account.")
         sid = read_sid(form)
         if request.reference not in {None, sid}:
-            raise InvalidRequest(f"It is about {sid}, but the call is {request.reference}.")
+            raise OtherEffect(f"It is about {sid}, but the call is {request.reference}.")
         if "RecordingStatus" in form:
             return self._with_recording(request, sid, form.get("RecordingUrl"))
         return self._found(request, read_event(form))
