@@ -197,6 +197,9 @@ class Lost:
 
     code: str
     message: str
+    stops_provider: bool = False
+    """Of a question: nobody finds out until a person has mended it, such as a wrong password. Such
+    time does not count against the item."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,9 +29,11 @@ from batchyard.providers.spoken import Unspeakable, fill
 from batchyard.providers.telnyx_answers import (
     Event,
     Leg,
+    are_credentials_refused,
     read_cost,
     read_end,
     read_event,
+    read_failed_look_up,
     read_leg,
     read_page,
     read_recording,
@@ -131,7 +133,7 @@ class TelnyxProvider(Provider):
                 return await self._do(request, request.reference, step)
             reply = await self._api.get(f"/calls/{request.reference}")
             if reply.status != 200:
-                return Lost(code=f"http_{reply.status}", message=describe(reply))
+                return read_failed_look_up(reply)
             return self._found(request, read_leg(reply.body))
         except (NotSent, AnswerLost) as error:
             return Lost(code=error.code, message=error.message)
@@ -223,7 +225,7 @@ class TelnyxProvider(Provider):
         for number in range(1, MOST_PAGES + 1):
             reply = await self._api.get(path, _page_query(number, after))
             if reply.status != 200:
-                return Lost(code=f"http_{reply.status}", message=describe(reply))
+                return read_failed_look_up(reply)
             page = read_page(reply.body)
             for leg in page.legs:
                 if leg.client_state == _state(request) and leg.control_id is not None:
@@ -235,7 +237,7 @@ class TelnyxProvider(Provider):
             after = page.after
         return Lost(code="too_many_calls", message="Too many live calls to look at.")
 
-    async def _do(self, request: Request, control_id: str, step: Step) -> Accepted:
+    async def _do(self, request: Request, control_id: str, step: Step) -> Accepted | Lost:
         """Carry out a step of a live call; while nobody confirms it, it is due again soon."""
         now = self.clock()
         body: dict[str, object] = {
@@ -253,6 +255,8 @@ class TelnyxProvider(Provider):
             reply = await self._post(f"/calls/{control_id}/actions/{step}", body)
         except (NotSent, AnswerLost):
             return self._in_call(request, check_at=now + STEP_PAUSE)
+        if are_credentials_refused(reply):
+            return read_failed_look_up(reply)
         if not reply.is_success and reply.status not in {404, 422}:
             return self._in_call(request, check_at=now + STEP_PAUSE)
         # 404 and 422: the call is over, and its end is told or looked up.

@@ -93,7 +93,7 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
             message=message,
             retry_after_seconds=BUSY_PAUSE_SECONDS if wait is None else wait,
         )
-    if reply.status in {401, 403} and code in CREDENTIAL_CODES:
+    if are_credentials_refused(reply):
         return Refused(code=name, message=message, stops_provider=True)
     if reply.status in {403, 422} and code is not None:
         is_number = any(_pointer(error).endswith("/to") for error in errors)
@@ -105,6 +105,21 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
             is_refusal=True,
         )
     return Lost(code=name, message=message)
+
+
+def read_failed_look_up(reply: Reply) -> Lost:
+    """Say what an answer to a question or a command means that is no success."""
+    return Lost(
+        code=f"http_{reply.status}",
+        message=describe(reply),
+        stops_provider=are_credentials_refused(reply),
+    )
+
+
+def are_credentials_refused(reply: Reply) -> bool:
+    """Tell whether Telnyx itself says that it does not take our key."""
+    codes = [_text(error.get("code")) for error in _errors(reply)[:1]]
+    return reply.status in {401, 403} and not CREDENTIAL_CODES.isdisjoint(codes)
 
 
 def read_leg(body: bytes) -> Leg:

@@ -20,7 +20,7 @@ from batchyard.models import (
 from batchyard.providers import call_endings, twilio_checks
 from batchyard.providers.api_client import Pairs
 from batchyard.providers.base import Callback, OtherEffect, Promise, Provider, Surroundings
-from batchyard.providers.http_exchange import AnswerLost, NotSent, Reply
+from batchyard.providers.http_exchange import AccessRefused, AnswerLost, NotSent, Reply
 from batchyard.providers.settings import read_secrets, read_settings
 from batchyard.providers.spoken import Unspeakable, write_twiml
 from batchyard.providers.twilio_account import Account
@@ -96,7 +96,7 @@ class TwilioProvider(Provider):
                 return await self._search(request)
             return self._found(request, await self._account.get_call(request.reference))
         except (NotSent, AnswerLost) as error:
-            return self._go_on(request) or Lost(code=error.code, message=error.message)
+            return self._go_on(request) or self._read_fault(error)
         except InvalidRequest as error:
             return self._go_on(request) or Lost(code="answer_unreadable", message=error.message)
 
@@ -245,6 +245,11 @@ class TwilioProvider(Provider):
                 message=f"Sent {request.delivery} times, and no call is listed for any of them.",
             )
         return NotReceived()
+
+    def _read_fault(self, error: NotSent | AnswerLost) -> Lost:
+        """Say what a question without an answer means; test credentials may never ask."""
+        is_refused = isinstance(error, AccessRefused) and self._settings.mode == "live"
+        return Lost(code=error.code, message=error.message, stops_provider=is_refused)
 
     def _found(self, request: Request, call: Call) -> Ended | Accepted:
         if (word := call.live_word) is None:
