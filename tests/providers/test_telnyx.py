@@ -14,7 +14,7 @@ from batchyard.models import Accepted, Answer, Ended, Lost, NotReceived, Policy,
 from batchyard.providers.base import Callback, Surroundings
 from batchyard.providers.http_exchange import Reply
 from batchyard.providers.telnyx import TelnyxProvider
-from batchyard.providers.telnyx_answers import read_refusal
+from batchyard.providers.telnyx_answers import read_channel_limit, read_refusal
 from batchyard.providers.telnyx_settings import TelnyxSettings
 from tests.providers.fakes.process import Fake
 from tests.providers.fakes.telnyx_legs import (
@@ -144,8 +144,8 @@ async def test_refused_dial_ends_the_item_in_the_vendors_words(
     assert answer.is_refusal
 
 
-def errors(code: str) -> bytes:
-    return json.dumps({"errors": [{"code": code, "title": "t", "detail": "d"}]}).encode()
+def errors(code: str, detail: str = "d") -> bytes:
+    return json.dumps({"errors": [{"code": code, "title": "t", "detail": detail}]}).encode()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,11 @@ def errors(code: str) -> bytes:
         (429, errors("10011"), Refused(code="telnyx_10011", message="", retry_after_seconds=1)),
         (401, errors("10009"), Refused(code="telnyx_10009", message="", stops_provider=True)),
         (403, errors("10010"), Refused(code="telnyx_10010", message="", stops_provider=True)),
+        (
+            403,
+            errors("10010", "User channel limit exceeded D1"),
+            Refused(code="telnyx_10010", message="", retry_after_seconds=5),
+        ),
         (401, b"<html>", Lost(code="telnyx_error", message="")),
         (422, b"", Lost(code="telnyx_error", message="")),
         (404, errors("10005"), Lost(code="telnyx_10005", message="")),
@@ -165,9 +170,23 @@ def errors(code: str) -> bytes:
 def test_only_what_is_on_the_list_proves_that_nobody_was_called(
     status: int, body: bytes, expected: Answer
 ) -> None:
-    answer = read_refusal(Reply(status=status, headers={}, body=body), now=NOW)
+    reply = Reply(status=status, headers={}, body=body)
+    answer = read_channel_limit(reply) or read_refusal(reply, now=NOW)
     assert isinstance(answer, Refused | Lost)
     assert replace(answer, message="") == expected
+
+
+async def test_dial_without_a_free_channel_is_refused_and_a_repeated_one_decides_nothing(
+    provider: TelnyxProvider, fake: Fake
+) -> None:
+    fake.order("channels_used_up", "channels_used_up")
+    first = await provider.send(make_call())
+    assert isinstance(first, Refused)
+    assert (first.code, first.retry_after_seconds) == ("telnyx_90041", 5)
+    again = await provider.send(replace(make_call(), is_repeat=True))
+    assert isinstance(again, Ended)
+    assert again.is_refusal
+    assert list(fake.per_item().values()) == [0]
 
 
 def told(

@@ -30,6 +30,7 @@ from batchyard.providers.telnyx_answers import (
     Event,
     Leg,
     are_credentials_refused,
+    read_channel_limit,
     read_cost,
     read_end,
     read_event,
@@ -109,7 +110,8 @@ class TelnyxProvider(Provider):
         except AnswerLost as error:
             return Lost(code=error.code, message=error.message)
         if not reply.is_success:
-            return read_refusal(reply, now=self.clock())
+            limit = None if request.is_repeat else read_channel_limit(reply)
+            return limit or read_refusal(reply, now=self.clock())
         try:
             leg = read_leg(reply.body)
         except InvalidRequest as error:

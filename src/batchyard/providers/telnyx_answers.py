@@ -19,6 +19,13 @@ CREDENTIAL_CODES = frozenset({"10009", "10010"})
 
 BUSY_PAUSE_SECONDS = 1.0
 
+CHANNEL_CODES = frozenset({"90041"})
+CHANNEL_WORDS = "channel limit exceeded"
+"""So the vendor names the limits of account, profile and connection (D1, D2, D3), whatever code
+they come with."""
+
+CHANNEL_PAUSE_SECONDS = 5.0
+
 CAUSES: Mapping[str, str] = {
     "user_busy": "busy",
     "no_answer": "no-answer",
@@ -80,11 +87,8 @@ class Event:
 def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
     """Say what an answer to a call that we asked for proves, when it is no success."""
     errors = _errors(reply)
-    code = _text(errors[0].get("code")) if errors else None
+    code, said = _first_fault(reply)
     name = "telnyx_error" if code is None else f"telnyx_{code}"
-    said = " ".join(
-        text for key in ("title", "detail") if errors and (text := _text(errors[0].get(key)))
-    )
     message = f"Telnyx answered {reply.status}: {said[:400]}" if said else describe(reply)
     if reply.status == 429:
         wait = retry_after(reply, now=now)
@@ -107,6 +111,21 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
     return Lost(code=name, message=message)
 
 
+def read_channel_limit(reply: Reply) -> Refused | None:
+    """Say that a dial found no free channel, and when to try again; None where it was not that.
+
+    Of a dial that is sent again it proves nothing: the first may be what uses the channels up.
+    """
+    code, said = _first_fault(reply)
+    if not _is_channel_limit(reply):
+        return None
+    return Refused(
+        code="telnyx_channels" if code is None else f"telnyx_{code}",
+        message=f"Telnyx answered {reply.status}: {said[:400]}",
+        retry_after_seconds=CHANNEL_PAUSE_SECONDS,
+    )
+
+
 def read_failed_look_up(reply: Reply) -> Lost:
     """Say what an answer to a question or a command means that is no success."""
     return Lost(
@@ -118,8 +137,9 @@ def read_failed_look_up(reply: Reply) -> Lost:
 
 def are_credentials_refused(reply: Reply) -> bool:
     """Tell whether Telnyx itself says that it does not take our key."""
-    codes = [_text(error.get("code")) for error in _errors(reply)[:1]]
-    return reply.status in {401, 403} and not CREDENTIAL_CODES.isdisjoint(codes)
+    code, _ = _first_fault(reply)
+    is_refused = reply.status in {401, 403} and code in CREDENTIAL_CODES
+    return is_refused and not _is_channel_limit(reply)
 
 
 def read_leg(body: bytes) -> Leg:
@@ -236,6 +256,19 @@ def _errors(reply: Reply) -> list[JsonObject]:
     listed = body.get("errors") if isinstance(body, Mapping) else None
     found = listed if isinstance(listed, list) else []
     return [one for one in found if isinstance(one, Mapping)]
+
+
+def _first_fault(reply: Reply) -> tuple[str | None, str]:
+    """Return code and words of the first fault that an answer names."""
+    errors = _errors(reply)
+    first = errors[0] if errors else {}
+    words = (_text(first.get(key)) for key in ("title", "detail"))
+    return _text(first.get("code")), " ".join(text for text in words if text)
+
+
+def _is_channel_limit(reply: Reply) -> bool:
+    code, said = _first_fault(reply)
+    return reply.status == 403 and (code in CHANNEL_CODES or CHANNEL_WORDS in said.lower())
 
 
 def _cursor(meta: JsonObject) -> str | None:
