@@ -178,7 +178,7 @@ async def test_call_that_no_look_found_may_be_left_to_a_person(yard: Yard, fake:
 
 
 async def test_two_candidates_are_left_to_a_person(yard: Yard, fake: Fake) -> None:
-    fake.change(callback_faults={"lost": 1}, has_twins=True)
+    fake.change(callback_faults={"lost": 1}, outcomes={"completed": 1}, twins="0")
     fake.order("reset_after")
     await change_settings(yard, ask_patience_seconds=1)
     await call(yard, numbers(1))
