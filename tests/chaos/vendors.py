@@ -9,6 +9,7 @@ import orjson
 
 from batchyard.engine.failpoints import Step
 from batchyard.models import JsonObject, Kind, Policy
+from tests.providers.fakes import karrio_spec, specification
 from tests.providers.fakes.karrio_state import TEST_KEY
 from tests.providers.fakes.telnyx_legs import API_KEY, CONNECTION, PUBLIC_KEY
 from tests.providers.fakes.twilio_calls import ACCOUNT, OWNED, TOKEN
@@ -77,6 +78,8 @@ class Vendor:
     faults: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What it is told once it runs."""
     sender: JsonObject | None = None
+    specification: str | None = None
+    """The file that its exchanges are held against; None: what its own library has."""
     untold: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The word for an end that was only looked up, and what that may have been."""
 
@@ -170,6 +173,7 @@ TWILIO = Vendor(
         "queued": 0.1,
         "twins": TWINS,
     },
+    specification=specification.TWILIO,
 )
 TELNYX = Vendor(
     name="telnyx",
@@ -211,6 +215,7 @@ KARRIO = Vendor(
     steps=(Step.BEFORE_KEEP, Step.AFTER_KEEP),
     faults=KARRIO_FAULTS,
     sender=SENDER,
+    specification=karrio_spec.FILE,
 )
 
 VENDORS: Mapping[str, Vendor] = {one.name: one for one in (TWILIO, TELNYX, KARRIO)}
