@@ -304,6 +304,15 @@ async def test_check_says_whose_calls_these_are(provider: TelnyxProvider, fake: 
         await other.close()
 
 
+async def test_check_says_what_the_key_may_not_see(provider: TelnyxProvider, fake: Fake) -> None:
+    fake.change(closed=["call_control_applications", "phone_numbers"])
+    said = await provider.check()
+    assert said[2:4] == [
+        "Whether the account has the application cannot be asked: 403.",
+        f"Whether {OWNED} belongs to the account cannot be asked: 403.",
+    ]
+
+
 async def test_settings_make_promise_and_pace(provider: TelnyxProvider) -> None:
     assert provider.promise.policy is Policy.REPEATABLE
     assert provider.promise.is_one_sided

@@ -61,6 +61,8 @@ class Plan:
     pages_by: str = "number"
     """How a list of live calls goes on, where the vendor tells it in several ways: by `number`,
     `cursor`, the address of the `next` page, or `nothing` that is said."""
+    closed: Sequence[str] = ()
+    """Kinds of resources that the key may not see."""
     mute_commands: Sequence[str] = ()
     """Commands to a live call that are carried out and never answered."""
     calls_per_second: float = 0

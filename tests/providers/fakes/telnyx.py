@@ -229,6 +229,9 @@ class FakeTelnyx(Fake):
         if self.fate.is_undecided():
             await line.reply(503, b"upstream connect error")
             return
+        if path[0] in self.plan.closed:
+            await _refuse(line, 403, "10010", "Authorization failed")
+            return
         match path:
             case ["calls", control_id] if control_id in self._legs:
                 await _answer(line, {"data": show(self._legs[control_id])})
