@@ -1,14 +1,16 @@
 """A question that is refused for wrong credentials tells nothing of the item, and says so."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from batchyard.models import Accepted, Finding, Lost
+from batchyard.models import Accepted, Ended, Finding, Lost
 from tests.providers import test_telnyx as telnyx
 from tests.providers.fakes.process import Fake
+from tests.providers.fakes.twilio_calls import TEST_ACCOUNT, TEST_TOKEN
 from tests.providers.karrio_judge import KarrioJudge, faking
 from tests.providers.karrio_requests import Kept, ask_for, open_karrio
 from tests.providers.requests import make_call
@@ -46,6 +48,22 @@ async def test_twilio_with_a_wrong_token_finds_nothing_out(twilio_server: Fake) 
         assert isinstance(await right.ask(asked), Accepted)
     await right.close()
     await wrong.close()
+
+
+@pytest.mark.parametrize("mode", ["live", "test"])
+async def test_test_credentials_find_nothing_out_and_that_is_a_fault_where_people_are_called(
+    mode: str, twilio_server: Fake
+) -> None:
+    twilio_server.change(step_seconds=60)
+    secret = json.dumps({"auth_token": TEST_TOKEN})
+    provider = make_provider(twilio_server, mode=mode, account_sid=TEST_ACCOUNT, secret=secret)
+    placed = await provider.send(make_call())
+    assert isinstance(placed, Accepted | Ended)
+    found = await provider.ask(replace(make_call(), reference=placed.reference))
+    await provider.close()
+    assert isinstance(found, Lost)
+    assert found.code == "twilio_20008"
+    assert found.stops_provider is (mode == "live")
 
 
 async def test_telnyx_with_a_wrong_key_finds_nothing_out(telnyx_server: Fake) -> None:
