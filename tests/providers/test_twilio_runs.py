@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from batchyard.errors import Conflict
 from batchyard.models import Kind, RetryPolicy
 from batchyard.operations import control, providers
+from batchyard.providers import twilio_answers
 from batchyard.providers.twilio_signature import sign
 from batchyard.store.db import Database
 from tests.engine.conftest import Yard, make_team
@@ -175,6 +176,18 @@ async def test_call_that_no_look_found_may_be_left_to_a_person(yard: Yard, fake:
     async with working(yard):
         await yard.until("SELECT phase = 'unknown' FROM items")
     assert fake.per_item() == {str(await yard.value("SELECT id FROM items")): 0}
+
+
+async def test_refused_sends_do_not_count_as_sends_without_a_trace(
+    yard: Yard, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twilio_answers, "CONCURRENCY_PAUSE_SECONDS", 0.05)
+    fake.order(*["concurrency_used_up"] * 4, "reset_before", "none")
+    batch_id = await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until_ended(batch_id)
+    assert list(fake.per_item().values()) == [1]
+    assert await yard.value("SELECT (sends, absences, try)::text FROM items") == "(6,1,1)"
 
 
 async def test_two_candidates_are_left_to_a_person(yard: Yard, fake: Fake) -> None:

@@ -157,6 +157,9 @@ class Inquiry:
         finding = await self._find_out(question, provider, repeat)
         now = self._db.clock()
         change = self._change(question, provider, repeat, finding, now=now)
+        if isinstance(finding, NotReceived) and change.phase is Phase.READY:
+            async with self._db.transaction() as conn:
+                await inquiries.note_absence(conn, question)
         news = _news(question, provider.name, finding, change, now=now)
         news = replace(news, slow=slow_of(finding, provider_id=question.provider_id, now=now))
         if isinstance(finding, Refused | Lost) and finding.stops_provider:
@@ -315,4 +318,5 @@ def request_of(question: OpenQuestion) -> Request:
         reference=question.provider_reference,
         known_result=question.result,
         since=question.backup_at,
+        absences=question.absences,
     )

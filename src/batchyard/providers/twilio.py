@@ -45,7 +45,8 @@ CLOCK_SKEW = timedelta(minutes=1)
 """Their clock and ours may be so far apart; older calls to a number are never taken for ours."""
 
 MOST_SENDS = 5
-"""Sent so often without a trace at Twilio, a call is left to a person."""
+"""A key that was sent so often, its answer lost and no call listed each time, is left to a person.
+What was refused in between was not sent in vain."""
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
@@ -239,10 +240,11 @@ class TwilioProvider(Provider):
             )
         if found:
             return self._found(request, next(iter(found.values())))
-        if request.delivery >= MOST_SENDS:
+        if (sends := request.absences + 1) >= MOST_SENDS:
             return Lost(
                 code="sent_without_trace",
-                message=f"Sent {request.delivery} times, and no call is listed for any of them.",
+                message=f"Sent {sends} times without an answer, and no call is listed for any of "
+                "them.",
             )
         return NotReceived()
 

@@ -33,6 +33,9 @@ from tests.providers.fakes.twilio_calls import (
     find_refusal,
 )
 
+CONCURRENCY_USED_UP = "concurrency_used_up"
+"""400 because of the calls that live, and nothing is done; only ordered."""
+
 ROOT = re.compile(r"^/2010-04-01/Accounts/(AC[0-9a-f]{32})(\.json|/.*)$")
 
 
@@ -123,6 +126,9 @@ class FakeTwilio(Fake):
         fault = None if deed is None else self.fate.fault()
         if fault == "busy_before":
             await _refuse(line, 429, 20429, "Too Many Requests")
+            return
+        if fault == CONCURRENCY_USED_UP:
+            await _refuse(line, 400, 10004, "Call concurrency limit exceeded")
             return
         if deed is not None and await self.spoil_before(fault, deed, line):
             return
