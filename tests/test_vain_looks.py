@@ -75,7 +75,15 @@ def test_refusal_gives_nothing_up_and_patience_begins_anew(quiet: timedelta, sen
 def test_hold_gives_nothing_up_and_patience_begins_anew(quiet: timedelta, is_timed: bool) -> None:
     now = SENT + quiet
     until = now + timedelta(hours=9) if is_timed else None
-    found = change_for_hold(attempt=1, told_at=SENT, until=until, empty_looks=1, now=now)
+    found = change_for_hold(
+        phase=Phase.CALLING,
+        status="sending",
+        attempt=1,
+        told_at=SENT,
+        until=until,
+        empty_looks=1,
+        now=now,
+    )
     assert (found.phase, found.attempt, found.empty_looks) == (Phase.CALLING, 1, 1)
     assert found.is_undecided
     assert found.undecided_since is None

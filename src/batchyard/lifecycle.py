@@ -382,19 +382,21 @@ def change_for_finding(
 
 def change_for_hold(
     *,
+    phase: Phase,
+    status: str,
     attempt: int,
     told_at: datetime,
     until: datetime | None,
     empty_looks: int,
     now: datetime,
 ) -> Change:
-    """Leave a lost key alone that must not be sent again now.
+    """Leave an item alone that must not be sent again now, or whose provider lets nobody ask.
 
     Until then; where nobody knows, for longer the longer ago the item's last news is. Such time is
     not counted against it: nobody looked.
     """
     at = now + _pause(told_at, now) if until is None else until
-    again = _look_again(Phase.CALLING, SENDING_STATUS, attempt, at)
+    again = _look_again(phase, status, attempt, at)
     return replace(again, empty_looks=empty_looks)
 
 

@@ -128,6 +128,8 @@ class Request:
     """Set after a restore: the key may have been used from this time on, not from `sent_at`."""
     is_repeat: bool = False
     """The key may have arrived there before: that it is refused now says nothing about then."""
+    absences: int = 0
+    """Of a question: how often this very key was sent before and believed never to have arrived."""
     taken: frozenset[str] = frozenset()
     """Set where calls are told apart by their numbers: references that belong to other keys."""
 
@@ -197,6 +199,9 @@ class Lost:
 
     code: str
     message: str
+    stops_provider: bool = False
+    """Of a question: nobody finds out until a person has mended it, such as a wrong password. Such
+    time does not count against the item."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,7 +33,7 @@ class Program:
         self.is_frozen = False
         self.failpoint: str | None = None
         self._command = list(command)
-        self._settings = settings
+        self.settings = settings
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
@@ -60,7 +60,7 @@ class Program:
 
     def start(self, *, failpoint: str | None = None) -> None:
         """Start it, or start it again; with a failpoint it will kill itself."""
-        settings = dict(self._settings)
+        settings = dict(self.settings)
         if failpoint is not None:
             settings |= {"BATCHYARD_FAILPOINT": failpoint, "BATCHYARD_TESTING": "1"}
         foreign = {name: text for name, text in os.environ.items() if "BATCHYARD" not in name}
@@ -134,11 +134,17 @@ def counting_server(
 def fake(name: str, *, port: int, options: Sequence[str], folder: Path) -> Program:
     """Describe a vendor in small; it is never killed either."""
     command = [sys.executable, "-m", f"tests.providers.fakes.{name}", "--port", str(port)]
-    specifications = os.environ.get(FOLDER)
-    settings = {} if specifications is None else {FOLDER: specifications}
+    specifications = find_specifications()
+    settings = {} if specifications is None else {FOLDER: str(specifications)}
     return Program(
         "outside", [*command, *options], settings={**settings, **_our_path()}, folder=folder
     )
+
+
+def find_specifications() -> Path | None:
+    """Return where vendors' specifications are, for programs that run elsewhere too."""
+    told = os.environ.get(FOLDER)
+    return Path(told).resolve() if told else None
 
 
 def _our_path() -> Mapping[str, str]:

@@ -7,6 +7,8 @@ from rich.table import Table
 
 from tests.chaos.judge import RESUMED_WITHIN_SECONDS, Verdict
 from tests.chaos.killer import Killer
+from tests.chaos.processes import FOLDER, find_specifications
+from tests.chaos.vendors import Vendor
 from tests.chaos.yard import Yard
 
 CASES_SHOWN = 40
@@ -38,6 +40,11 @@ def _conditions(
     conditions = yard.conditions
     rows = [
         ("outside", conditions.vendor.name if conditions.vendor else "a counting server"),
+        *(
+            [("exchanges held against", describe_specification(conditions.vendor))]
+            if conditions.vendor
+            else []
+        ),
         ("seed", str(conditions.seed)),
         ("seconds", f"{seconds:.0f}"),
         *([("pace", f"{conditions.pace:g}")] if conditions.pace != 1 else []),
@@ -63,6 +70,16 @@ def _conditions(
         ),
     ]
     return rows
+
+
+def describe_specification(vendor: Vendor) -> str:
+    """Say what a vendor's exchanges are held against, or that nothing is."""
+    if vendor.specification is None:
+        return "the types of its library"
+    folder = find_specifications()
+    if folder is not None and (folder / vendor.specification).is_file():
+        return vendor.specification
+    return f"NOTHING: {FOLDER} names no folder with {vendor.specification}"
 
 
 def _findings(verdict: Verdict, *, within: float) -> list[tuple[str, str]]:

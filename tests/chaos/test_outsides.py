@@ -1,9 +1,14 @@
 """What `make chaos` is run over."""
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
 from tests.chaos.__main__ import list_conditions, read_arguments
-from tests.chaos.vendors import VENDORS
+from tests.chaos.processes import FOLDER, fake
+from tests.chaos.report import describe_specification
+from tests.chaos.vendors import KARRIO, TELNYX, TWILIO, TWINS, VENDORS
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,36 @@ def test_no_vendor_is_left_out_and_each_is_broken_as_often() -> None:
 
     assert {one.vendor.name for one in conditions if one.vendor} == set(VENDORS)
     assert {(one.kills, one.items) for one in conditions} == {(5, 100)}
+
+
+def test_some_calls_share_a_number_and_none_that_somebody_else_calls_too() -> None:
+    calls = Counter(str(TWILIO.number(n)) for n in range(1000))
+
+    assert Counter(calls.values()) == {1: 700, 3: 100}
+    assert {count for number, count in calls.items() if number.endswith(TWINS)} == {1}
+
+
+def test_report_says_what_exchanges_are_held_against(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, "specs")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "karrio-openapi.yml").touch()
+
+    assert describe_specification(KARRIO) == "karrio-openapi.yml"
+    assert describe_specification(TWILIO).startswith("NOTHING: BATCHYARD_VENDOR_SPECS names no")
+    assert describe_specification(TELNYX) == "the types of its library"
+    monkeypatch.delenv(FOLDER)
+    assert describe_specification(KARRIO).startswith("NOTHING: ")
+
+
+def test_fake_that_runs_elsewhere_finds_the_specifications(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, "specs")
+    monkeypatch.chdir(tmp_path)
+
+    settings = fake("twilio", port=1, options=(), folder=tmp_path / "elsewhere").settings
+
+    assert settings[FOLDER] == str(tmp_path / "specs")

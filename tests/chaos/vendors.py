@@ -9,13 +9,18 @@ import orjson
 
 from batchyard.engine.failpoints import Step
 from batchyard.models import JsonObject, Kind, Policy
+from tests.providers.fakes import karrio_spec, specification
 from tests.providers.fakes.karrio_state import TEST_KEY
 from tests.providers.fakes.telnyx_legs import API_KEY, CONNECTION, PUBLIC_KEY
 from tests.providers.fakes.twilio_calls import ACCOUNT, OWNED, TOKEN
 from tests.providers.karrio_requests import SENDER, changed
 
 FIRST_NUMBER = 20_000_000
-"""Each call has a number of its own, in Denmark."""
+"""Numbers are Danish."""
+OF_TEN, SHARING = 10, 3
+"""Of ten calls so many go to one number."""
+TWINS = "7"
+"""Numbers that end so belong to one call only, and somebody else calls them too."""
 
 CALL_FAULTS = {
     "busy_before": 0.02,
@@ -31,6 +36,8 @@ CALL_PLAN: JsonObject = {"faults": CALL_FAULTS, "undecided": 0.03, "step_seconds
 TIMEOUTS = frozenset({"timeout_seconds", "draft_timeout_seconds", "read_timeout_seconds"})
 TIMEOUT_SECONDS = 1.0
 LOOKS, LOOK_SECONDS = "look_after_seconds", (4, 5, 7)
+QUEUE_SECONDS = 6
+"""Longer than the first looks, shorter than the last."""
 LATE_SECONDS = 1.4
 """When a `late` request has its effect: its client has given up by then."""
 
@@ -71,6 +78,8 @@ class Vendor:
     faults: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What it is told once it runs."""
     sender: JsonObject | None = None
+    specification: str | None = None
+    """The file that its exchanges are held against; None: what its own library has."""
     untold: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The word for an end that was only looked up, and what that may have been."""
 
@@ -89,7 +98,12 @@ class Vendor:
         late_seconds = LATE_SECONDS * patience
         if self.plan is None:
             return ("--slow", str(late_seconds))
-        plan = {**CALL_PLAN, **self.plan, "late_seconds": late_seconds}
+        plan = {
+            **CALL_PLAN,
+            **self.plan,
+            "late_seconds": late_seconds,
+            "queue_seconds": QUEUE_SECONDS * patience,
+        }
         return ("--plan", orjson.dumps(plan).decode())
 
     def payload(self, n: int) -> JsonObject:
@@ -100,7 +114,10 @@ class Vendor:
 
     def number(self, n: int) -> str | None:
         """Return whom the n-th item of all calls."""
-        return f"+45{FIRST_NUMBER + n}" if self.kind is Kind.CALL else None
+        if self.kind is not Kind.CALL:
+            return None
+        place = n % OF_TEN
+        return f"+45{FIRST_NUMBER + n - (place if place < SHARING else 0)}"
 
     async def prepare(self, url: str) -> None:
         """Tell a fake that has just started what goes wrong."""
@@ -146,12 +163,17 @@ TWILIO = Vendor(
         "look_up_after_seconds": 2,
         LOOKS: LOOK_SECONDS,
         "price_wait_seconds": 0,
+        # One that cannot be told from somebody else's is left to a person within the run.
+        "ask_patience_seconds": 20,
         "calls_per_second": 100,
     },
     plan={
         "callback_faults": {"lost": 0.06, "doubled": 0.1, "reordered": 0.05, "early": 0.1},
         "listed_after_seconds": 2,
+        "queued": 0.1,
+        "twins": TWINS,
     },
+    specification=specification.TWILIO,
 )
 TELNYX = Vendor(
     name="telnyx",
@@ -193,6 +215,7 @@ KARRIO = Vendor(
     steps=(Step.BEFORE_KEEP, Step.AFTER_KEEP),
     faults=KARRIO_FAULTS,
     sender=SENDER,
+    specification=karrio_spec.FILE,
 )
 
 VENDORS: Mapping[str, Vendor] = {one.name: one for one in (TWILIO, TELNYX, KARRIO)}

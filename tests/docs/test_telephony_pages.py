@@ -27,6 +27,8 @@ def test_twilio_page_names_every_code() -> None:
 
 def test_telnyx_page_names_every_code_and_cause() -> None:
     text = page("docs/providers/telnyx.md")
-    assert [code for code in telnyx_answers.CREDENTIAL_CODES if code not in text] == []
+    judged = telnyx_answers.CREDENTIAL_CODES | telnyx_answers.CHANNEL_CODES
+    assert [code for code in judged if code not in text] == []
+    assert f'"{telnyx_answers.CHANNEL_WORDS}"' in text
     assert [cause for cause in telnyx_answers.CAUSES if f"`{cause}`" not in text] == []
     assert all(code in text for code in telnyx_answers.DECLINED)

@@ -174,6 +174,26 @@ async def test_absence_is_believed_only_after_every_look(yard: Yard) -> None:
     assert await yard.value("SELECT empty_looks FROM items") is None
 
 
+async def test_absences_are_counted_for_each_key_alone(yard: Yard) -> None:
+    async def lose_some(_: Request) -> Answer:
+        match len(yard.provider.sent):
+            case 3:
+                return Ended(status="busy")
+            case 5:
+                return Ended(status="completed")
+            case _:
+                return Lost(code="timeout", message="?")
+
+    be_exclusive(yard, looks=(0.1,))
+    yard.provider.script = lose_some
+    policy = RetryPolicy(statuses=("busy",), max_retries=1, intervals_minutes=(0.001,))
+    batch_id = await make_calls(yard, [DANE], guardrails=None, retry_policy=policy)
+    async with yard.working():
+        await yard.until_ended(batch_id)
+    found = [(request.attempt, request.absences) for request in yard.provider.asked]
+    assert found == [(1, 0), (1, 1), (2, 0)]
+
+
 async def test_failed_look_does_not_count(yard: Yard) -> None:
     async def lose_first(_: Request) -> Answer:
         if len(yard.provider.sent) == 1:

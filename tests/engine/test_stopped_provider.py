@@ -1,5 +1,6 @@
 """A provider whose password is wrong is left alone by everyone until a person mended it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -7,7 +8,7 @@ import pytest
 
 from batchyard import lifecycle
 from batchyard.engine import runner
-from batchyard.models import Answer, Ended, Lost, Policy, Rate, Refused, Request
+from batchyard.models import Accepted, Answer, Ended, Lost, Policy, Rate, Refused, Request
 from batchyard.operations import providers
 from batchyard.operations import waiting as why
 from batchyard.store import providers as rows
@@ -94,6 +95,38 @@ async def test_refusal_of_a_repeated_key_pauses_too_and_decides_nothing(yard: Ya
     async with yard.working():
         await yard.until("SELECT paused_reason IS NOT NULL FROM providers")
     assert await yard.value("SELECT phase FROM items") == "calling"
+
+
+@pytest.mark.parametrize("phase", ["calling", "live"])
+async def test_refused_look_up_pauses_too_and_gives_nothing_up(yard: Yard, phase: str) -> None:
+    async def accept(_: Request) -> Answer:
+        if phase == "calling":
+            return Lost(code="timeout", message="?")
+        return Accepted(check_at=yard.db.clock())
+
+    yard.provider.promises(
+        policy=Policy.ASKABLE,
+        is_askable=True,
+        timeout=timedelta(milliseconds=50),
+        ask_patience=timedelta(0),
+    )
+    yard.provider.script = accept
+    yard.provider.answers_when_asked = lambda _: Lost(
+        code="http_401", message=REASON, stops_provider=True
+    )
+    batch_id = await yard.make_batch(items=1)
+    async with yard.working():
+        await yard.until("SELECT paused_reason IS NOT NULL FROM providers")
+        async with asyncio.timeout(20):
+            while len(yard.provider.asked) < 3:  # noqa: ASYNC110  # a list sends no signal
+                await asyncio.sleep(0.02)
+        assert await yard.value("SELECT phase FROM items") == phase
+        assert await yard.value("SELECT paused_reason FROM providers") == REASON
+
+        yard.provider.answers_when_asked = lambda _: Ended(status="booked")
+        assert await providers.resume_provider(yard.db, name="sandbox") == REASON
+        assert await yard.until_ended(batch_id) == "completed"
+    assert await yard.value("SELECT try FROM items") == 1
 
 
 async def test_provider_paces_itself_unless_a_rate_is_set(yard: Yard) -> None:

@@ -10,7 +10,7 @@ from tests.cli.test_commands import assert_one_line
 from tests.cli.test_terminal import Terminal
 from tests.providers.fakes.process import Fake
 from tests.providers.fakes.telnyx_legs import API_KEY, CONNECTION, PUBLIC_KEY
-from tests.providers.fakes.twilio_calls import ACCOUNT, TOKEN
+from tests.providers.fakes.twilio_calls import ACCOUNT, TEST_ACCOUNT, TEST_TOKEN, TOKEN
 
 Say = Callable[..., tuple[int, str]]
 
@@ -67,15 +67,29 @@ def test_wrong_credentials_and_a_foreign_number_are_said(say: Say, twilio_server
     assert say("test", "foreign")[0] == 1
 
 
-def test_live_credentials_where_tests_are_meant_store_nothing(
-    say: Say, twilio_server: Fake, database_url: str
+@pytest.mark.parametrize(
+    "account,token,mode,said",
+    [
+        (ACCOUNT, TOKEN, "test", "These are LIVE credentials, but mode is test"),
+        (TEST_ACCOUNT, TEST_TOKEN, "live", "These are TEST credentials, with which nobody is"),
+    ],
+)
+def test_credentials_of_the_other_mode_store_nothing(
+    account: str,
+    token: str,
+    mode: str,
+    said: str,
+    *,
+    say: Say,
+    twilio_server: Fake,
+    database_url: str,
 ) -> None:
     twilio_server.change()
     settings = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_SECRET_KEY": KEY}
-    options = ("--account-sid", ACCOUNT, "--mode", "test")
+    options = ("--account-sid", account, "--mode", mode)
     arguments = ("provider", *add("phone", "twilio", twilio_server.url), *options)
-    result = call_with_input(TOKEN, *arguments, **settings)
-    assert_one_line(result, "These are LIVE credentials, but mode is test")
+    result = call_with_input(token, *arguments, **settings)
+    assert_one_line(result, said)
     assert "phone" not in say("list")[1]
 
 

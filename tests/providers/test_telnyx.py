@@ -14,13 +14,14 @@ from batchyard.models import Accepted, Answer, Ended, Lost, NotReceived, Policy,
 from batchyard.providers.base import Callback, Surroundings
 from batchyard.providers.http_exchange import Reply
 from batchyard.providers.telnyx import TelnyxProvider
-from batchyard.providers.telnyx_answers import read_refusal
+from batchyard.providers.telnyx_answers import read_channel_limit, read_refusal
 from batchyard.providers.telnyx_settings import TelnyxSettings
 from tests.providers.fakes.process import Fake
 from tests.providers.fakes.telnyx_legs import (
     CONNECTION,
     OTHER_KEY,
     OWNED,
+    PAGE_SIZE,
     PUBLIC_KEY,
     SIGNING_KEY,
 )
@@ -77,6 +78,20 @@ async def test_dial_is_one_call_however_often_its_key_is_sent(
     assert await provider.ask(make_call(item=8)) == NotReceived()
 
 
+@pytest.mark.parametrize("pages_by", ["number", "cursor", "next", "nothing"])
+async def test_every_page_of_live_calls_is_read(
+    pages_by: str, provider: TelnyxProvider, fake: Fake
+) -> None:
+    fake.change(step_seconds=60, callback_faults={"lost": 1}, pages_by=pages_by)
+    placed = [await provider.send(make_call(item=n)) for n in range(1, PAGE_SIZE + 2)]
+    for n, first in ((1, placed[0]), (PAGE_SIZE + 1, placed[-1])):
+        found = await provider.ask(make_call(item=n))
+        assert isinstance(first, Accepted)
+        assert isinstance(found, Accepted)
+        assert found.reference == first.reference
+    assert await provider.ask(make_call(item=PAGE_SIZE + 2)) == NotReceived()
+
+
 async def test_dial_says_what_the_settings_and_the_row_say(fake: Fake) -> None:
     request = make_call()
     speaking = make_provider(fake, record=True, machine_detection="greeting_end", call_seconds=90)
@@ -129,8 +144,8 @@ async def test_refused_dial_ends_the_item_in_the_vendors_words(
     assert answer.is_refusal
 
 
-def errors(code: str) -> bytes:
-    return json.dumps({"errors": [{"code": code, "title": "t", "detail": "d"}]}).encode()
+def errors(code: str, detail: str = "d") -> bytes:
+    return json.dumps({"errors": [{"code": code, "title": "t", "detail": detail}]}).encode()
 
 
 @pytest.mark.parametrize(
@@ -140,6 +155,11 @@ def errors(code: str) -> bytes:
         (429, errors("10011"), Refused(code="telnyx_10011", message="", retry_after_seconds=1)),
         (401, errors("10009"), Refused(code="telnyx_10009", message="", stops_provider=True)),
         (403, errors("10010"), Refused(code="telnyx_10010", message="", stops_provider=True)),
+        (
+            403,
+            errors("10010", "User channel limit exceeded D1"),
+            Refused(code="telnyx_10010", message="", retry_after_seconds=5),
+        ),
         (401, b"<html>", Lost(code="telnyx_error", message="")),
         (422, b"", Lost(code="telnyx_error", message="")),
         (404, errors("10005"), Lost(code="telnyx_10005", message="")),
@@ -150,9 +170,23 @@ def errors(code: str) -> bytes:
 def test_only_what_is_on_the_list_proves_that_nobody_was_called(
     status: int, body: bytes, expected: Answer
 ) -> None:
-    answer = read_refusal(Reply(status=status, headers={}, body=body), now=NOW)
+    reply = Reply(status=status, headers={}, body=body)
+    answer = read_channel_limit(reply) or read_refusal(reply, now=NOW)
     assert isinstance(answer, Refused | Lost)
     assert replace(answer, message="") == expected
+
+
+async def test_dial_without_a_free_channel_is_refused_and_a_repeated_one_decides_nothing(
+    provider: TelnyxProvider, fake: Fake
+) -> None:
+    fake.order("channels_used_up", "channels_used_up")
+    first = await provider.send(make_call())
+    assert isinstance(first, Refused)
+    assert (first.code, first.retry_after_seconds) == ("telnyx_90041", 5)
+    again = await provider.send(replace(make_call(), is_repeat=True))
+    assert isinstance(again, Ended)
+    assert again.is_refusal
+    assert list(fake.per_item().values()) == [0]
 
 
 def told(
@@ -268,6 +302,15 @@ async def test_check_says_whose_calls_these_are(provider: TelnyxProvider, fake: 
         with pytest.raises(ProviderError, match=fault):
             await other.check()
         await other.close()
+
+
+async def test_check_says_what_the_key_may_not_see(provider: TelnyxProvider, fake: Fake) -> None:
+    fake.change(closed=["call_control_applications", "phone_numbers"])
+    said = await provider.check()
+    assert said[2:4] == [
+        "Whether the account has the application cannot be asked: 403.",
+        f"Whether {OWNED} belongs to the account cannot be asked: 403.",
+    ]
 
 
 async def test_settings_make_promise_and_pace(provider: TelnyxProvider) -> None:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from batchyard.encryption import Vault
 from batchyard.operations import providers
 from batchyard.operations.provider_changes import change_provider
+from batchyard.providers import telnyx_answers
 from batchyard.store.db import Database
 from tests.engine.conftest import Yard, make_team
 from tests.providers import telephony
@@ -92,6 +93,18 @@ async def test_refused_repetition_says_nothing_about_the_call_that_rings(
     requests = fake.ledger()["requests"]
     assert isinstance(requests, dict)
     assert requests["POST calls "] > 1
+
+
+async def test_calls_without_a_free_channel_wait_and_none_fails(
+    yard: Yard, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telnyx_answers, "CHANNEL_PAUSE_SECONDS", 0.1)
+    fake.order(*["channels_used_up"] * 3)
+    batch_id = await call(yard, numbers(2))
+    async with working(yard):
+        await yard.until_ended(batch_id)
+    assert list(fake.per_item().values()) == [1, 1]
+    assert await statuses(yard) == told(fake)
 
 
 async def test_call_that_is_over_before_it_was_found_is_left_to_a_person(

@@ -308,6 +308,7 @@ async def test_call_from_long_before_is_not_taken_for_ours(
     restored = await provider.ask(replace(later, since=request.sent_at))
     assert isinstance(restored, Accepted)
     assert restored.reference == found.reference
-    worn = await provider.ask(replace(later, delivery=5))
+    assert await provider.ask(replace(later, absences=3, delivery=40)) == NotReceived()
+    worn = await provider.ask(replace(later, absences=4))
     assert isinstance(worn, Lost)
     assert worn.code == "sent_without_trace"

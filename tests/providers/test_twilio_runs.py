@@ -4,18 +4,21 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
 from batchyard.errors import Conflict
-from batchyard.models import RetryPolicy
-from batchyard.operations import providers
+from batchyard.models import Kind, RetryPolicy
+from batchyard.operations import control, providers
+from batchyard.providers import twilio_answers
+from batchyard.providers.twilio_signature import sign
 from batchyard.store.db import Database
 from tests.engine.conftest import Yard, make_team
 from tests.providers import telephony
 from tests.providers.fakes.plan import FAULTS
 from tests.providers.fakes.process import Fake
-from tests.providers.fakes.twilio_calls import TOKEN
+from tests.providers.fakes.twilio_calls import ACCOUNT, TOKEN
 from tests.providers.telephony import (
     TWILIO_SECRET,
     call,
@@ -28,6 +31,8 @@ from tests.providers.telephony import (
     twilio_settings,
     working,
 )
+
+SID = "CA" + "1" * 32
 
 
 @pytest.fixture
@@ -84,6 +89,51 @@ async def test_callback_is_the_lost_answer(yard: Yard, fake: Fake) -> None:
         assert "GET /Calls.json" not in lists
 
 
+async def tell(fake: Fake, status: str) -> httpx.Response:
+    """Tell of the latest call at its own address that it is `SID`."""
+    [url] = fake.asked()[-1]["StatusCallback"]
+    form = {"AccountSid": ACCOUNT, "CallSid": SID, "CallStatus": status}
+    signature = sign(TOKEN, url, list(form.items()))
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.post(url, data=form, headers={"X-Twilio-Signature": signature})
+
+
+@pytest.mark.parametrize("status,phase", [("initiated", "live"), ("busy", "done")])
+async def test_callback_of_a_call_that_no_look_found_keeps_it_from_being_placed_again(
+    yard: Yard, fake: Fake, status: str, phase: str
+) -> None:
+    fake.change(callback_faults={"lost": 1}, listed_after_seconds=600, step_seconds=600)
+    fake.order("hang_after")
+    batch_id = await call(yard, numbers(1))
+    team = await telephony.team_of(yard)
+    async with working(yard):
+        await yard.until("SELECT phase = 'calling' AND worker_id IS NULL FROM items")
+        await control.pause_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+        await yard.until("SELECT phase = 'ready' FROM items")
+        with capture_logs() as logs:
+            assert (await tell(fake, status)).json() == {"status": "taken"}
+        assert [one["attempt"] for one in logs if one["event"] == "callback.late"] == [1]
+        assert await yard.value("SELECT phase FROM items") == phase
+        assert await yard.value("SELECT provider_reference FROM item_data") == SID
+        await tell(fake, "busy")
+        await control.resume_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+        await yard.until_ended(batch_id)
+    assert list(fake.per_item().values()) == [1]
+    assert await yard.counts(batch_id) == {"busy": 1}
+
+
+async def test_callback_of_a_second_call_of_a_key_is_logged(yard: Yard, fake: Fake) -> None:
+    fake.change(step_seconds=600, callback_faults={"lost": 1})
+    await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until("SELECT phase = 'live' FROM items")
+        with capture_logs() as logs:
+            assert (await tell(fake, "busy")).status_code == 422
+    [logged] = [one for one in logs if one["event"] == "callback.of_other_effect"]
+    assert SID in logged["reason"]
+    assert await yard.value("SELECT phase FROM items") == "live"
+
+
 async def test_call_that_is_listed_late_is_found_by_a_later_look(yard: Yard, fake: Fake) -> None:
     fake.change(callback_faults={"lost": 1}, listed_after_seconds=1.3, outcomes={"busy": 1})
     fake.order("hang_after")
@@ -128,8 +178,20 @@ async def test_call_that_no_look_found_may_be_left_to_a_person(yard: Yard, fake:
     assert fake.per_item() == {str(await yard.value("SELECT id FROM items")): 0}
 
 
+async def test_refused_sends_do_not_count_as_sends_without_a_trace(
+    yard: Yard, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twilio_answers, "CONCURRENCY_PAUSE_SECONDS", 0.05)
+    fake.order(*["concurrency_used_up"] * 4, "reset_before", "none")
+    batch_id = await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until_ended(batch_id)
+    assert list(fake.per_item().values()) == [1]
+    assert await yard.value("SELECT (sends, absences, try)::text FROM items") == "(6,1,1)"
+
+
 async def test_two_candidates_are_left_to_a_person(yard: Yard, fake: Fake) -> None:
-    fake.change(callback_faults={"lost": 1}, has_twins=True)
+    fake.change(callback_faults={"lost": 1}, outcomes={"completed": 1}, twins="0")
     fake.order("reset_after")
     await change_settings(yard, ask_patience_seconds=1)
     await call(yard, numbers(1))

@@ -51,7 +51,7 @@ async def test_test_credentials_end_a_call_at_once(fake: Fake) -> None:
     assert (await provider.check())[0].startswith("TEST credentials")
     await provider.close()
     live = make_provider(fake, account_sid=TEST_ACCOUNT, secret=secret)
-    with pytest.raises(ProviderError, match="TEST credentials"):
+    with pytest.raises(ConfigError, match="TEST credentials"):
         await live.check()
     await live.close()
 

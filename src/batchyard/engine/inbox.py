@@ -17,10 +17,10 @@ from batchyard.engine.journal import Journal
 from batchyard.engine.reports import Reports
 from batchyard.engine.switchboard import Switchboard, SwitchboardOpener, open_exchange
 from batchyard.errors import Conflict, Forbidden, LimitReached, NotFound
-from batchyard.models import Accepted, Kind, Phase, Request, Team, key_of
+from batchyard.models import Accepted, Answer, Kind, Phase, Request, Team, key_of
 from batchyard.operations import items
 from batchyard.providers import call_endings
-from batchyard.providers.base import Callback
+from batchyard.providers.base import Callback, OtherEffect
 from batchyard.signing import read_callback
 from batchyard.store import inquiries, installation
 from batchyard.store.db import Database
@@ -29,6 +29,9 @@ from batchyard.store.inquiries import OpenQuestion
 
 END_CHECK = timedelta(seconds=10)
 """When a call that was broken off is looked up, if nobody told of its end."""
+
+UNSURE_PHASES = (Phase.READY, Phase.CLAIMED, Phase.CALLING)
+"""What a callback saw as one of these may be waiting to be sent, under a key that was used."""
 
 RESTART_SECONDS = 0.5
 
@@ -66,9 +69,11 @@ class Inbox:
         request = _request(question, attempt)
         try:
             answer = await line.provider.read_callback(request, callback)
-        except Forbidden as error:
+        except (Forbidden, OtherEffect) as error:
+            is_forbidden = isinstance(error, Forbidden)
             log.warning(
-                "callback.forbidden",
+                # Two effects of one key, where it is no mistake: a person should look.
+                "callback.forbidden" if is_forbidden else "callback.of_other_effect",
                 provider=line.provider.name,
                 item=str(item_id),
                 attempt=attempt,
@@ -77,6 +82,8 @@ class Inbox:
             raise
         self.failpoint.reach(Step.IN_CALLBACK)
         is_news = await self.reports.deliver(request.key, answer, known=request.known_result)
+        if not is_news and attempt == question.attempt and question.phase in UNSURE_PHASES:
+            is_news = await self._believe_late(request, answer)
         if not is_news:
             log.info(
                 "callback.ignored",
@@ -85,6 +92,13 @@ class Inbox:
                 is_ended=question.phase == Phase.DONE,
             )
         return is_news
+
+    async def _believe_late(self, request: Request, answer: Answer) -> bool:
+        """Record news of a key that is believed never to have arrived: it is not sent again."""
+        if await self.reports.doubt(request.item_id, attempt=request.attempt):
+            log.warning("callback.late", item=str(request.item_id), attempt=request.attempt)
+        # Also where it does not wait any more: it may just have been sent.
+        return await self.reports.deliver(request.key, answer, known=request.known_result)
 
     async def end(self, item_id: UUID, *, team: Team) -> None:
         """Break off what a live item of a team asks for: a call rings or speaks no more.

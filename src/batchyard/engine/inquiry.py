@@ -153,17 +153,21 @@ class Inquiry:
         repeat = await self._repeats.decide(question, provider)
         if repeat.ruling is Ruling.DROP:
             return None
+        asked_at = self._db.clock()
         finding = await self._find_out(question, provider, repeat)
         now = self._db.clock()
         change = self._change(question, provider, repeat, finding, now=now)
+        if isinstance(finding, NotReceived) and change.phase is Phase.READY:
+            async with self._db.transaction() as conn:
+                await inquiries.note_absence(conn, question)
         news = _news(question, provider.name, finding, change, now=now)
         news = replace(news, slow=slow_of(finding, provider_id=question.provider_id, now=now))
-        if isinstance(finding, Refused) and finding.stops_provider:
+        if isinstance(finding, Refused | Lost) and finding.stops_provider:
             stop = Stop(
                 provider_id=question.provider_id,
                 provider=provider.name,
                 reason=finding.message,
-                sent_at=now,
+                sent_at=asked_at,
             )
             news = replace(news, stop=stop)
         return news
@@ -178,9 +182,12 @@ class Inquiry:
         now: datetime,
     ) -> lifecycle.Change:
         is_askable = provider.promise.is_askable
-        if repeat.ruling is Ruling.HOLD and isinstance(finding, Lost):
+        is_held = repeat.ruling is Ruling.HOLD
+        if isinstance(finding, Lost) and (is_held or finding.stops_provider):
             # Where it can be asked meanwhile, that goes on.
             return lifecycle.change_for_hold(
+                phase=Phase(question.phase),
+                status=question.status,
                 attempt=question.attempt,
                 told_at=question.updated_at,
                 until=None if is_askable else repeat.until,
@@ -311,4 +318,5 @@ def request_of(question: OpenQuestion) -> Request:
         reference=question.provider_reference,
         known_result=question.result,
         since=question.backup_at,
+        absences=question.absences,
     )

@@ -7,11 +7,22 @@ from uuid import UUID
 import structlog
 
 from batchyard import lifecycle, retry
-from batchyard.engine.journal import Journal, told_if_unwritten
+from batchyard.engine.journal import Journal, News, told_if_unwritten
 from batchyard.engine.outcome import Sent, news_of
-from batchyard.models import Accepted, Answer, Ended, JsonObject, Kind, Policy, Progress, key_of
+from batchyard.models import (
+    Accepted,
+    Answer,
+    Ended,
+    JsonObject,
+    Kind,
+    Phase,
+    Policy,
+    Progress,
+    key_of,
+)
 from batchyard.store import inquiries
 from batchyard.store.db import TRANSIENT, Database
+from batchyard.store.items import Settlement
 
 log = structlog.get_logger("batchyard.reports")
 
@@ -37,6 +48,26 @@ class Reports:
         """
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._take(_told(key, answer, known=known or {}, written=written))
+        return await written
+
+    async def doubt(self, item_id: UUID, *, attempt: int) -> bool:
+        """Keep a waiting item from being sent whose key turns out to have been used.
+
+        It becomes unknown, and the news that shows this decides it; False where it does not wait
+        to be sent under this key. Raises `LimitReached` when it cannot be written now.
+        """
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        settlement = Settlement(
+            id=item_id,
+            attempt=attempt,
+            phase=Phase.UNKNOWN,
+            status=lifecycle.UNKNOWN_STATUS,
+            next_attempt=attempt,
+            from_phases=(Phase.READY, Phase.CLAIMED),
+            error_code="arrived_after_all",
+            error_message="It was believed never to have arrived, and then news of it came.",
+        )
+        self._journal.write(News(settlement=settlement, written=written))
         return await written
 
     def _take(self, told: "_Told") -> None:

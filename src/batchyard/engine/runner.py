@@ -355,7 +355,7 @@ class Runner:
             # At once here; the row that admissions of all workers obey follows with the outcome.
             self._slow_until[assignment.line.provider_id] = slow[1]
             news = replace(news, slow=slow)
-        if isinstance(answer, Refused) and answer.stops_provider:
+        if isinstance(answer, Refused | Lost) and answer.stops_provider:
             line = assignment.line
             self._slow_until[line.provider_id] = now + STOPPED_HERE
             stop = Stop(

@@ -22,6 +22,10 @@ False when the request must not go on. After a crash `Request.reference` brings 
 """
 
 
+class OtherEffect(InvalidRequest):
+    """The news is about another call or booking than the one that is known under its key."""
+
+
 async def keep_nothing(_request: Request, _reference: str) -> bool:
     """Keep no reference: where nothing is sent, nothing may go on."""
     return False
@@ -173,9 +177,10 @@ class Provider(ABC):
     async def read_callback(self, request: Request, callback: Callback) -> Answer:  # noqa: ARG002
         """Read news that came for `request.key`.
 
-        Raise `InvalidRequest` when it makes no sense, `Forbidden` when its signature is wrong. Must
-        not wait for anything: what has to be fetched first is told as `Accepted` with a `check_at`
-        of now, and fetched in `ask`.
+        Raise `InvalidRequest` when it makes no sense, `OtherEffect` when it is about something else
+        than `request.reference`, `Forbidden` when its signature is wrong. Must not wait for
+        anything: what has to be fetched first is told as `Accepted` with a `check_at` of now, and
+        fetched in `ask`.
         """
         raise InvalidRequest(f"{self.name} takes no callbacks.")
 

@@ -41,6 +41,10 @@ class AnswerLost(ProviderError):
         self.code = code
 
 
+class AccessRefused(AnswerLost):
+    """A question was not answered, for our credentials are not taken."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
     """An answer as it came. A success has its whole body, anything else may lack some of it."""

@@ -52,7 +52,7 @@ from batchyard.providers.karrio_bookings import (
     result_of,
 )
 from batchyard.providers.karrio_orders import find_rate, order_of
-from batchyard.providers.karrio_server import REQUEST_ID, KarrioServer
+from batchyard.providers.karrio_server import REQUEST_ID, KarrioServer, read_success
 from batchyard.providers.karrio_settings import (
     KarrioSettings,
     Mode,
@@ -306,7 +306,7 @@ class KarrioProvider(Provider):
                 deadline=self._in(self._settings.read_timeout_seconds),
             )
         except ProviderError as error:
-            return Lost(code="not_found_out", message=error.message)
+            return _not_found_out(error)
 
     async def _search(self, request: Request) -> Finding:
         """Look for bookings of a key of which no id was kept, as after a restore.
@@ -322,7 +322,7 @@ class KarrioProvider(Provider):
                 deadline=self._in(self._settings.read_timeout_seconds),
             )
         except ProviderError as error:
-            return Lost(code="not_found_out", message=error.message)
+            return _not_found_out(error)
         verdicts = [
             judge(one) for one in objects_of(found, "results") if is_of_key(one, request.key)
         ]
@@ -361,7 +361,9 @@ class KarrioProvider(Provider):
                 await self._fetch(booked.reference or "", name)
                 for name in missing_documents(booked.result, held)
             ]
-        except ProviderError:
+        except ProviderError as error:
+            if error.permanent and http_documents.find_kept(request) is not None:
+                return _not_found_out(error)
             return http_documents.keep_on(request, booked, now=self.clock())
         return booked.end([*held, *fetched])
 
@@ -372,16 +374,18 @@ class KarrioProvider(Provider):
             None,
             deadline=self._in(self._settings.read_timeout_seconds),
         )
-        try:
-            document = document_of(read_object(reply)) if reply.is_success else None
-        except InvalidRequest as error:
-            raise ProviderError(error.message) from error
+        document = document_of(read_success(reply))
         if document is None:
             raise ProviderError(f"Karrio does not give the {name}.")
         return document
 
     def _in(self, seconds: float) -> float:
         return asyncio.get_running_loop().time() + seconds
+
+
+def _not_found_out(error: ProviderError) -> Lost:
+    """Say that a question was not answered; a refused key has to be mended first."""
+    return Lost(code="not_found_out", message=error.message, stops_provider=error.permanent)
 
 
 def _unbookable(fault: Unbookable) -> Ended:

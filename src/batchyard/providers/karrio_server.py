@@ -112,6 +112,6 @@ def read_success(reply: Reply) -> JsonObject:
             raise ProviderError(f"This does not answer as Karrio does: {error.message}") from error
     told = read_faults(reply.body)
     words = told[0].sentence if told else describe(reply)
-    if reply.status in {401, 403}:
+    if reply.status == 401 or (reply.status == 403 and told):
         raise ProviderError(f"Karrio refuses the API key: {words}", permanent=True)
     raise ProviderError(words)

@@ -20,8 +20,8 @@ from batchyard.models import (
     Request,
 )
 from batchyard.providers import call_endings
-from batchyard.providers.api_client import ApiClient
-from batchyard.providers.base import Callback, Promise, Provider, Surroundings
+from batchyard.providers.api_client import ApiClient, Pairs
+from batchyard.providers.base import Callback, OtherEffect, Promise, Provider, Surroundings
 from batchyard.providers.http_answers import describe
 from batchyard.providers.http_exchange import AnswerLost, NotSent, Reply
 from batchyard.providers.settings import read_secrets, read_settings
@@ -29,11 +29,14 @@ from batchyard.providers.spoken import Unspeakable, fill
 from batchyard.providers.telnyx_answers import (
     Event,
     Leg,
+    are_credentials_refused,
+    read_channel_limit,
     read_cost,
     read_end,
     read_event,
+    read_failed_look_up,
     read_leg,
-    read_legs,
+    read_page,
     read_recording,
     read_refusal,
     read_time,
@@ -107,7 +110,8 @@ class TelnyxProvider(Provider):
         except AnswerLost as error:
             return Lost(code=error.code, message=error.message)
         if not reply.is_success:
-            return read_refusal(reply, now=self.clock())
+            limit = None if request.is_repeat else read_channel_limit(reply)
+            return limit or read_refusal(reply, now=self.clock())
         try:
             leg = read_leg(reply.body)
         except InvalidRequest as error:
@@ -131,7 +135,7 @@ class TelnyxProvider(Provider):
                 return await self._do(request, request.reference, step)
             reply = await self._api.get(f"/calls/{request.reference}")
             if reply.status != 200:
-                return Lost(code=f"http_{reply.status}", message=describe(reply))
+                return read_failed_look_up(reply)
             return self._found(request, read_leg(reply.body))
         except (NotSent, AnswerLost) as error:
             return Lost(code=error.code, message=error.message)
@@ -144,11 +148,11 @@ class TelnyxProvider(Provider):
             raise Forbidden("The signature is wrong, or too old.")
         event = read_event(callback.body)
         if event.client_state not in {None, _state(request)}:
-            raise InvalidRequest("It is about another call.")
+            raise OtherEffect("It is about another call.")
         if None not in {request.reference, event.control_id} and (
             event.control_id != request.reference
         ):
-            raise InvalidRequest(f"It is about {event.control_id}, not {request.reference}.")
+            raise OtherEffect(f"It is about {event.control_id}, not {request.reference}.")
         return self._news(request, event)
 
     async def end(self, request: Request) -> Answer:
@@ -218,21 +222,24 @@ class TelnyxProvider(Provider):
     async def _search(self, request: Request) -> Finding:
         """Find a call by our own mark among those that live; absence proves nothing."""
         path = f"/connections/{self._settings.connection_id}/active_calls"
+        seen: set[str | None] = set()
+        after: str | None = None
         for number in range(1, MOST_PAGES + 1):
-            reply = await self._api.get(
-                path, [("page[number]", str(number)), ("page[size]", str(PAGE_SIZE))]
-            )
+            reply = await self._api.get(path, _page_query(number, after))
             if reply.status != 200:
-                return Lost(code=f"http_{reply.status}", message=describe(reply))
-            legs, has_more = read_legs(reply.body)
-            for leg in legs:
+                return read_failed_look_up(reply)
+            page = read_page(reply.body)
+            for leg in page.legs:
                 if leg.client_state == _state(request) and leg.control_id is not None:
                     return Accepted(reference=leg.control_id, check_at=self._next_look(request))
-            if not has_more:
+            fresh = {leg.control_id for leg in page.legs} - seen
+            if page.is_last or not fresh:
                 return NotReceived()
+            seen |= fresh
+            after = page.after
         return Lost(code="too_many_calls", message="Too many live calls to look at.")
 
-    async def _do(self, request: Request, control_id: str, step: Step) -> Accepted:
+    async def _do(self, request: Request, control_id: str, step: Step) -> Accepted | Lost:
         """Carry out a step of a live call; while nobody confirms it, it is due again soon."""
         now = self.clock()
         body: dict[str, object] = {
@@ -250,6 +257,8 @@ class TelnyxProvider(Provider):
             reply = await self._post(f"/calls/{control_id}/actions/{step}", body)
         except (NotSent, AnswerLost):
             return self._in_call(request, check_at=now + STEP_PAUSE)
+        if are_credentials_refused(reply):
+            return read_failed_look_up(reply)
         if not reply.is_success and reply.status not in {404, 422}:
             return self._in_call(request, check_at=now + STEP_PAUSE)
         # 404 and 422: the call is over, and its end is told or looked up.
@@ -352,6 +361,13 @@ class TelnyxProvider(Provider):
         first = timedelta(seconds=self._settings.look_up_after_seconds)
         pause = max((now - request.sent_at) / 2, min(first, FIRST_PAUSE))
         return now + min(pause, LONGEST_PAUSE)
+
+
+def _page_query(number: int, after: str | None) -> Pairs:
+    """Ask for the page behind a cursor, or the one of a number where the list has no cursors."""
+    if after is not None:
+        return [("page[after]", after), ("page[limit]", str(PAGE_SIZE))]
+    return [("page[number]", str(number)), ("page[size]", str(PAGE_SIZE))]
 
 
 def _state(request: Request) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from urllib.parse import parse_qsl, urlsplit
 
 from babel.numbers import get_currency_precision
 
@@ -17,6 +18,13 @@ CREDENTIAL_CODES = frozenset({"10009", "10010"})
 """Authentication or authorisation failed."""
 
 BUSY_PAUSE_SECONDS = 1.0
+
+CHANNEL_CODES = frozenset({"90041"})
+CHANNEL_WORDS = "channel limit exceeded"
+"""So the vendor names the limits of account, profile and connection (D1, D2, D3), whatever code
+they come with."""
+
+CHANNEL_PAUSE_SECONDS = 5.0
 
 CAUSES: Mapping[str, str] = {
     "user_busy": "busy",
@@ -45,6 +53,19 @@ class Leg:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A page of live calls."""
+
+    legs: Sequence[Leg]
+    after: str | None = None
+    """The cursor of the page that follows, where the list has cursors; the last page may have one
+    as well, of a page without calls."""
+    is_last: bool = False
+    """Whether the list says that none follows; one that says nothing ends with a page without
+    calls."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """A webhook: something happened to a call."""
 
@@ -66,11 +87,8 @@ class Event:
 def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
     """Say what an answer to a call that we asked for proves, when it is no success."""
     errors = _errors(reply)
-    code = _text(errors[0].get("code")) if errors else None
+    code, said = _first_fault(reply)
     name = "telnyx_error" if code is None else f"telnyx_{code}"
-    said = " ".join(
-        text for key in ("title", "detail") if errors and (text := _text(errors[0].get(key)))
-    )
     message = f"Telnyx answered {reply.status}: {said[:400]}" if said else describe(reply)
     if reply.status == 429:
         wait = retry_after(reply, now=now)
@@ -79,7 +97,7 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
             message=message,
             retry_after_seconds=BUSY_PAUSE_SECONDS if wait is None else wait,
         )
-    if reply.status in {401, 403} and code in CREDENTIAL_CODES:
+    if are_credentials_refused(reply):
         return Refused(code=name, message=message, stops_provider=True)
     if reply.status in {403, 422} and code is not None:
         is_number = any(_pointer(error).endswith("/to") for error in errors)
@@ -93,6 +111,37 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
     return Lost(code=name, message=message)
 
 
+def read_channel_limit(reply: Reply) -> Refused | None:
+    """Say that a dial found no free channel, and when to try again; None where it was not that.
+
+    Of a dial that is sent again it proves nothing: the first may be what uses the channels up.
+    """
+    code, said = _first_fault(reply)
+    if not _is_channel_limit(reply):
+        return None
+    return Refused(
+        code="telnyx_channels" if code is None else f"telnyx_{code}",
+        message=f"Telnyx answered {reply.status}: {said[:400]}",
+        retry_after_seconds=CHANNEL_PAUSE_SECONDS,
+    )
+
+
+def read_failed_look_up(reply: Reply) -> Lost:
+    """Say what an answer to a question or a command means that is no success."""
+    return Lost(
+        code=f"http_{reply.status}",
+        message=describe(reply),
+        stops_provider=are_credentials_refused(reply),
+    )
+
+
+def are_credentials_refused(reply: Reply) -> bool:
+    """Tell whether Telnyx itself says that it does not take our key."""
+    code, _ = _first_fault(reply)
+    is_refused = reply.status in {401, 403} and code in CREDENTIAL_CODES
+    return is_refused and not _is_channel_limit(reply)
+
+
 def read_leg(body: bytes) -> Leg:
     """Read a call in an answer; raise `InvalidRequest` for what is none."""
     answer = results.read_json(body)
@@ -102,18 +151,24 @@ def read_leg(body: bytes) -> Leg:
     return _leg(data)
 
 
-def read_legs(body: bytes) -> tuple[list[Leg], bool]:
-    """Read a page of live calls, and whether more follow; raise `InvalidRequest` for nonsense."""
+def read_page(body: bytes) -> Page:
+    """Read a page of live calls; raise `InvalidRequest` for nonsense.
+
+    The reference tells of cursors, the vendor's own library counts pages.
+    """
     answer = results.read_json(body)
     data = answer.get("data") if isinstance(answer, Mapping) else None
     if not isinstance(answer, Mapping) or not isinstance(data, list):
         raise InvalidRequest("The list has no calls.")
     legs = [_leg(one) for one in data if isinstance(one, Mapping)]
     meta = answer.get("meta")
-    pages = meta if isinstance(meta, Mapping) else {}
-    number, total = pages.get("page_number"), pages.get("total_pages")
-    has_more = isinstance(number, int) and isinstance(total, int) and number < total
-    return legs, has_more
+    about = meta if isinstance(meta, Mapping) else {}
+    if (after := _cursor(about)) is not None:
+        return Page(legs=legs, after=after)
+    number, total = about.get("page_number"), about.get("total_pages")
+    if isinstance(number, int) and isinstance(total, int):
+        return Page(legs=legs, is_last=number >= total)
+    return Page(legs=legs, is_last="cursors" in about or "next" in about)
 
 
 def read_event(body: bytes) -> Event:
@@ -201,6 +256,30 @@ def _errors(reply: Reply) -> list[JsonObject]:
     listed = body.get("errors") if isinstance(body, Mapping) else None
     found = listed if isinstance(listed, list) else []
     return [one for one in found if isinstance(one, Mapping)]
+
+
+def _first_fault(reply: Reply) -> tuple[str | None, str]:
+    """Return code and words of the first fault that an answer names."""
+    errors = _errors(reply)
+    first = errors[0] if errors else {}
+    words = (_text(first.get(key)) for key in ("title", "detail"))
+    return _text(first.get("code")), " ".join(text for text in words if text)
+
+
+def _is_channel_limit(reply: Reply) -> bool:
+    code, said = _first_fault(reply)
+    return reply.status == 403 and (code in CHANNEL_CODES or CHANNEL_WORDS in said.lower())
+
+
+def _cursor(meta: JsonObject) -> str | None:
+    """Return the cursor of the page that follows, from where it is named, or from its address."""
+    cursors = meta.get("cursors")
+    after = cursors.get("after") if isinstance(cursors, Mapping) else None
+    if isinstance(after, str) and after:
+        return after
+    following = meta.get("next")
+    query = urlsplit(following).query if isinstance(following, str) else ""
+    return dict(parse_qsl(query)).get("page[after]")
 
 
 def _pointer(error: JsonObject) -> str:

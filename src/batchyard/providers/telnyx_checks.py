@@ -26,7 +26,7 @@ async def check(
             raise ProviderError(f"The API key is not taken. {describe(reply)}", permanent=True)
         remarks = ["LIVE: calls reach real people, and are charged; Telnyx has no test keys."]
         remarks.append(f"Telnyx API v2, at {settings.base_url}.")
-        await _check_application(api, settings)
+        remarks += await _check_application(api, settings)
         if settings.from_number is not None:
             remarks.append(await _check_number(api, settings.from_number))
     except (NotSent, AnswerLost) as error:
@@ -36,7 +36,8 @@ async def check(
     return [*remarks, describe_clock(reply, now=asked_at)]
 
 
-async def _check_application(api: ApiClient, settings: TelnyxSettings) -> None:
+async def _check_application(api: ApiClient, settings: TelnyxSettings) -> list[str]:
+    """Raise `ProviderError` where there is none; say where nobody can tell."""
     reply = await api.get(f"/call_control_applications/{settings.connection_id}")
     if reply.status == 404:
         raise ProviderError(
@@ -44,6 +45,9 @@ async def _check_application(api: ApiClient, settings: TelnyxSettings) -> None:
             "the portal, Voice, Programmable Voice.",
             permanent=True,
         )
+    if reply.status != 200:
+        return [f"Whether the account has the application cannot be asked: {reply.status}."]
+    return []
 
 
 async def _check_number(api: ApiClient, number: str) -> str:

@@ -19,8 +19,8 @@ from batchyard.models import (
 )
 from batchyard.providers import call_endings, twilio_checks
 from batchyard.providers.api_client import Pairs
-from batchyard.providers.base import Callback, Promise, Provider, Surroundings
-from batchyard.providers.http_exchange import AnswerLost, NotSent, Reply
+from batchyard.providers.base import Callback, OtherEffect, Promise, Provider, Surroundings
+from batchyard.providers.http_exchange import AccessRefused, AnswerLost, NotSent, Reply
 from batchyard.providers.settings import read_secrets, read_settings
 from batchyard.providers.spoken import Unspeakable, write_twiml
 from batchyard.providers.twilio_account import Account
@@ -45,7 +45,8 @@ CLOCK_SKEW = timedelta(minutes=1)
 """Their clock and ours may be so far apart; older calls to a number are never taken for ours."""
 
 MOST_SENDS = 5
-"""Sent so often without a trace at Twilio, a call is left to a person."""
+"""A key that was sent so often, its answer lost and no call listed each time, is left to a person.
+What was refused in between was not sent in vain."""
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
@@ -96,7 +97,7 @@ class TwilioProvider(Provider):
                 return await self._search(request)
             return self._found(request, await self._account.get_call(request.reference))
         except (NotSent, AnswerLost) as error:
-            return self._go_on(request) or Lost(code=error.code, message=error.message)
+            return self._go_on(request) or self._read_fault(error)
         except InvalidRequest as error:
             return self._go_on(request) or Lost(code="answer_unreadable", message=error.message)
 
@@ -113,7 +114,7 @@ class TwilioProvider(Provider):
             raise Forbidden("It is about another account.")
         sid = read_sid(form)
         if request.reference not in {None, sid}:
-            raise InvalidRequest(f"It is about {sid}, but the call is {request.reference}.")
+            raise OtherEffect(f"It is about {sid}, but the call is {request.reference}.")
         if "RecordingStatus" in form:
             return self._with_recording(request, sid, form.get("RecordingUrl"))
         return self._found(request, read_event(form))
@@ -239,12 +240,18 @@ class TwilioProvider(Provider):
             )
         if found:
             return self._found(request, next(iter(found.values())))
-        if request.delivery >= MOST_SENDS:
+        if (sends := request.absences + 1) >= MOST_SENDS:
             return Lost(
                 code="sent_without_trace",
-                message=f"Sent {request.delivery} times, and no call is listed for any of them.",
+                message=f"Sent {sends} times without an answer, and no call is listed for any of "
+                "them.",
             )
         return NotReceived()
+
+    def _read_fault(self, error: NotSent | AnswerLost) -> Lost:
+        """Say what a question without an answer means; test credentials may never ask."""
+        is_refused = isinstance(error, AccessRefused) and self._settings.mode == "live"
+        return Lost(code=error.code, message=error.message, stops_provider=is_refused)
 
     def _found(self, request: Request, call: Call) -> Ended | Accepted:
         if (word := call.live_word) is None:

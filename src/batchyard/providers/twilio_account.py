@@ -7,8 +7,14 @@ from urllib.parse import urlencode
 from batchyard.errors import ConfigError, InvalidRequest
 from batchyard.providers import results
 from batchyard.providers.api_client import ApiClient, Pairs
-from batchyard.providers.http_exchange import AnswerLost, Reply
-from batchyard.providers.twilio_answers import Call, call_of, read_call, read_fault
+from batchyard.providers.http_exchange import AccessRefused, AnswerLost, Reply
+from batchyard.providers.twilio_answers import (
+    Call,
+    are_credentials_refused,
+    call_of,
+    read_call,
+    read_fault,
+)
 from batchyard.providers.twilio_settings import TwilioSecrets, TwilioSettings
 
 API = "2010-04-01"
@@ -58,21 +64,26 @@ class Account:
         return await self._api.get(f"{self._path}{resource}", query)
 
     async def get_call(self, sid: str) -> Call:
-        """Look a call up; raise `AnswerLost` when none comes, `InvalidRequest` for nonsense."""
+        """Look a call up; raise `AnswerLost` when none comes, `InvalidRequest` for nonsense.
+
+        `AccessRefused` where it is due to the credentials.
+        """
         reply = await self.get(f"/Calls/{sid}.json")
         if reply.status != 200:
-            fault = read_fault(reply)
-            raise AnswerLost(fault.name, fault.message)
+            raise _fault_of_look_up(reply)
         return read_call(reply.body)
 
     async def list_calls(self, query: Mapping[str, str]) -> list[Call]:
-        """List all calls that match; raise `AnswerLost` unless every page was read."""
+        """List all calls that match; raise `AnswerLost` unless every page was read.
+
+        `AccessRefused` where that is due to the credentials.
+        """
         calls: list[Call] = []
         path = f"{self._path}/Calls.json?{urlencode({**query, 'PageSize': str(PAGE_SIZE)})}"
         for _ in range(MOST_PAGES):
             reply = await self._api.get(path)
             if reply.status != 200:
-                raise AnswerLost(f"http_{reply.status}", "The calls cannot be listed now.")
+                raise _fault_of_look_up(reply)
             page, following = _read_page(reply)
             calls += page
             if following is None:
@@ -83,6 +94,13 @@ class Account:
     async def close(self) -> None:
         """Let what is out come in, then hang up."""
         await self._api.close()
+
+
+def _fault_of_look_up(reply: Reply) -> AnswerLost:
+    fault = read_fault(reply)
+    if are_credentials_refused(reply):
+        return AccessRefused(fault.name, fault.message)
+    return AnswerLost(fault.name, fault.message)
 
 
 def _read_page(reply: Reply) -> tuple[list[Call], str | None]:

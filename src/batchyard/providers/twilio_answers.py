@@ -149,13 +149,18 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
             message=fault.message,
             retry_after_seconds=CONCURRENCY_PAUSE_SECONDS,
         )
-    if _concerns_everyone(reply.status, fault.code):
+    if are_credentials_refused(reply) or _has_no_such_place(reply.status, fault.code):
         return Refused(code=fault.name, message=fault.message, stops_provider=True)
     if reply.status == 400 and fault.code in NUMBER_CODES | {OPT_OUT_CODE}:
         return _end("failed", fault)
     if reply.status == 400 and fault.code in ACCOUNT_CODES:
         return _end(results.REJECTED_STATUS[Kind.CALL], fault)
     return Lost(code=fault.name, message=fault.message)
+
+
+def are_credentials_refused(reply: Reply) -> bool:
+    """Tell whether Twilio itself says that it does not take our credentials."""
+    return reply.status in {401, 403} and read_fault(reply).code in CREDENTIAL_CODES
 
 
 def read_call(body: bytes) -> Call:
@@ -206,12 +211,9 @@ def read_sid(form: Mapping[str, str]) -> str:
     return _sid(form.get("CallSid"))
 
 
-def _concerns_everyone(status: int, code: int | None) -> bool:
-    return (
-        (status in {401, 403} and code in CREDENTIAL_CODES)
-        or (status == 404 and code == NOT_FOUND_CODE)
-        or status == 405
-    )
+def _has_no_such_place(status: int, code: int | None) -> bool:
+    """Tell whether calls are placed elsewhere: the account or the address is wrong."""
+    return (status == 404 and code == NOT_FOUND_CODE) or status == 405
 
 
 def _end(status: str, fault: Fault) -> Ended:

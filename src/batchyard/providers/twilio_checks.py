@@ -16,6 +16,10 @@ class LiveCredentials(ConfigError):
     """Live credentials where only tests are meant."""
 
 
+class CredentialsForTests(ConfigError):
+    """Test credentials where people are to be called."""
+
+
 async def prove_test(account: Account) -> None:
     """Return when the credentials are test credentials; raise `LiveCredentials` when they are not.
 
@@ -36,7 +40,8 @@ async def check(
 ) -> list[str]:
     """Check credentials, mode, clock, and that the caller's number belongs to the account.
 
-    Raises `ProviderError` for what cannot work, `LiveCredentials` where tests are meant.
+    Raises `ProviderError` for what cannot work, `LiveCredentials` where tests are meant, and
+    `CredentialsForTests` where they are not.
     """
     try:
         if settings.mode == "test":
@@ -45,7 +50,7 @@ async def check(
         reply = await account.get(".json")
         asked_at = now()
         if reply.status != 200:
-            raise ProviderError(_why_not(reply), permanent=True)
+            raise _read_refusal(reply)
         remarks = [_describe_account(reply), f"Twilio API {API}, at {settings.base_url}."]
         if settings.from_number is not None:
             remarks.append(await _check_number(account, settings.from_number))
@@ -56,13 +61,14 @@ async def check(
     return [*remarks, describe_clock(reply, now=asked_at)]
 
 
-def _why_not(reply: Reply) -> str:
+def _read_refusal(reply: Reply) -> ConfigError | ProviderError:
     fault = read_fault(reply)
     if fault.code == TEST_CREDENTIALS_CODE:
-        return (
-            "These are TEST credentials, with which nobody is called; say --mode test to use them."
+        return CredentialsForTests(
+            "These are TEST credentials, with which nobody is called, but mode is live. Give the "
+            "live credentials of Twilio's console, or say --mode test."
         )
-    return fault.message
+    return ProviderError(fault.message, permanent=True)
 
 
 def _describe_account(reply: Reply) -> str:

@@ -46,6 +46,8 @@ class OpenQuestion:
     result: Mapping[str, object] | None
     retry_policy: Mapping[str, object]
     empty_looks: int
+    absences: int
+    """How often its key was sent before and believed never to have arrived."""
     backup_at: datetime | None
     """Set after a restore: the key may have been used from this time on."""
     restored_at: datetime | None
@@ -63,6 +65,7 @@ SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
            coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]) AS from_number,
        d.provider_reference, d.payload, d.result, b.retry_policy, b.restored_at, b.backup_at,
        coalesce(t.empty_looks, 0) AS empty_looks,
+       CASE WHEN t.absent_try = t.try THEN t.absences ELSE 0 END AS absences,
        CASE b.kind WHEN 'shipment' THEN (
            SELECT s.sender FROM senders s WHERE s.team_id = t.team_id) END AS sender
 """
@@ -215,6 +218,21 @@ async def intend_repeat(
             },
         )
         return await cursor.fetchone()
+
+
+# Locks its row alone. Fenced by the lease, as the news that follows is; a crash between the two
+# counts one absence twice, which only leaves the item to a person sooner.
+NOTE_ABSENCE = """
+UPDATE items
+   SET absences = CASE WHEN absent_try = try THEN least(absences + 1, 32767) ELSE 1 END,
+       absent_try = try
+ WHERE id = %(item_id)s AND lease = %(lease)s AND phase = 'calling'
+"""
+
+
+async def note_absence(conn: Connection, question: OpenQuestion) -> None:
+    """Count that the key of a taken question is believed never to have arrived."""
+    await conn.execute(NOTE_ABSENCE, {"item_id": question.id, "lease": question.lease})
 
 
 # What was erased while nobody knew its outcome is not sent again, whatever a late answer says.

@@ -12,7 +12,8 @@ from jsonschema.exceptions import best_match
 from ruamel.yaml import YAML
 
 VARIABLE = "BATCHYARD_VENDOR_SPECS"
-MISSING = f"left out: {VARIABLE} names no folder with karrio-openapi.yml"
+FILE = "karrio-openapi.yml"
+MISSING = f"left out: {VARIABLE} names no folder with {FILE}"
 
 ERRORS = {"$ref": "#/components/schemas/ErrorResponse"}
 
@@ -37,7 +38,7 @@ UNSAID = frozenset({"401", "403", "429"})
 def find_spec() -> Path | None:
     """Return the specification's file."""
     folder = os.environ.get(VARIABLE)
-    file = Path(folder, "karrio-openapi.yml") if folder else None
+    file = Path(folder, FILE) if folder else None
     return file if file is not None and file.is_file() else None
 
 

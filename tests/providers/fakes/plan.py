@@ -36,6 +36,8 @@ class Plan:
     """Between one state of a call and the next."""
     queue_seconds: float = 0
     """How long a call waits before it is dialled."""
+    queued: float = 1
+    """How many calls wait so long."""
     listed_after_seconds: float = 0
     """How long a new call is missing in lists."""
     late_seconds: float = 0.7
@@ -44,8 +46,10 @@ class Plan:
     """How long after its end a call has no price."""
     undecided: float = 0
     """How often a look-up answers 503."""
-    has_twins: bool = False
-    """Somebody else places the same call through the same account at the same time."""
+    twins: str = ""
+    """Numbers that end so are called by somebody else too, through the same account and at the same
+    time as a call that is answered. One that is not may be tried again, and the other's call could
+    then be taken for that."""
     wrong_signature: bool = False
     """Callbacks are signed with another secret."""
     is_suspended: bool = False
@@ -54,6 +58,11 @@ class Plan:
     """How often news that nobody took is told once more."""
     key_seconds: float = 60
     """How long a key given with a call is honoured, where there is one."""
+    pages_by: str = "number"
+    """How a list of live calls goes on, where the vendor tells it in several ways: by `number`,
+    `cursor`, the address of the `next` page, or `nothing` that is said."""
+    closed: Sequence[str] = ()
+    """Kinds of resources that the key may not see."""
     mute_commands: Sequence[str] = ()
     """Commands to a live call that are carried out and never answered."""
     calls_per_second: float = 0
@@ -98,6 +107,12 @@ class Fate:
         """Draw how a call ends."""
         words, weights = zip(*self._plan.outcomes.items(), strict=True)
         return str(self._dice.choices(words, weights)[0])
+
+    def queue_seconds(self) -> float:
+        """Draw how long a call waits."""
+        if not self._plan.queue_seconds or self._dice.random() >= self._plan.queued:
+            return 0
+        return self._plan.queue_seconds
 
     def is_undecided(self) -> bool:
         """Draw whether a look-up fails."""

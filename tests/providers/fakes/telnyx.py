@@ -29,6 +29,7 @@ from tests.providers.fakes.telnyx_legs import (
     find_fault,
     ids,
     show,
+    show_live,
     word,
 )
 from tests.providers.fakes.telnyx_types import judge_exchange, judge_webhook
@@ -228,6 +229,9 @@ class FakeTelnyx(Fake):
         if self.fate.is_undecided():
             await line.reply(503, b"upstream connect error")
             return
+        if path[0] in self.plan.closed:
+            await _refuse(line, 403, "10010", "Authorization failed")
+            return
         match path:
             case ["calls", control_id] if control_id in self._legs:
                 await _answer(line, {"data": show(self._legs[control_id])})
@@ -248,29 +252,40 @@ class FakeTelnyx(Fake):
         alive = [
             leg for leg in self._legs.values() if leg.ended_at is None and leg.created_at <= before
         ]
-        number = int(query.get("page[number]", "1"))
-        size = min(int(query.get("page[size]", str(PAGE_SIZE))), PAGE_SIZE)
-        shown = alive[(number - 1) * size : number * size]
-        await _answer(
-            line,
-            {
-                "data": [
-                    {
-                        **ids(leg),
-                        "client_state": leg.body["client_state"],
-                        "call_duration": int(time.time() - leg.created_at),
-                        "record_type": "call",
-                    }
-                    for leg in shown
-                ],
-                "meta": {
-                    "page_number": number,
-                    "page_size": size,
-                    "total_pages": max(1, -(-len(alive) // size)),
-                    "total_results": len(alive),
-                },
-            },
-        )
+        start, size = _find_page(query)
+        shown = alive[start : start + size]
+        told = _tell_of_pages(self.plan.pages_by, start=start, size=size, total=len(alive))
+        await _answer(line, {"data": [show_live(leg) for leg in shown], **told})
+
+
+def _find_page(query: Mapping[str, str]) -> tuple[int, int]:
+    """Return where a page begins, and how many calls it has at most."""
+    asked = query.get("page[limit]") or query.get("page[size]") or str(PAGE_SIZE)
+    size = min(int(asked), PAGE_SIZE)
+    if "page[after]" in query:
+        return int(base64.b64decode(query["page[after]"].removeprefix("v1:"))), size
+    return (int(query.get("page[number]", "1")) - 1) * size, size
+
+
+def _tell_of_pages(by: str, *, start: int, size: int, total: int) -> Mapping[str, object]:
+    """Say how a list goes on; the last page too has a cursor, behind which there is nothing."""
+    after = f"v1:{base64.b64encode(str(min(start + size, total)).encode()).decode()}"
+    match by:
+        case "cursor":
+            told: Mapping[str, object] = {"cursors": {"after": after, "before": after}}
+        case "next" if start + size < total:
+            told = {"next": f"/v2/connections/{CONNECTION}/active_calls?page[after]={after}"}
+        case "next":
+            told = {"next": None}
+        case "nothing":
+            return {}
+        case _:
+            told = {
+                "page_number": start // size + 1,
+                "page_size": size,
+                "total_pages": max(1, -(-total // size)),
+            }
+    return {"meta": {**told, "total_items": total}}
 
 
 def _errors(code: str, title: str, pointer: str | None = None) -> bytes:

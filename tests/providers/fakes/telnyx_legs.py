@@ -81,6 +81,16 @@ def show(leg: Leg) -> Mapping[str, object]:
     return shown
 
 
+def show_live(leg: Leg) -> Mapping[str, object]:
+    """Return a call as the list of those that live shows it."""
+    return {
+        **ids(leg),
+        "client_state": leg.body["client_state"],
+        "call_duration": int(time.time() - leg.created_at),
+        "record_type": "call",
+    }
+
+
 def word(cause: str) -> str:
     """Return our word for a call that nobody answered."""
     words = {"user_busy": "busy", "no_answer": "no-answer", "originator_cancel": "canceled"}

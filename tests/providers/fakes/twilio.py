@@ -33,6 +33,9 @@ from tests.providers.fakes.twilio_calls import (
     find_refusal,
 )
 
+CONCURRENCY_USED_UP = "concurrency_used_up"
+"""400 because of the calls that live, and nothing is done; only ordered."""
+
 ROOT = re.compile(r"^/2010-04-01/Accounts/(AC[0-9a-f]{32})(\.json|/.*)$")
 
 
@@ -124,10 +127,14 @@ class FakeTwilio(Fake):
         if fault == "busy_before":
             await _refuse(line, 429, 20429, "Too Many Requests")
             return
+        if fault == CONCURRENCY_USED_UP:
+            await _refuse(line, 400, 10004, "Call concurrency limit exceeded")
+            return
         if deed is not None and await self.spoil_before(fault, deed, line):
             return
         call = self._place(form, deed, is_test=is_test)
-        if self.plan.has_twins:
+        if deed is not None and self._has_twin(call):
+            deed.faults.append("twin")
             self._place(form, None, is_test=True)
         about = None if deed is None else self.fate.callback_fault(deed)
         if about == "early":
@@ -144,12 +151,17 @@ class FakeTwilio(Fake):
             deed=deed,
             form=form,
             created_at=time.time(),
-            queue_seconds=self.plan.queue_seconds + self._excess_seconds(),
+            outcome=self.fate.outcome(),
+            queue_seconds=self.fate.queue_seconds() + self._excess_seconds(),
         )
         self._calls[call.sid] = call
         if deed is not None and not is_test:
             deed.effects += 1
         return call
+
+    def _has_twin(self, call: Call) -> bool:
+        is_called_too = self.plan.twins and call.first("To").endswith(self.plan.twins)
+        return bool(is_called_too) and call.outcome == "completed"
 
     def _excess_seconds(self) -> float:
         """Return how long a call waits that exceeds the account's calls per second."""
@@ -162,7 +174,7 @@ class FakeTwilio(Fake):
 
     async def _dial(self, call: Call, about: str | None) -> None:
         """Go through the states of a call; whoever asks may end it in between."""
-        outcome = self.fate.outcome()
+        outcome = call.outcome
         steps = [("initiated", call.queue_seconds), ("ringing", self.plan.step_seconds)]
         if outcome == "completed":
             steps.append(("in-progress", self.plan.step_seconds))

@@ -41,6 +41,8 @@ class Call:
     deed: Deed | None
     form: Mapping[str, list[str]]
     created_at: float
+    outcome: str
+    """How it ends, unless somebody breaks it off."""
     queue_seconds: float = 0
     status: str = "queued"
     started_at: float | None = None
