@@ -19,6 +19,7 @@ from batchyard.errors import InvalidRequest
 from batchyard.limits import Allowance
 from batchyard.metrics import ADMISSION_WAITS
 from batchyard.models import JsonObject, Kind, Rate, Team
+from batchyard.operations.waiting import NOTED_AGAIN_AFTER
 from batchyard.store import attempts, contacts, items, limits, providers, runs, senders
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
@@ -132,7 +133,7 @@ class Admitter:
                 look.note_full(line.provider_id)
         if look.started:
             await limits.write_tokens(conn, list(look.allowances.values()))
-        await self._note_waits(conn, candidates, look.waits)
+        await self._note_waits(conn, candidates, look.waits, now=now)
         return look
 
     async def _route(self, look: Look, candidates: Sequence[Run]) -> list[tuple[Run, Connected]]:
@@ -146,16 +147,23 @@ class Admitter:
         return routed
 
     async def _note_waits(
-        self, conn: Connection, candidates: Sequence[Run], waits: Mapping[UUID, Wait]
+        self,
+        conn: Connection,
+        candidates: Sequence[Run],
+        waits: Mapping[UUID, Wait],
+        *,
+        now: datetime,
     ) -> None:
         """Keep why nothing of a batch was let in, where that is worth a write."""
         held = [(run, waits[run.id]) for run in candidates if run.id in waits]
         for run, wait in held:
             if wait.reason != run.wait_reason:
                 ADMISSION_WAITS.labels(reason=wait.reason).inc()
-        news = {run.id: (wait.reason, wait.until) for run, wait in held if _is_news(run, wait)}
+        news = {
+            run.id: (wait.reason, wait.until) for run, wait in held if _is_news(run, wait, now=now)
+        }
         if news:
-            await runs.note_waits(conn, news)
+            await runs.note_waits(conn, news, now=now)
 
     async def put_off(self, conn: Connection, run: Run, hours: Hours, *, now: datetime) -> bool:
         """Move a slab of due items outside their window; False when nothing was left to move."""
@@ -313,9 +321,11 @@ def _looks(passed: PassedOver) -> Iterator[tuple[int, PassedOver | None]]:
         yield BATCHES_LOOKED_AT, passed
 
 
-def _is_news(run: Run, wait: Wait) -> bool:
-    """Tell whether a wait is worth a write: another reason, or a time that people would notice."""
-    if wait.reason != run.wait_reason:
+def _is_news(run: Run, wait: Wait, *, now: datetime) -> bool:
+    """Tell whether a wait is worth a write: it is another one, a noticed time later, or old."""
+    if wait.reason != run.wait_reason or run.wait_noted_at is None:
+        return True
+    if now - run.wait_noted_at >= NOTED_AGAIN_AFTER:
         return True
     if wait.until is None or run.wait_until is None:
         return wait.until != run.wait_until

@@ -22,7 +22,7 @@ from batchyard.store.urls import unreachable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-OLDEST_SCHEMA = 70
+OLDEST_SCHEMA = 95
 """The last migration whose columns the statements of this build name. Expand first, contract one
 release later, so that the build before goes on while this one is installed."""
 
