@@ -230,3 +230,36 @@ async def test_reason_that_holds_on_is_told_as_long(yard: Yard) -> None:
     for _ in range(2 * (BELIEVED_FOR // NOTED_AGAIN_AFTER)):
         assert await queue.admit(after=NOTED_AGAIN_AFTER) == 0
         assert await asking.why(last) == Waiting(reason="team_cap")
+
+
+async def test_item_due_later_says_what_holds_it_then(yard: Yard) -> None:
+    clock = set_clock(yard, NOON)
+    batch_id = await yard.make_batch(items=3, kind=Kind.CALL)
+    team, now, tomorrow = await find_team(yard), clock(), NOON + timedelta(days=1)
+    async with yard.db.transaction() as conn:
+        await workers.register(conn, host="here", pid=1, now=now)
+        found = await conn.execute(
+            "UPDATE items SET status = 'rescheduled', due_at = %s"
+            " WHERE id = (SELECT id FROM items ORDER BY id LIMIT 1) RETURNING id",
+            (tomorrow,),
+        )
+        row = await found.fetchone()
+    assert row is not None
+    item_id = UUID(str(row[0]))
+    for seconds, told in (
+        (1, Waiting(reason="window", until=tomorrow)),
+        (48 * 3600, Waiting(reason="provider_rate", until=now + timedelta(days=2))),
+    ):
+        async with yard.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE batches SET wait_reason = 'provider_rate', wait_until = %s,"
+                " wait_noted_at = %s",
+                (now + timedelta(seconds=seconds), now),
+            )
+        whole = await Asking(yard).why(batch_id)
+        assert whole is not None
+        assert whole.reason == "provider_rate"
+        assert await waiting.explain_item(yard.db, team=team, item_id=item_id) == told
+    await control.pause_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+    found_last = await waiting.explain_item(yard.db, team=team, item_id=item_id)
+    assert found_last == Waiting(reason="paused")

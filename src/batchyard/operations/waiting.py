@@ -53,8 +53,10 @@ REASONS = {
 PAUSED_BY = "{by} paused the batch; resume it to go on."
 """Said of a paused batch where it is known who did it."""
 
-LATER = frozenset({"window", "retry", "same_number"})
-"""Reasons of a batch's next item; another of its items may have another."""
+OF_WHOLE_BATCH = frozenset(
+    {"not_dispatched", "scheduled", "paused", "brake", "restored", "no_worker"}
+)
+"""Reasons that hold every item of a batch, also one that is due later anyway."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +101,7 @@ async def explain_item(db: Transactions, *, team: Team, item_id: UUID) -> Waitin
             case _:
                 now = db.clock()
                 whole = await _explain_batch(conn, team, item.batch_id, now)
-                if item.due_at > now and (whole is None or whole.reason in LATER):
+                if item.due_at > now and not _outlasts(whole, item.due_at):
                     return _later(item.status, item.due_at, is_held=item.is_held)
                 return whole or Waiting(reason="earlier_items")
 
@@ -145,6 +147,13 @@ def _explain(batch: BatchWait, now: datetime) -> Waiting | None:
 def is_believed(noted_at: datetime | None, now: datetime) -> bool:
     """Tell whether a reason that admission noted then still counts."""
     return noted_at is not None and now - noted_at < BELIEVED_FOR
+
+
+def _outlasts(whole: Waiting | None, due_at: datetime) -> bool:
+    """Tell whether what holds a batch still holds an item of it once that falls due."""
+    if whole is None:
+        return False
+    return whole.reason in OF_WHOLE_BATCH or (whole.until is not None and whole.until > due_at)
 
 
 def _later(status: str | None, due_at: datetime, *, is_held: bool) -> Waiting:
