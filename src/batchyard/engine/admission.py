@@ -37,8 +37,9 @@ LOOK_SECONDS = 0.5
 """So long it goes on looking: the limits that it has locked hold up other teams."""
 
 AGING_ROUND = 14
-"""Of so many admissions of a team one begins with the batch of lowest priority and one with the
-batch unserved for longest, so that nothing starves: each gets seven percent."""
+"""Of so many admissions of a team that let something in, one begins with the batch of lowest
+priority and one with the batch unserved for longest, so that nothing starves: each gets seven
+percent."""
 
 
 class Admitter:
@@ -49,6 +50,8 @@ class Admitter:
         self._switchboard = switchboard
         self._worker_id = worker_id
         self._admissions: Counter[int] = Counter()
+        """By team, those that let something in: were empty ones counted, a cap that lets something
+        in at every seventh could always miss the two that are for the aged."""
         self._book = HoursBook()
 
     async def admit(
@@ -86,6 +89,8 @@ class Admitter:
             if limit == BATCHES_LOOKED_AT and look.is_team_held:
                 break
             look.note_passed(passed, candidates)
+        if admission.count and not singles_only:
+            self._admissions[team.id] += 1
         if admission.count == 0:
             due_at = await runs.next_due(conn, team_id=team.id, after=now)
             openings = [at for at in (due_at, admission.opens_at) if at is not None]
@@ -170,12 +175,11 @@ class Admitter:
         return await self._book.put_off(conn, run, hours, now=now)
 
     def _order(self, team_id: int) -> Order:
-        self._admissions[team_id] += 1
         match self._admissions[team_id] % AGING_ROUND:
-            case 0:
-                return Order.LOWEST_FIRST
-            case 7:
+            case 6:
                 return Order.LONGEST_UNSERVED_FIRST
+            case 13:
+                return Order.LOWEST_FIRST
             case _:
                 return Order.BY_PRIORITY
 
