@@ -92,8 +92,11 @@ async def test_small_batch_is_not_held_up_by_a_flood(yard: Yard) -> None:
     first = sent.index(batch_id)
     last = max(n for one, n in ended if one == batch_id)
     flood = sum(one != batch_id for one in sent[first:last])
-    # The hundred go out in rounds of half the slots, with as much of the flood beside them; while
-    # the last of them are out, the flood may have the half that they no longer want.
+    # Two of the fifty slots are kept for singles, and each team has half of the others. So the
+    # hundred go out in five rounds, four of 24 and one of 4, with 24 of the flood beside each, and
+    # beside the last the 20 that nobody else wants any more: 140, within three turns of all slots.
+    # But rounds do not keep step: what ends of the flood while the last of the hundred are out is
+    # replaced at once, and up to half a turn comes on top.
     assert flood <= 3 * slots + slots // 2
 
 
