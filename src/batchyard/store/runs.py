@@ -301,18 +301,18 @@ UPDATE batches b
        updated_at = %(now)s
  WHERE id IN (SELECT id FROM batches
                WHERE state = 'scheduled' AND scheduled_at <= %(now)s
-               ORDER BY scheduled_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+               ORDER BY scheduled_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING team_id
 """
 
 
-async def dispatch_scheduled(conn: Connection, *, now: datetime) -> set[int]:
-    """Queue batches whose time has come; return their teams, to be woken.
+async def dispatch_scheduled(conn: Connection, *, limit: int, now: datetime) -> list[int]:
+    """Queue up to `limit` batches whose time has come; return the team of each, to be woken.
 
     One in which nothing is left to do runs at once, and so ends at once.
     """
-    cursor = await conn.execute(DISPATCH_SCHEDULED, {"now": now})
-    return {int(str(row[0])) for row in await cursor.fetchall()}
+    cursor = await conn.execute(DISPATCH_SCHEDULED, {"limit": limit, "now": now})
+    return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
 HALTED = """
