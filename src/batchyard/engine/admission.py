@@ -171,7 +171,7 @@ class Admitter:
             await runs.note_waits(conn, news, now=now)
 
     async def put_off(self, conn: Connection, run: Run, hours: Hours, *, now: datetime) -> bool:
-        """Move a slab of due items outside their window; False when nothing was left to move."""
+        """Move a slab of due items outside their window; False when nothing was left to do."""
         return await self._book.put_off(conn, run, hours, now=now)
 
     def _order(self, team_id: int) -> Order:

@@ -68,6 +68,28 @@ async def list_closed(
     return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
+# Whoever changes a window locks one of these rows before, and looks anew at what waits for it after
+# the commit. So what is put off while they are held is either put off by the new window, or looked
+# at anew. The agent comes first: a change of one may lock its team after it.
+HOLD_AGENT = """
+SELECT FROM agents WHERE id = (SELECT agent_id FROM batches WHERE id = %(batch_id)s) FOR SHARE
+"""
+
+HOLD_TEAM = """
+SELECT id FROM teams WHERE id = (SELECT team_id FROM batches WHERE id = %(batch_id)s) FOR SHARE
+"""
+
+HOLD_BATCH = "SELECT FROM batches WHERE id = %(batch_id)s FOR SHARE"
+
+
+async def hold(conn: Connection, *, batch_id: UUID) -> int | None:
+    """Let nobody change the window of a batch until the transaction ends; return its team."""
+    await conn.execute(HOLD_AGENT, {"batch_id": batch_id})
+    row = await (await conn.execute(HOLD_TEAM, {"batch_id": batch_id})).fetchone()
+    await conn.execute(HOLD_BATCH, {"batch_id": batch_id})
+    return None if row is None else int(str(row[0]))
+
+
 # Locks the rows in id order, as settling does, and skips what another holds.
 RESCHEDULE = """
 WITH due AS MATERIALIZED (
