@@ -154,7 +154,8 @@ async def reschedule(
     return int(str(row[0])) if row else 0
 
 
-# Looked at again by the next admission, which puts off what is still closed.
+# Looked at again by the next admission, which puts off what is still closed: what was put off since
+# is not taken another time.
 RECONSIDER = """
 WITH chosen AS (
     SELECT i.id
@@ -164,6 +165,7 @@ WITH chosen AS (
        AND (%(agent_id)s::uuid IS NULL OR b.agent_id = %(agent_id)s)
        AND (%(of_batch)s::uuid IS NULL OR b.id = %(of_batch)s)
        AND i.phase = 'ready' AND i.status = 'rescheduled' AND i.due_at > %(now)s
+       AND i.updated_at < %(put_off_before)s
      LIMIT %(limit)s
        FOR UPDATE OF i SKIP LOCKED
 )
@@ -177,16 +179,18 @@ async def reconsider(
     team_id: int,
     agent_id: UUID | None,
     batch_id: UUID | None,
+    put_off_before: datetime,
     limit: int,
     now: datetime,
 ) -> int:
-    """Make items due that wait for a window which has changed; return how many."""
+    """Make items due that wait for a window which has changed since; return how many."""
     cursor = await conn.execute(
         RECONSIDER,
         {
             "team_id": team_id,
             "agent_id": agent_id,
             "of_batch": batch_id,
+            "put_off_before": put_off_before,
             "limit": limit,
             "now": now,
         },
