@@ -44,7 +44,8 @@ async def add_do_not_contact(
 ) -> Entry:
     """Never contact a number again, or not before `until`; replaces what was said before.
 
-    Effective for every item not sent yet. Raises `InvalidRequest`.
+    What the recipient asked for stays for ever, until `remove_do_not_contact`. Effective for every
+    item not sent yet. Raises `InvalidRequest`.
     """
     now = db.clock()
     if until is not None and until <= now:
