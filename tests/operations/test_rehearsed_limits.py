@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import pytest
 
 from batchyard.config import Config
+from batchyard.contact_rules import TeamRules
 from batchyard.models import Kind, Rate, Team
+from batchyard.operations import contacts
 from batchyard.operations.limits import set_limit
 from batchyard.operations.outlooks import SampledItem
 from batchyard.operations.scenes import UNUSABLE, RehearsalSettings, SetScene, set_scene
@@ -103,3 +105,12 @@ async def test_limits_that_somebody_set_take_the_place_of_a_providers_own(
 async def test_provider_with_wrong_settings_is_a_remark(db: Database, team: Team) -> None:
     await route(db, team=team, kind=Kind.CALL, provider="twilio", settings={"say": "Hello."})
     assert UNUSABLE in (await set_up(db, team=team, kind=Kind.CALL)).remarks
+
+
+async def test_attempts_are_counted_where_the_team_limits_them(db: Database, team: Team) -> None:
+    plan = (await set_up(db, team=team, kind=Kind.CALL)).scene.plan
+    assert (list(plan.numbers), plan.attempts_per_day) == ([], None)
+    rules = TeamRules(attempts_per_day=1)
+    await contacts.set_rules(db, team=team, change=lambda _: rules)
+    plan = (await set_up(db, team=team, kind=Kind.CALL)).scene.plan
+    assert (list(plan.numbers), plan.attempts_per_day) == ([None] * 3, 1)

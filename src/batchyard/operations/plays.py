@@ -100,7 +100,7 @@ def play_scene(scene: Scene) -> Rehearsal:
         provider="",
         basis="exact" if scene.sandbox else "observed" if scene.observed else "assumed",
         attempts=_range([one.attempts for one in plays]),
-        retries=whole.attempts - sum(n for _, n in whole.ended.items()),
+        retries=whole.retries,
         ended=whole.ended,
         costs={
             currency: _range([one.costs.get(currency, 0) for one in plays])
@@ -129,6 +129,7 @@ def _play_part(scene: Scene, part: int) -> Played:
     plan = replace(
         scene.plan,
         zones=[one.zones for one in items],
+        numbers=[one.number for one in items] if scene.plan.numbers else (),
         stands_for=scene.plan.stands_for * (len(scene.items) / len(items) if items else 1),
     )
     return play(plan, _outlook(scene, items, die=part + 1))

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.config import Config
+from batchyard.contact_rules import TeamRules
 from batchyard.errors import ConfigError, NotFound
 from batchyard.limits import Bucket
 from batchyard.models import Kind, Rate, RetryPolicy, Team
@@ -93,7 +94,9 @@ async def set_scene(
             since=now - timedelta(days=OBSERVED_DAYS),
             limit=OBSERVED_ATTEMPTS,
         )
-        fallback_zone, window = await _read_window(conn, team=team, kind=kind, settings=settings)
+        rules = await contacts.read_rules(conn, team_id=team.id)
+        window = await _read_window(conn, rules, team=team, kind=kind, settings=settings)
+        is_counted = rules.limits_attempts and kind is Kind.CALL
         start_at = max(settings.start_at or now, now)
         own = _own_limits(provider)
         plan = Plan(
@@ -111,7 +114,10 @@ async def set_scene(
                 at=start_at,
             ),
             window=window,
-            fallback_zone=fallback_zone,
+            fallback_zone=rules.fallback_zone,
+            numbers=[one.number for one in items] if is_counted else (),
+            attempts_per_day=rules.attempts_per_day,
+            attempts_per_week=rules.attempts_per_week,
         )
         alive = await workers.count_alive(conn, since=now - ALIVE_WITHIN)
     sandbox = _sandbox(provider, config)
@@ -137,12 +143,11 @@ def _sandbox(provider: RoutedProvider, config: Config) -> tuple[float, str] | No
 
 
 async def _read_window(
-    conn: Connection, *, team: Team, kind: Kind, settings: RehearsalSettings
-) -> tuple[str | None, Window | None]:
-    """Return the zone that stands in for unknown ones, and the window; None is always open."""
-    rules = await contacts.read_rules(conn, team_id=team.id)
+    conn: Connection, rules: TeamRules, *, team: Team, kind: Kind, settings: RehearsalSettings
+) -> Window | None:
+    """Return the calling window; None is always open."""
     if kind is not Kind.CALL or settings.bypass_windows:
-        return rules.fallback_zone, None
+        return None
     given = None
     if settings.agent_id is not None:
         given = await rehearsals.read_guardrails(conn, team_id=team.id, agent_id=settings.agent_id)
@@ -150,7 +155,7 @@ async def _read_window(
     window = Window(
         start_hour=start_hour, end_hour=end_hour, days=rules.days, holidays=rules.holidays
     )
-    return rules.fallback_zone, None if window.is_always_open else window
+    return None if window.is_always_open else window
 
 
 async def _read_ceilings(
