@@ -24,8 +24,11 @@ MOST_STEPS = 120
 STEPS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 4 * 24 * 3600)
 """How long a step of the pace is, in seconds: the shortest of which there are few enough."""
 
-WINDOW, RETRY, PAUSED = "window", "retry", "retry_after"
+WINDOW, RETRY, PAUSED, EARLIER = "window", "retry", "retry_after", "earlier_items"
 """Reasons beside the limits, in the words of `operations.waiting`."""
+
+SLOTS = "slots"
+"""The key of what the workers can have out at once: no limit, so others go first."""
 
 CANCELED = "canceled"
 
@@ -56,7 +59,7 @@ class Ceiling:
     """A limit: at most `cap` at once, and rates with what they allow when the batch starts."""
 
     key: str
-    """The scope: team, provider, agent or batch."""
+    """The scope: team, provider, agent or batch; or `SLOTS`."""
     cap: int | None = None
     rates: tuple[Bucket, ...] = ()
 
@@ -199,7 +202,7 @@ class _Run:
 
     def _wait_for(self, holder: Allowance) -> None:
         if holder.opens_at is None:
-            self._holder = f"{holder.key}_cap"
+            self._holder = EARLIER if holder.key == SLOTS else f"{holder.key}_cap"
             return
         self._holder = f"{holder.key}_rate"
         # A little later, so that rounding never asks for the same moment twice.

@@ -10,9 +10,10 @@ from batchyard.models import Kind, Rate, Team
 from batchyard.operations import contacts
 from batchyard.operations.limits import set_limit
 from batchyard.operations.outlooks import SampledItem
+from batchyard.operations.plays import SLOTS_TAKEN, play_scene
 from batchyard.operations.scenes import UNUSABLE, RehearsalSettings, SetScene, set_scene
-from batchyard.rehearsal import Ceiling
-from batchyard.store import providers
+from batchyard.rehearsal import SLOTS, Ceiling
+from batchyard.store import providers, workers
 from batchyard.store.db import Database
 from tests.factories import make_team
 from tests.providers.fakes.telnyx_legs import CONNECTION, PUBLIC_KEY
@@ -48,8 +49,10 @@ async def route(
         )
 
 
-async def set_up(db: Database, *, team: Team, kind: Kind, config: Config | None = None) -> SetScene:
-    items = [SampledItem(number=None, payload=b"{}", zones=())] * 3
+async def set_up(
+    db: Database, *, team: Team, kind: Kind, config: Config | None = None, count: int = 3
+) -> SetScene:
+    items = [SampledItem(number=None, payload=b"{}", zones=())] * count
     return await set_scene(
         db,
         team=team,
@@ -114,3 +117,26 @@ async def test_attempts_are_counted_where_the_team_limits_them(db: Database, tea
     await contacts.set_rules(db, team=team, change=lambda _: rules)
     plan = (await set_up(db, team=team, kind=Kind.CALL)).scene.plan
     assert (list(plan.numbers), plan.attempts_per_day) == ([None] * 3, 1)
+
+
+async def test_bookings_are_held_by_the_slots_of_all_workers(db: Database, team: Team) -> None:
+    config = Config(worker_slots=3)
+    await route(db, team=team, kind=Kind.SHIPMENT, provider="karrio", settings=KARRIO)
+    played = play_scene((await set_up(db, team=team, kind=Kind.SHIPMENT, config=config)).scene)
+    assert (played.limited_by, played.remarks) == (None, [])
+    played = play_scene(
+        (await set_up(db, team=team, kind=Kind.SHIPMENT, config=config, count=4)).scene
+    )
+    assert (played.limited_by, played.remarks) == ("earlier_items", [SLOTS_TAKEN])
+    async with db.transaction() as conn:
+        for pid in range(2):
+            await workers.register(conn, host="here", pid=pid, now=db.clock())
+    found = await set_up(db, team=team, kind=Kind.SHIPMENT, config=config)
+    assert ceiling_of(found, SLOTS).cap == 6
+
+
+async def test_what_is_taken_at_once_needs_no_slot(db: Database, team: Team) -> None:
+    await route(db, team=team, kind=Kind.CALL, provider="twilio", settings=TWILIO)
+    for kind in Kind:
+        found = await set_up(db, team=team, kind=kind)
+        assert SLOTS not in {one.key for one in found.scene.plan.ceilings}

@@ -15,13 +15,16 @@ from batchyard.operations.outlooks import (
     draw_assumed,
     draw_observed,
 )
-from batchyard.rehearsal import Outlook, Plan, Played, play
+from batchyard.rehearsal import EARLIER, Outlook, Plan, Played, play
 from batchyard.store.rehearsals import ObservedAttempt
 
 PARTS = 4
 """Plays of a part each, from which the range comes."""
 LEAST_SPREAD = 0.02
 """No range is narrower: machines and networks differ by as much."""
+SLOTS_TAKEN = "The workers' slots would all be taken: more workers or more slots make it quicker."
+REMARKS = (SLOTS_TAKEN,)
+"""What is said of a play."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +120,7 @@ def play_scene(scene: Scene) -> Rehearsal:
         pace=whole.pace,
         limited_by=limited_by,
         waits=waits,
+        remarks=[SLOTS_TAKEN] if limited_by == EARLIER else [],
     )
 
 

@@ -164,5 +164,9 @@ async def _play(
     )
     played = await run_aside(play_scene, found.scene)
     return replace(
-        played, upload=report, items=total, provider=found.provider, remarks=found.remarks
+        played,
+        upload=report,
+        items=total,
+        provider=found.provider,
+        remarks=[*found.remarks, *played.remarks],
     )

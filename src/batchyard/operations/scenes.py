@@ -14,7 +14,7 @@ from batchyard.operations.outlooks import Assumptions, SampledItem, sandbox_sett
 from batchyard.operations.plays import Scene
 from batchyard.providers.registry import find_kind
 from batchyard.providers.settings import read_settings
-from batchyard.rehearsal import Ceiling, Plan
+from batchyard.rehearsal import SLOTS, Ceiling, Plan
 from batchyard.store import agents, contacts, limits, rehearsals, workers
 from batchyard.store.db import Connection, Database
 from batchyard.store.rehearsals import KeptLimit, RoutedProvider
@@ -75,17 +75,10 @@ async def set_scene(
     config: Config,
 ) -> SetScene:
     """Read what admission would go by for items that stand for `total`. Raises `NotFound`."""
-    agent_id, now = settings.agent_id, db.clock()
+    now = db.clock()
+    start_at = max(settings.start_at or now, now)
     async with db.pool.connection() as conn:
-        if agent_id is not None and not await agents.exists(
-            conn, agent_id=agent_id, team_id=team.id
-        ):
-            raise NotFound("There is no such agent.")
-        provider = await rehearsals.find_provider(
-            conn, team_id=team.id, kind=kind, agent_id=agent_id
-        )
-        if provider is None:
-            raise NotFound("There is no provider for these items.")
+        provider = await _find_provider(conn, team=team, kind=kind, agent_id=settings.agent_id)
         observed = await rehearsals.list_observed(
             conn,
             team_id=team.id,
@@ -94,32 +87,25 @@ async def set_scene(
             since=now - timedelta(days=OBSERVED_DAYS),
             limit=OBSERVED_ATTEMPTS,
         )
-        rules = await contacts.read_rules(conn, team_id=team.id)
-        window = await _read_window(conn, rules, team=team, kind=kind, settings=settings)
-        is_counted = rules.limits_attempts and kind is Kind.CALL
-        start_at = max(settings.start_at or now, now)
+        alive = await workers.count_alive(conn, since=now - ALIVE_WITHIN)
         own = _own_limits(provider)
+        ceilings = await _read_ceilings(
+            conn,
+            settings,
+            keys={
+                limits.team_key(team.id): OwnLimits(cap=config.team_concurrency),
+                limits.provider_key(provider.id): own or OwnLimits(),
+            },
+            at=start_at,
+        )
         plan = Plan(
             zones=[one.zones for one in items],
             stands_for=total / len(items) if items else 1.0,
             start_at=start_at,
             retry_policy=settings.retry_policy,
-            ceilings=await _read_ceilings(
-                conn,
-                settings,
-                keys={
-                    limits.team_key(team.id): OwnLimits(cap=config.team_concurrency),
-                    limits.provider_key(provider.id): own or OwnLimits(),
-                },
-                at=start_at,
-            ),
-            window=window,
-            fallback_zone=rules.fallback_zone,
-            numbers=[one.number for one in items] if is_counted else (),
-            attempts_per_day=rules.attempts_per_day,
-            attempts_per_week=rules.attempts_per_week,
+            ceilings=[*ceilings, *_slots(kind, provider, config, alive=alive)],
         )
-        alive = await workers.count_alive(conn, since=now - ALIVE_WITHIN)
+        plan = await _with_rules(conn, plan, team=team, kind=kind, items=items, settings=settings)
     sandbox = _sandbox(provider, config)
     scene = Scene(
         kind=kind,
@@ -134,6 +120,39 @@ async def set_scene(
     if not alive:
         remarks.append(NO_WORKER)
     return SetScene(scene=scene, provider=provider.name, remarks=remarks)
+
+
+async def _find_provider(
+    conn: Connection, *, team: Team, kind: Kind, agent_id: UUID | None
+) -> RoutedProvider:
+    if agent_id is not None and not await agents.exists(conn, agent_id=agent_id, team_id=team.id):
+        raise NotFound("There is no such agent.")
+    provider = await rehearsals.find_provider(conn, team_id=team.id, kind=kind, agent_id=agent_id)
+    if provider is None:
+        raise NotFound("There is no provider for these items.")
+    return provider
+
+
+async def _with_rules(
+    conn: Connection,
+    plan: Plan,
+    *,
+    team: Team,
+    kind: Kind,
+    items: Sequence[SampledItem],
+    settings: RehearsalSettings,
+) -> Plan:
+    """Return the plan under what the team has set for its calls."""
+    rules = await contacts.read_rules(conn, team_id=team.id)
+    is_counted = rules.limits_attempts and kind is Kind.CALL
+    return replace(
+        plan,
+        window=await _read_window(conn, rules, team=team, kind=kind, settings=settings),
+        fallback_zone=rules.fallback_zone,
+        numbers=[one.number for one in items] if is_counted else (),
+        attempts_per_day=rules.attempts_per_day,
+        attempts_per_week=rules.attempts_per_week,
+    )
 
 
 def _sandbox(provider: RoutedProvider, config: Config) -> tuple[float, str] | None:
@@ -196,6 +215,18 @@ def _ceiling(scope: str, rows: Sequence[KeptLimit], own: OwnLimits, *, at: datet
         seconds, count = own.rate.seconds, own.rate.count
         rates = (Bucket(seconds=seconds, count=count, burst=1, tokens=1, refilled_at=at),)
     return Ceiling(key=scope, cap=own.cap if cap is None else cap, rates=rates)
+
+
+def _slots(
+    kind: Kind, provider: RoutedProvider, config: Config, *, alive: int
+) -> Sequence[Ceiling]:
+    """Return what the workers can have out at once, where an item has a slot until it ends.
+
+    A call is out only until it was taken, as everything is in the sandbox; then nobody waits.
+    """
+    if kind is Kind.CALL or provider.kind == SANDBOX:
+        return []
+    return [Ceiling(key=SLOTS, cap=config.worker_slots * max(1, alive))]
 
 
 def _own_limits(provider: RoutedProvider) -> OwnLimits | None:
