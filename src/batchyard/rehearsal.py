@@ -90,6 +90,8 @@ class Played:
     attempts: float
     retries: float
     """Attempts after an item's first."""
+    attempts_ended: Mapping[str, float]
+    """Attempts by their status."""
     ended: Mapping[str, float]
     """Items by their last status."""
     costs: Mapping[str, float]
@@ -132,6 +134,7 @@ class _Run:
         self._holder: str | None = None
         self._opens_at: float | None = None
         self._attempts = self._retries = 0
+        self._attempts_ended: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._costs: defaultdict[str, float] = defaultdict(float)
         self._by_hour: Counter[int] = Counter()
@@ -233,6 +236,7 @@ class _Run:
     def _end(self, item: int, attempt: int, outcome: Outcome) -> None:
         self._release()
         self._last = self._now
+        self._attempts_ended[outcome.status] += 1
         if outcome.currency is not None:
             self._costs[outcome.currency] += outcome.cost_minor
         again_at = retry.plan(
@@ -266,6 +270,7 @@ class _Run:
         return Played(
             attempts=self._attempts * times,
             retries=self._retries * times,
+            attempts_ended={status: n * times for status, n in self._attempts_ended.items()},
             ended={status: n * times for status, n in self._ended.items()},
             costs={currency: cost * times for currency, cost in self._costs.items()},
             starts_at=None if self._first is None else self._moment(self._first),

@@ -9,8 +9,8 @@ from batchyard.contact_rules import TeamRules
 from batchyard.models import Kind, Rate, Team
 from batchyard.operations import contacts
 from batchyard.operations.limits import set_limit
-from batchyard.operations.outlooks import SampledItem
-from batchyard.operations.plays import SLOTS_TAKEN, play_scene
+from batchyard.operations.outlooks import Assumptions, SampledItem
+from batchyard.operations.plays import BRAKES, SLOTS_TAKEN, play_scene
 from batchyard.operations.scenes import UNUSABLE, RehearsalSettings, SetScene, set_scene
 from batchyard.rehearsal import SLOTS, Ceiling
 from batchyard.store import providers, workers
@@ -50,7 +50,13 @@ async def route(
 
 
 async def set_up(
-    db: Database, *, team: Team, kind: Kind, config: Config | None = None, count: int = 3
+    db: Database,
+    *,
+    team: Team,
+    kind: Kind,
+    config: Config | None = None,
+    count: int = 3,
+    settings: RehearsalSettings | None = None,
 ) -> SetScene:
     items = [SampledItem(number=None, payload=b"{}", zones=())] * count
     return await set_scene(
@@ -59,7 +65,7 @@ async def set_up(
         kind=kind,
         items=items,
         total=len(items),
-        settings=RehearsalSettings(),
+        settings=settings or RehearsalSettings(),
         config=config or Config(),
     )
 
@@ -140,3 +146,36 @@ async def test_what_is_taken_at_once_needs_no_slot(db: Database, team: Team) -> 
     for kind in Kind:
         found = await set_up(db, team=team, kind=kind)
         assert SLOTS not in {one.key for one in found.scene.plan.ceilings}
+
+
+@pytest.mark.parametrize(
+    "failure_rate,count,has_brake,share,is_told",
+    [
+        (0.9, 40, True, 0.5, True),
+        (0.9, 40, False, 0.5, False),
+        (0.9, 40, True, 1, False),
+        (0.9, 19, True, 0.5, False),
+        (0.2, 40, True, 0.5, False),
+    ],
+)
+async def test_batch_that_would_pause_itself_is_a_remark(
+    db: Database,
+    team: Team,
+    *,
+    failure_rate: float,
+    count: int,
+    has_brake: bool,
+    share: float,
+    is_told: bool,
+) -> None:
+    await route(db, team=team, kind=Kind.SHIPMENT, provider="karrio", settings=KARRIO)
+    assumed = Assumptions(failure_rate=failure_rate)
+    found = await set_up(
+        db,
+        team=team,
+        kind=Kind.SHIPMENT,
+        config=Config(brake_share=share),
+        count=count,
+        settings=RehearsalSettings(has_brake=has_brake, assumptions=assumed),
+    )
+    assert (BRAKES in play_scene(found.scene).remarks) is is_told

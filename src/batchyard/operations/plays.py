@@ -1,11 +1,12 @@
 """A rehearsal's play: the whole for what is expected, parts of it for the range; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
 from batchyard.intake.options import UploadReport
+from batchyard.lifecycle import FAILURE_STATUSES
 from batchyard.models import Kind
 from batchyard.operations.outlooks import (
     Assumptions,
@@ -23,7 +24,8 @@ PARTS = 4
 LEAST_SPREAD = 0.02
 """No range is narrower: machines and networks differ by as much."""
 SLOTS_TAKEN = "The workers' slots would all be taken: more workers or more slots make it quicker."
-REMARKS = (SLOTS_TAKEN,)
+BRAKES = "So much would fail that the batch would pause itself before its end."
+REMARKS = (SLOTS_TAKEN, BRAKES)
 """What is said of a play."""
 
 
@@ -76,6 +78,14 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Brake:
+    """When a batch pauses itself: more than this share of so many attempts failed."""
+
+    attempts: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
     """Everything a play needs; travels to another process."""
 
@@ -86,6 +96,7 @@ class Scene:
     """Speed and seed, where the items go to the sandbox."""
     observed: Sequence[ObservedAttempt]
     assumptions: Assumptions
+    brake: Brake | None = None
 
 
 def play_scene(scene: Scene) -> Rehearsal:
@@ -120,8 +131,21 @@ def play_scene(scene: Scene) -> Rehearsal:
         pace=whole.pace,
         limited_by=limited_by,
         waits=waits,
-        remarks=[SLOTS_TAKEN] if limited_by == EARLIER else [],
+        remarks=list(_remarks(scene, whole, limited_by)),
     )
+
+
+def _remarks(scene: Scene, played: Played, limited_by: str | None) -> Iterator[str]:
+    if limited_by == EARLIER:
+        yield SLOTS_TAKEN
+    if scene.brake is not None and _pulls(scene.brake, played):
+        yield BRAKES
+
+
+def _pulls(brake: Brake, played: Played) -> bool:
+    """Tell whether the brake would have its reason over the whole batch."""
+    failed = sum(played.attempts_ended.get(status, 0) for status in FAILURE_STATUSES)
+    return played.attempts >= brake.attempts and failed > brake.share * played.attempts
 
 
 def _play_part(scene: Scene, part: int) -> Played:

@@ -11,7 +11,7 @@ from batchyard.errors import ConfigError, NotFound
 from batchyard.limits import Bucket
 from batchyard.models import Kind, Rate, RetryPolicy, Team
 from batchyard.operations.outlooks import Assumptions, SampledItem, sandbox_settings
-from batchyard.operations.plays import Scene
+from batchyard.operations.plays import Brake, Scene
 from batchyard.providers.registry import find_kind
 from batchyard.providers.settings import read_settings
 from batchyard.rehearsal import SLOTS, Ceiling, Plan
@@ -44,6 +44,7 @@ class RehearsalSettings:
     start_at: datetime | None = None
     """None is now."""
     bypass_windows: bool = False
+    has_brake: bool = True
     assumptions: Assumptions = field(default_factory=Assumptions)
 
 
@@ -115,6 +116,7 @@ async def set_scene(
         sandbox=sandbox,
         observed=observed if len(observed) >= FEWEST_OBSERVED else (),
         assumptions=settings.assumptions,
+        brake=_brake(config) if settings.has_brake else None,
     )
     remarks = [UNUSABLE] if own is None else []
     if not alive:
@@ -153,6 +155,12 @@ async def _with_rules(
         attempts_per_day=rules.attempts_per_day,
         attempts_per_week=rules.attempts_per_week,
     )
+
+
+def _brake(config: Config) -> Brake | None:
+    if config.brake_share >= 1:
+        return None
+    return Brake(attempts=config.brake_attempts, share=config.brake_share)
 
 
 def _sandbox(provider: RoutedProvider, config: Config) -> tuple[float, str] | None:
