@@ -81,7 +81,6 @@ ENDED_STATES = (
 WAITING_STATUSES = ("waiting", "rescheduled", "retrying")
 """Statuses of items that are ready or claimed."""
 
-RESCHEDULED_STATUS = "rescheduled"
 SENDING_STATUS = "sending"
 UNKNOWN_STATUS = "unknown"
 STOPPED_STATUS = "stopped"

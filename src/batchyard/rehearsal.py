@@ -14,7 +14,7 @@ from typing import Protocol
 from batchyard import retry
 from batchyard.limits import Allowance, Bucket, strictest
 from batchyard.models import RetryPolicy
-from batchyard.windows import Window, next_span
+from batchyard.windows import Window, day_start, next_span
 
 HOUR = 3600.0
 LONGEST_SECONDS = 366 * 24 * HOUR
@@ -24,8 +24,11 @@ MOST_STEPS = 120
 STEPS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 4 * 24 * 3600)
 """How long a step of the pace is, in seconds: the shortest of which there are few enough."""
 
-WINDOW, RETRY, PAUSED = "window", "retry", "retry_after"
+WINDOW, RETRY, PAUSED, EARLIER = "window", "retry", "retry_after", "earlier_items"
 """Reasons beside the limits, in the words of `operations.waiting`."""
+
+SLOTS = "slots"
+"""The key of what the workers can have out at once: no limit, so others go first."""
 
 CANCELED = "canceled"
 
@@ -56,7 +59,7 @@ class Ceiling:
     """A limit: at most `cap` at once, and rates with what they allow when the batch starts."""
 
     key: str
-    """The scope: team, provider, agent or batch."""
+    """The scope: team, provider, agent or batch; or `SLOTS`."""
     cap: int | None = None
     rates: tuple[Bucket, ...] = ()
 
@@ -74,6 +77,10 @@ class Plan:
     ceilings: Sequence[Ceiling] = ()
     window: Window | None = None
     fallback_zone: str | None = None
+    numbers: Sequence[str | None] = ()
+    """Whom each item calls, where attempts are limited."""
+    attempts_per_day: int | None = None
+    attempts_per_week: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +88,10 @@ class Played:
     """What the batch did."""
 
     attempts: float
+    retries: float
+    """Attempts after an item's first."""
+    attempts_ended: Mapping[str, float]
+    """Attempts by their status."""
     ended: Mapping[str, float]
     """Items by their last status."""
     costs: Mapping[str, float]
@@ -119,9 +130,11 @@ class _Run:
         """Items that are due later, by why."""
         self._why: dict[tuple[int, int], str] = {}
         self._hours = _Hours(plan)
+        self._numbers = _Numbers(plan)
         self._holder: str | None = None
         self._opens_at: float | None = None
-        self._attempts = 0
+        self._attempts = self._retries = 0
+        self._attempts_ended: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._costs: defaultdict[str, float] = defaultdict(float)
         self._by_hour: Counter[int] = Counter()
@@ -192,13 +205,16 @@ class _Run:
 
     def _wait_for(self, holder: Allowance) -> None:
         if holder.opens_at is None:
-            self._holder = f"{holder.key}_cap"
+            self._holder = EARLIER if holder.key == SLOTS else f"{holder.key}_cap"
             return
         self._holder = f"{holder.key}_rate"
         # A little later, so that rounding never asks for the same moment twice.
         self._opens_at = (holder.opens_at - self._plan.start_at).total_seconds() + 1e-4
 
     def _send(self, item: int, attempt: int, *, is_again: bool) -> None:
+        if not self._numbers.may_be_called(item, self._moment(self._now)):
+            self._ended[CANCELED] += 1
+            return
         outcome = self._outlook.outcome(item, attempt)
         if outcome.refused_seconds is not None and not is_again:
             self._allowances = [one.take(1) for one in self._allowances]
@@ -209,6 +225,8 @@ class _Run:
             return
         self._first = self._now if self._first is None else self._first
         self._attempts += 1
+        self._retries += attempt > 1
+        self._numbers.note(item, self._moment(self._now))
         self._by_hour[int((self._past_hour + self._now) // HOUR)] += 1
         self._by_second[int(self._now)] += 1
         self._allowances = [one.take(1) for one in self._allowances]
@@ -218,6 +236,7 @@ class _Run:
     def _end(self, item: int, attempt: int, outcome: Outcome) -> None:
         self._release()
         self._last = self._now
+        self._attempts_ended[outcome.status] += 1
         if outcome.currency is not None:
             self._costs[outcome.currency] += outcome.cost_minor
         again_at = retry.plan(
@@ -250,6 +269,8 @@ class _Run:
         hour, most = max(self._by_hour.items(), key=lambda one: one[1], default=(None, 0))
         return Played(
             attempts=self._attempts * times,
+            retries=self._retries * times,
+            attempts_ended={status: n * times for status, n in self._attempts_ended.items()},
             ended={status: n * times for status, n in self._ended.items()},
             costs={currency: cost * times for currency, cost in self._costs.items()},
             starts_at=None if self._first is None else self._moment(self._first),
@@ -349,3 +370,36 @@ class _Hours:
             (moment - self._start_at).total_seconds() for moment in (span.start, span.end)
         )
         return start, end
+
+
+class _Numbers:
+    """How often each number was called, where the team limits that."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._called: defaultdict[str, list[datetime]] = defaultdict(list)
+
+    def may_be_called(self, item: int, now: datetime) -> bool:
+        """Tell whether an item's number may be called once more, by its own day and week."""
+        called = self._called.get(self._number(item) or "")
+        if not called:
+            return True
+        limits = ((self._plan.attempts_per_day, 0), (self._plan.attempts_per_week, 6))
+        return all(
+            limit is None or self._count(called, item, now, days_back=days_back) < limit
+            for limit, days_back in limits
+        )
+
+    def note(self, item: int, now: datetime) -> None:
+        """Count an attempt."""
+        if number := self._number(item):
+            self._called[number].append(now)
+
+    def _count(
+        self, called: Sequence[datetime], item: int, now: datetime, *, days_back: int
+    ) -> int:
+        since = day_start(self._plan.zones[item], now, days_back=days_back)
+        return sum(at >= since for at in called)
+
+    def _number(self, item: int) -> str | None:
+        return self._plan.numbers[item] if self._plan.numbers else None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from batchyard.api.health import build_door
 from batchyard.models import BatchState, Kind, Rate
 from batchyard.operations import batches, endpoints, limits
+from batchyard.store import gauges
 from batchyard.store.db import Database
 from tests import factories
 from tests.api.smartsend.conftest import make_shipment, until, working
@@ -64,6 +66,28 @@ async def test_metrics_count_due_items_that_nobody_took(
     assert 'batchyard_items{status="waiting"} 5.0' in told
     assert "batchyard_due_items 3.0" in told
     assert "batchyard_imports_running 0.0" in told
+
+
+async def test_oldest_due_item_counts_also_where_not_all_are_counted(
+    http: httpx.AsyncClient, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "COUNTED_AT_MOST", 2)
+    team = await factories.make_team(db)
+    for hours in (0, 5, 0):
+        batch_id = await factories.make_batch(db, team=team, state=BatchState.QUEUED)
+        await factories.make_items(db, team=team, batch_id=batch_id, n=3)
+        async with db.transaction() as conn:
+            await conn.execute(
+                "UPDATE items SET due_at = %s WHERE batch_id = %s",
+                (db.clock() - timedelta(hours=hours), batch_id),
+            )
+
+    told = (await http.get("/metrics")).text
+
+    assert "batchyard_due_items 2.0" in told
+    age = re.search(r"^batchyard_queue_age_seconds (\S+)$", told, re.MULTILINE)
+    assert age is not None
+    assert 5 * 3600 <= float(age[1]) < 6 * 3600
 
 
 async def test_metrics_of_a_worker_that_ran_tell_all_that_is_watched(

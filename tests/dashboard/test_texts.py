@@ -19,6 +19,7 @@ from batchyard.dashboard import (
 from batchyard.dashboard.batch_head import REHEARSAL, TABS
 from batchyard.dashboard.voice import CATALOGUE
 from batchyard.intake.verdicts import REFUSALS, WARNINGS
+from batchyard.operations import plays, scenes
 from batchyard.operations.waiting import PAUSED_BY, REASONS
 from tests.dashboard.texts import PACKAGE, in_code, in_operations, in_templates
 
@@ -54,6 +55,8 @@ def test_what_people_see_most_is_danish() -> None:
         *faults.TITLES.values(),
         *REASONS.values(),
         PAUSED_BY,
+        *plays.REMARKS,
+        *scenes.REMARKS,
         *in_verdicts(),
         *(page.PLACE.name for page in (overview, batches, new_batch, settings_frame)),
     }

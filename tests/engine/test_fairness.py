@@ -7,9 +7,11 @@ from uuid import UUID
 
 import pytest
 
+from batchyard.engine.admission import AGING_ROUND, Admitter
 from batchyard.models import Answer, Ended, Request
 from batchyard.operations import limits
-from tests.engine.conftest import Yard, make_team
+from batchyard.store import limits as caps
+from tests.engine.conftest import OneLine, Yard, make_team
 from tests.engine.test_control import find_team
 
 
@@ -90,8 +92,11 @@ async def test_small_batch_is_not_held_up_by_a_flood(yard: Yard) -> None:
     first = sent.index(batch_id)
     last = max(n for one, n in ended if one == batch_id)
     flood = sum(one != batch_id for one in sent[first:last])
-    # The hundred go out in rounds of half the slots, with as much of the flood beside them; while
-    # the last of them are out, the flood may have the half that they no longer want.
+    # Two of the fifty slots are kept for singles, and each team has half of the others. So the
+    # hundred go out in five rounds, four of 24 and one of 4, with 24 of the flood beside each, and
+    # beside the last the 20 that nobody else wants any more: 140, within three turns of all slots.
+    # But rounds do not keep step: what ends of the flood while the last of the hundred are out is
+    # replaced at once, and up to half a turn comes on top.
     assert flood <= 3 * slots + slots // 2
 
 
@@ -109,6 +114,38 @@ async def test_higher_priority_goes_first_and_the_lowest_is_not_starved(yard: Ya
             "SELECT count(*) FROM items WHERE batch_id = %s AND phase = 'done'", [low]
         )
     assert 0.05 * 1500 <= int(str(done)) <= 0.4 * 1500
+
+
+async def test_lowest_priority_has_its_part_under_a_cap(yard: Yard) -> None:
+    low = await yard.make_batch(items=60)
+    high = await yard.make_batch(items=60)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET priority = 0 WHERE id = %s", (low,))
+        await conn.execute("UPDATE batches SET priority = 9 WHERE id = %s", (high,))
+        await caps.set_cap(conn, key=caps.team_key(yard.team_id), concurrency=1)
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    served: Counter[UUID | None] = Counter()
+    for _ in range(2 * AGING_ROUND):
+        served[await admit_one(yard, admitter)] += 1
+        # While it is out, admission looks in vain so often that it always looks then.
+        for _ in range(AGING_ROUND // 2 - 1):
+            assert await admit_one(yard, admitter) is None
+        async with yard.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE items SET phase = 'done', status = 'booked' WHERE phase = 'claimed'"
+            )
+    assert served.total() == 2 * AGING_ROUND
+    assert served[low] >= 0.05 * served.total()
+
+
+async def admit_one(yard: Yard, admitter: Admitter) -> UUID | None:
+    """Admit once; return of which batch, if anything was let in."""
+    team = await find_team(yard)
+    async with yard.db.transaction() as conn:
+        admission = await admitter.admit(
+            conn, team, slots=1, singles_only=False, now=yard.db.clock()
+        )
+    return next((assignment.batch_id for assignment, _ in admission.started), None)
 
 
 async def test_single_goes_ahead_of_the_teams_batches(yard: Yard) -> None:

@@ -1,6 +1,7 @@
 """No cap and no rate is exceeded, with several workers, counted from outside."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
@@ -114,16 +115,27 @@ async def test_strictest_of_several_limits_wins(yard: Yard) -> None:
     assert yard.provider.most_busy <= 3
 
 
-async def test_contradictory_rates_are_told(yard: Yard) -> None:
+@pytest.mark.parametrize(
+    "counts,told",
+    [
+        ({1: 100, 60: 50}, ["50 in 60 s wins over 100 in 1 s whenever more than 50 are due."]),
+        ({1: 1, 60: 5000}, ["1 in 1 s wins over 5000 in 60 s, which can never be reached."]),
+        ({1: 1, 60: 60}, ["1 in 1 s wins over 60 in 60 s, which can never be reached."]),
+        ({1: 1, 60: 59}, []),
+        ({1: 5, 86_400: 10_000}, []),
+    ],
+)
+async def test_contradictory_rates_are_told(
+    yard: Yard, counts: Mapping[int, int], told: Sequence[str]
+) -> None:
     batch_id = await yard.make_batch(items=1)
     done = await limits.set_limit(
         yard.db,
         scope=f"batch:{batch_id}",
         concurrency=None,
-        rates=[Rate(count=100, seconds=1), Rate(count=50, seconds=60)],
+        rates=[Rate(count=count, seconds=seconds) for seconds, count in counts.items()],
     )
-    assert len(done.remarks) == 1
-    assert "50 in 60 s wins over 100 in 1 s" in done.remarks[0]
+    assert done.remarks == told
 
 
 @pytest.mark.parametrize(

@@ -9,27 +9,35 @@ from uuid import UUID
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from batchyard import lifecycle
 from batchyard.engine.admission import Admitter
 from batchyard.engine.outcome import Sent, hand_back, news_of
-from batchyard.models import Ended, Kind, Policy, Rate, RetryPolicy, key_of
-from batchyard.operations import limits
-from batchyard.store import items, teams, workers
+from batchyard.models import Ended, Kind, Policy, RetryPolicy, key_of
+from batchyard.store import items, limits, teams, workers
 from batchyard.store.db import Database
 from batchyard.store.items import ClaimedItem, Settlement
 from tests.engine.conftest import OneLine, Yard, make_team
-from tests.engine.test_control import find_team
 
 T = TypeVar("T")
 
 SECONDS = 10
 COUNT = 2
+PROVIDER_ID = 1
+CAPS = {"team": 7, "agent": 6, "batch": 4, "provider": 8}
+"""What may be in flight: of the first team, of the agent of both its batches, of its first batch,
+and of everybody at the provider."""
 
 
 class Limits(RuleBasedStateMachine):
-    """Two workers admit, end, hand back and die over two batches under caps and a rate."""
+    """Two workers admit, end, hand back and die over batches of two teams, under caps and rates."""
 
     url: str
 
@@ -38,22 +46,27 @@ class Limits(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.db = Database(self.url)
         self.run(self.db.open())
-        self.yard = Yard(self.db, self.run(make_team(self.db)))
-        self.team = self.run(find_team(self.yard))
-        self.batches = [self.run(self.yard.make_batch(items=40)) for _ in range(2)]
+        self.yards = [Yard(self.db, self.run(make_team(self.db))) for _ in range(2)]
+        self.batches = [
+            self.run(self.yards[owner].make_batch(items=40, kind=Kind.CALL)) for owner in (0, 0, 1)
+        ]
         self.admitters = [self.run(self._new_worker()) for _ in range(2)]
         self.held: list[list[ClaimedItem]] = [[], []]
         self.now = self.db.clock() + timedelta(seconds=1)
-        self.caps = {"team": 7, "batch": 4}
-        self.rated: list[datetime] = []
-        for scope, cap in (
-            (f"team:{self.team.slug}", self.caps["team"]),
-            (f"batch:{self.batches[0]}", self.caps["batch"]),
-        ):
-            self.run(limits.set_limit(self.db, scope=scope, concurrency=cap, rates=[]))
-        rates = [Rate(count=COUNT, seconds=SECONDS)]
-        scope = f"batch:{self.batches[1]}"
-        self.run(limits.set_limit(self.db, scope=scope, concurrency=None, rates=rates))
+        self.keys = self.run(self._share_agent())
+        self.caps = dict(CAPS)
+        self.before = dict.fromkeys(CAPS, 0)
+        self.rated: dict[str, list[datetime]] = {}
+        for scope, cap in CAPS.items():
+            self.run(self._set_cap(scope, cap))
+        self.run(self._clear_rates("provider"))
+
+    @initialize(scope=st.sampled_from(["slow batch", "agent", "provider"]))
+    def set_rates(self, scope: str) -> None:
+        """Give the second batch a rate, and maybe what it goes through."""
+        for rated in sorted({"slow batch", scope}):
+            self.run(self._set_rate(rated))
+            self.rated[rated] = []
 
     def run(self, work: Awaitable[T]) -> T:
         async def do() -> T:
@@ -65,21 +78,63 @@ class Limits(RuleBasedStateMachine):
         """Nothing leaked: once all is settled, a whole cap is free again."""
         for which in range(2):
             self.give_back(which)
-        assert self.run(self._in_flight()) == (0, 0)
+        assert self.run(self._in_flight()) == dict.fromkeys(CAPS, 0)
         self.run(self.db.close())
         self.runner.close()
+
+    async def _share_agent(self) -> dict[str, str]:
+        """Give both batches of the first team one agent; return the keys of the limits."""
+        first, second, _ = self.batches
+        async with self.db.transaction() as conn:
+            found = await conn.execute(
+                "UPDATE batches SET agent_id = (SELECT agent_id FROM batches WHERE id = %s)"
+                " WHERE id = %s RETURNING agent_id",
+                (first, second),
+            )
+            row = await found.fetchone()
+        assert row is not None
+        return {
+            "team": limits.team_key(self.yards[0].team_id),
+            "agent": limits.agent_key(UUID(str(row[0]))),
+            "batch": limits.batch_key(first),
+            "slow batch": limits.batch_key(second),
+            "provider": limits.provider_key(PROVIDER_ID),
+        }
+
+    async def _set_cap(self, scope: str, cap: int) -> None:
+        async with self.db.transaction() as conn:
+            await limits.set_cap(conn, key=self.keys[scope], concurrency=cap)
+
+    async def _clear_rates(self, scope: str) -> None:
+        """Forget what the example before has set for everybody."""
+        async with self.db.transaction() as conn:
+            await limits.clear_rates(conn, key=self.keys[scope], kept=[])
+
+    async def _set_rate(self, scope: str) -> None:
+        key = self.keys[scope]
+        async with self.db.transaction() as conn:
+            if scope not in self.caps:
+                await limits.set_cap(conn, key=key, concurrency=None)
+            await limits.set_rate(
+                conn, key=key, seconds=SECONDS, count=COUNT, burst=1, now=self.now
+            )
+
+    def _scopes_of(self, batch_id: UUID) -> set[str]:
+        first, second, _ = self.batches
+        own = {first: {"team", "agent", "batch"}, second: {"team", "agent", "slow batch"}}
+        return {"provider", *own.get(batch_id, ())}
 
     async def _new_worker(self) -> tuple[int, Admitter]:
         async with self.db.transaction() as conn:
             worker_id = await workers.register(conn, host="here", pid=1, now=self.db.clock())
-        switchboard = OneLine(self.yard.provider)
-        return worker_id, Admitter(self.yard.config, switchboard, worker_id=worker_id)
+        switchboard = OneLine(self.yards[0].provider)
+        return worker_id, Admitter(self.yards[0].config, switchboard, worker_id=worker_id)
 
-    @rule(which=st.integers(0, 1), slots=st.integers(1, 20))
-    def admit(self, which: int, slots: int) -> None:
+    @rule(which=st.integers(0, 1), owner=st.sampled_from([0, 0, 1]), slots=st.integers(1, 20))
+    def admit(self, which: int, owner: int, slots: int) -> None:
         async def do() -> list[tuple[UUID, ClaimedItem]]:
             async with self.db.transaction() as conn:
-                team = await teams.find_by_id(conn, team_id=self.team.id)
+                team = await teams.find_by_id(conn, team_id=self.yards[owner].team_id)
                 assert team is not None
                 admission = await self.admitters[which][1].admit(
                     conn, team, slots=slots, singles_only=False, now=self.now
@@ -89,7 +144,8 @@ class Limits(RuleBasedStateMachine):
         started = self.run(do())
         assert len(started) <= slots
         self.held[which] += [item for _, item in started]
-        self.rated += [self.now for batch_id, _ in started if batch_id == self.batches[1]]
+        for scope, times in self.rated.items():
+            times += [self.now for batch_id, _ in started if scope in self._scopes_of(batch_id)]
 
     @rule(which=st.integers(0, 1), chance=st.randoms(use_true_random=False))
     def end_some(self, which: int, chance: random.Random) -> None:
@@ -97,10 +153,10 @@ class Limits(RuleBasedStateMachine):
         self.held[which] = [item for item in self.held[which] if item not in ended]
         news = []
         for item in ended:
-            answer = Ended(status="booked")
+            answer = Ended(status="completed")
             change = lifecycle.change_for_answer(
                 answer,
-                kind=Kind.SHIPMENT,
+                kind=Kind.CALL,
                 attempt=item.attempt,
                 key=key_of(item.id, item.attempt),
                 retry_policy=RetryPolicy(),
@@ -146,37 +202,40 @@ class Limits(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @rule(cap=st.integers(1, 9))
-    def change_cap(self, cap: int) -> None:
+    @rule(scope=st.sampled_from(list(CAPS)), cap=st.integers(1, 9))
+    def change_cap(self, scope: str, cap: int) -> None:
         """Lowering cancels nothing; the new cap holds for what comes after."""
-        scope = f"team:{self.team.slug}"
-        self.run(limits.set_limit(self.db, scope=scope, concurrency=cap, rates=[]))
-        in_flight, _ = self.run(self._in_flight())
-        self.caps["team"] = max(cap, in_flight)
+        self.run(self._set_cap(scope, cap))
+        self.caps[scope] = cap
 
     @invariant()
     def caps_hold(self) -> None:
-        in_flight, in_first = self.run(self._in_flight())
-        assert in_flight <= self.caps["team"]
-        assert in_first <= self.caps["batch"]
-        assert in_flight == sum(len(held) for held in self.held)
+        in_flight = self.run(self._in_flight())
+        for scope, n in in_flight.items():
+            assert n <= max(self.caps[scope], self.before[scope]), scope
+        assert in_flight["provider"] == sum(len(held) for held in self.held)
+        self.before = in_flight
 
     @invariant()
     def rate_holds_over_every_stretch(self) -> None:
         stretch = timedelta(seconds=SECONDS)
-        for first in self.rated:
-            assert sum(first <= later < first + stretch for later in self.rated) <= COUNT
+        for scope, times in self.rated.items():
+            for first in times:
+                assert sum(first <= later < first + stretch for later in times) <= COUNT, scope
 
-    async def _in_flight(self) -> tuple[int, int]:
+    async def _in_flight(self) -> dict[str, int]:
         query = (
-            "SELECT count(*), count(*) FILTER (WHERE batch_id = %s) FROM items"
-            " WHERE team_id = %s AND phase IN ('claimed', 'calling', 'live')"
+            "SELECT batch_id, count(*) FROM items"
+            " WHERE batch_id = ANY (%s) AND phase IN ('claimed', 'calling', 'live')"
+            " GROUP BY batch_id"
         )
+        found = dict.fromkeys(CAPS, 0)
         async with self.db.pool.connection() as conn:
-            cursor = await conn.execute(query.encode(), (self.batches[0], self.team.id))
-            row = await cursor.fetchone()
-        assert row is not None
-        return int(str(row[0])), int(str(row[1]))
+            rows = await (await conn.execute(query.encode(), (self.batches,))).fetchall()
+        for batch_id, n in rows:
+            for scope in self._scopes_of(UUID(str(batch_id))) & found.keys():
+                found[scope] += int(str(n))
+        return found
 
     def _settle(self, news: list[Settlement], *, intents: list[tuple[int, ClaimedItem]]) -> None:
         async def do() -> None:

@@ -8,6 +8,7 @@ from batchyard.operations import batches
 from tests.clocks import SetClock
 from tests.engine.calls import DANE, called, due_at, find_team, make_calls, set_clock
 from tests.engine.conftest import Yard
+from tests.engine.test_brake import housekeeping
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 """14:00 in Copenhagen, within the window of 9 to 20."""
@@ -67,3 +68,17 @@ async def test_batch_is_not_started_before_its_time(yard: Yard) -> None:
     async with yard.working():
         assert await yard.until_ended(batch_id) == "completed"
     assert called(yard) == [DANE, DANE]
+
+
+MANY_DUE = """
+INSERT INTO batches (id, team_id, kind, state, created_at, updated_at, scheduled_at)
+SELECT gen_random_uuid(), %s, 'shipment', 'scheduled', %s, %s, %s FROM generate_series(1, 350)
+"""
+
+
+async def test_all_whose_time_came_while_nothing_ran_are_queued_at_once(yard: Yard) -> None:
+    now = yard.db.clock()
+    async with yard.db.transaction() as conn:
+        await conn.execute(MANY_DUE, (yard.team_id, now, now, now))
+    await housekeeping(yard).dispatch_scheduled()
+    assert await yard.value("SELECT count(*) FROM batches WHERE state = 'scheduled'") == 0

@@ -2,14 +2,17 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
-from batchyard.engine.admission import Admitter
+from batchyard.engine.admission import BATCHES_PER_ADMISSION, Admitter
 from batchyard.models import Answer, Ended, Kind, Refused, Request, RetryPolicy
 from batchyard.operations import control, waiting
-from batchyard.operations.waiting import REASONS, Waiting
+from batchyard.operations.waiting import BELIEVED_FOR, NOTED_AGAIN_AFTER, REASONS, Waiting
 from batchyard.store import limits, providers, workers
+from tests.engine.calls import set_clock
 from tests.engine.conftest import OneLine, Yard
 from tests.engine.test_control import find_team
+from tests.engine.test_windows import NOON
 
 
 async def hold(_: Request) -> Answer:
@@ -162,7 +165,101 @@ async def test_time_that_has_passed_is_not_told(yard: Yard) -> None:
     async with yard.db.transaction() as conn:
         await workers.register(conn, host="here", pid=1, now=now)
         await conn.execute(
-            "UPDATE batches SET wait_reason = 'batch_rate', wait_until = %s",
-            (now - timedelta(seconds=1),),
+            "UPDATE batches SET wait_reason = 'batch_rate', wait_until = %s, wait_noted_at = %s",
+            (now - timedelta(seconds=1), now),
         )
     assert await Asking(yard).why(batch_id) == Waiting(reason="batch_rate")
+
+
+class Queue:
+    """More batches than one admission looks at, the last of the lowest priority; a worker lives."""
+
+    def __init__(self, yard: Yard) -> None:
+        self.yard = yard
+        self.clock = set_clock(yard, NOON)
+        self.admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+
+    async def fill(self) -> list[UUID]:
+        batches = [await self.yard.make_batch(items=5) for _ in range(BATCHES_PER_ADMISSION + 2)]
+        async with self.yard.db.transaction() as conn:
+            await conn.execute("UPDATE batches SET priority = 9 WHERE id <> %s", (batches[-1],))
+        return batches
+
+    async def admit(self, *, after: timedelta = timedelta(0)) -> int:
+        """Admit up to three items so much later; return how many were let in."""
+        self.clock.set(self.clock() + after)
+        team, now = await find_team(self.yard), self.clock()
+        async with self.yard.db.transaction() as conn:
+            await workers.register(conn, host="here", pid=1, now=now)
+            admission = await self.admitter.admit(conn, team, slots=3, singles_only=False, now=now)
+        return admission.count
+
+    async def set_cap(self, cap: int) -> None:
+        async with self.yard.db.transaction() as conn:
+            await limits.set_cap(conn, key=limits.team_key(self.yard.team_id), concurrency=cap)
+
+
+async def test_batches_that_admission_never_comes_to_say_so(yard: Yard) -> None:
+    queue = Queue(yard)
+    first, *others = await queue.fill()
+    assert await queue.admit() == 3
+    asking = Asking(yard)
+    assert await asking.why(first) is None
+    for batch_id in others:
+        assert await asking.why(batch_id) == Waiting(reason="earlier_batch")
+
+
+async def test_reason_that_no_admission_finds_any_more_is_not_told(yard: Yard) -> None:
+    queue, asking = Queue(yard), Asking(yard)
+    last = (await queue.fill())[-1]
+    await queue.set_cap(3)
+    assert (await queue.admit(), await queue.admit()) == (3, 0)
+    assert await asking.why(last) == Waiting(reason="team_cap")
+
+    await queue.set_cap(9)
+    assert await queue.admit(after=BELIEVED_FOR) == 3
+    assert await yard.value("SELECT wait_reason FROM batches WHERE id = %s", [last]) == "team_cap"
+    assert await asking.why(last) == Waiting(reason="earlier_batch")
+
+
+async def test_reason_that_holds_on_is_told_as_long(yard: Yard) -> None:
+    queue, asking = Queue(yard), Asking(yard)
+    last = (await queue.fill())[-1]
+    await queue.set_cap(3)
+    assert (await queue.admit(), await queue.admit()) == (3, 0)
+    for _ in range(2 * (BELIEVED_FOR // NOTED_AGAIN_AFTER)):
+        assert await queue.admit(after=NOTED_AGAIN_AFTER) == 0
+        assert await asking.why(last) == Waiting(reason="team_cap")
+
+
+async def test_item_due_later_says_what_holds_it_then(yard: Yard) -> None:
+    clock = set_clock(yard, NOON)
+    batch_id = await yard.make_batch(items=3, kind=Kind.CALL)
+    team, now, tomorrow = await find_team(yard), clock(), NOON + timedelta(days=1)
+    async with yard.db.transaction() as conn:
+        await workers.register(conn, host="here", pid=1, now=now)
+        found = await conn.execute(
+            "UPDATE items SET status = 'rescheduled', due_at = %s"
+            " WHERE id = (SELECT id FROM items ORDER BY id LIMIT 1) RETURNING id",
+            (tomorrow,),
+        )
+        row = await found.fetchone()
+    assert row is not None
+    item_id = UUID(str(row[0]))
+    for seconds, told in (
+        (1, Waiting(reason="window", until=tomorrow)),
+        (48 * 3600, Waiting(reason="provider_rate", until=now + timedelta(days=2))),
+    ):
+        async with yard.db.transaction() as conn:
+            await conn.execute(
+                "UPDATE batches SET wait_reason = 'provider_rate', wait_until = %s,"
+                " wait_noted_at = %s",
+                (now + timedelta(seconds=seconds), now),
+            )
+        whole = await Asking(yard).why(batch_id)
+        assert whole is not None
+        assert whole.reason == "provider_rate"
+        assert await waiting.explain_item(yard.db, team=team, item_id=item_id) == told
+    await control.pause_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+    found_last = await waiting.explain_item(yard.db, team=team, item_id=item_id)
+    assert found_last == Waiting(reason="paused")

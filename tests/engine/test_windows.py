@@ -204,13 +204,17 @@ async def test_window_that_closes_after_admission_is_kept(yard: Yard, policy: Po
     journal = Journal(yard.db, unknown_grace=timedelta(hours=1), worker_id=1)
     runner = Runner(yard.db, journal, slots=10, failpoint=Failpoint(None))
     writing = asyncio.create_task(journal.run())
-    admission = await admit(yard, Admitter(yard.config, switchboard, worker_id=1))
+    admitter = Admitter(yard.config, switchboard, worker_id=1)
+    admission = await admit(yard, admitter)
     assert admission.count == 1
 
     clock.set(last_moment + timedelta(seconds=1))
     for assignment, claimed in admission.started:
         runner.start(assignment, claimed)
-    await yard.until(PUT_OFF, [1])
+    await yard.until("SELECT phase = 'ready' FROM items")
+    ((run, hours),) = (await admit(yard, admitter)).ajar
+    async with yard.db.transaction() as conn:
+        assert await admitter.put_off(conn, run, hours, now=yard.db.clock())
 
     writing.cancel()
     assert yard.provider.sent == []

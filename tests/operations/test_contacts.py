@@ -7,10 +7,11 @@ import pytest
 
 from batchyard.contact_rules import TeamRules
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.models import Team
+from batchyard.models import Kind, Team
 from batchyard.operations import contacts
+from batchyard.store import contacts as stored
 from batchyard.store.db import Database
-from tests.factories import make_team
+from tests.factories import make_batch, make_items, make_team
 
 DANE = "+4520123456"
 
@@ -43,6 +44,24 @@ async def test_number_that_is_listed_again_has_its_new_time(db: Database, team: 
     await contacts.add_do_not_contact(db, team=team, number=DANE, until=until)
     (entry,) = await contacts.list_do_not_contact(db, team=team)
     assert entry.until == until
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+async def test_opt_out_is_not_shortened(db: Database, team: Team, is_listed: bool) -> None:
+    if is_listed:
+        await contacts.add_do_not_contact(db, team=team, number=DANE)
+    batch_id = await make_batch(db, team=team, kind=Kind.CALL)
+    item_ids = await make_items(db, team=team, batch_id=batch_id, number=DANE)
+    async with db.transaction() as conn:
+        await stored.add_opt_outs(conn, item_ids=item_ids, now=db.clock())
+    tomorrow = db.clock() + timedelta(days=1)
+    entry = await contacts.add_do_not_contact(
+        db, team=team, number=DANE, reason="a break", until=tomorrow
+    )
+    assert (entry.until, entry.source, entry.reason) == (None, "opt_out", "a break")
+    await contacts.remove_do_not_contact(db, team=team, number=DANE)
+    entry = await contacts.add_do_not_contact(db, team=team, number=DANE, until=tomorrow)
+    assert (entry.until, entry.source) == (tomorrow, "person")
 
 
 async def test_lists_of_teams_are_apart(db: Database, team: Team) -> None:

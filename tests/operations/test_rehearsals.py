@@ -162,7 +162,8 @@ async def test_provider_that_was_never_used_is_assumed_and_then_observed(
     async with db.transaction() as conn:
         await conn.execute(
             "INSERT INTO providers (name, kind, settings, created_at)"
-            " VALUES ('voice', 'http', '{\"concurrency\": 10}', now())"
+            " VALUES ('voice', 'http',"
+            ' \'{"url": "https://voice.example.com", "concurrency": 10}\', now())'
         )
         await conn.execute(
             "INSERT INTO routes (team_id, kind, provider_id)"

@@ -28,7 +28,7 @@ def add(
         ),
     ] = None,
 ) -> None:
-    """Never call a number; what was said about it before is replaced.
+    """Never call a number; what was said about it before is replaced, but an opt-out stays one.
 
     Holds for every call that was not sent yet. Nothing bypasses it.
     """

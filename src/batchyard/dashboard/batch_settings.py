@@ -17,7 +17,7 @@ from batchyard.dashboard.standing import Standing
 from batchyard.dashboard.visitors import READ, WRITE, Visitor
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.models import RetryPolicy
-from batchyard.operations import changes, contacts, limits
+from batchyard.operations import changes, limits
 from batchyard.operations.audit import note
 from batchyard.operations.changes import FAILED_STATUSES, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from batchyard.operations.limits import set_limit
@@ -114,7 +114,6 @@ async def _change_general(visitor: Visitor, standing: Standing, fields: Fields) 
 async def _change_windows(visitor: Visitor, standing: Standing, fields: Fields) -> None:
     bypasses = fields.flag("bypass_windows")
     await _change(visitor, standing, facts=("bypass_windows",), bypass_windows=bypasses)
-    await contacts.reconsider_windows(visitor.db, team=visitor.team, batch_id=standing.batch.id)
 
 
 async def _change_retries(visitor: Visitor, standing: Standing, fields: Fields) -> None:

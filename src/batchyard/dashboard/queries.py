@@ -33,6 +33,7 @@ class ShownBatch:
     finished_at: datetime | None
     scheduled_at: datetime | None
     wait_reason: str | None
+    wait_noted_at: datetime | None
     paused_by: str | None
     """The name of whoever paused it, where that is known."""
     counts: Mapping[str, int]
@@ -54,7 +55,7 @@ BATCH = f"""
 SELECT b.id, b.kind, b.state, b.file_name, b.columns, b.reference, b.identifier,
        a.name AS agent,
        b.is_single, b.total_rows, b.refused_rows, b.created_at, b.started_at, b.finished_at,
-       b.scheduled_at, b.wait_reason,
+       b.scheduled_at, b.wait_reason, b.wait_noted_at,
        {NAME_OF_ACTOR.format(actor="b.paused_by", team_id="b.team_id")} AS paused_by,
        (SELECT coalesce(jsonb_object_agg(c.phase || '/' || c.status, c.n), '{{}}')
           FROM batch_counts c WHERE c.batch_id = b.id AND c.n > 0) AS counts,

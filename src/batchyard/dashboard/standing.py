@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from batchyard.dashboard.figures import Figures, Pace, measure_pace, pace_since
 from batchyard.dashboard.queries import ShownBatch
 from batchyard.models import BatchState
-from batchyard.operations.waiting import REASONS, Waiting
+from batchyard.operations.waiting import REASONS, Waiting, is_believed
 from batchyard.store.tallies import BUCKET_SECONDS
 
 BUCKET = timedelta(seconds=BUCKET_SECONDS)
@@ -24,6 +24,8 @@ class Standing:
     figures: Figures
     pace: Pace | None
     """Of one that runs."""
+    held_by: Waiting | None
+    """Why it does not go on, as its last admission found."""
 
     @property
     def name(self) -> str:
@@ -41,16 +43,6 @@ class Standing:
         """Whether nothing more is sent unless somebody wants it."""
         return self.batch.state in ENDED
 
-    @property
-    def held_by(self) -> Waiting | None:
-        """Why it does not go on, as its last admission found."""
-        batch = self.batch
-        is_paused = batch.state is BatchState.PAUSED
-        if batch.wait_reason not in REASONS or not (self.is_running or is_paused):
-            return None
-        by = batch.paused_by if is_paused and batch.wait_reason == "paused" else None
-        return Waiting(reason=batch.wait_reason, by=by)
-
 
 def counted_since(now: datetime) -> datetime:
     """Return from when on ended attempts are counted for the pace."""
@@ -67,4 +59,20 @@ def stand(batch: ShownBatch, *, now: datetime) -> Standing:
         to_go=figures.total - figures.done - figures.unknown,
         now=now,
     )
-    return Standing(batch=batch, figures=figures, pace=pace if batch.state in RUNNING else None)
+    return Standing(
+        batch=batch,
+        figures=figures,
+        pace=pace if batch.state in RUNNING else None,
+        held_by=_held_by(batch, now=now),
+    )
+
+
+def _held_by(batch: ShownBatch, *, now: datetime) -> Waiting | None:
+    if batch.wait_reason not in REASONS:
+        return None
+    if batch.state is BatchState.PAUSED:
+        by = batch.paused_by if batch.wait_reason == "paused" else None
+        return Waiting(reason=batch.wait_reason, by=by)
+    if batch.state in RUNNING and is_believed(batch.wait_noted_at, now):
+        return Waiting(reason=batch.wait_reason)
+    return None

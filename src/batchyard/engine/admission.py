@@ -19,6 +19,7 @@ from batchyard.errors import InvalidRequest
 from batchyard.limits import Allowance
 from batchyard.metrics import ADMISSION_WAITS
 from batchyard.models import JsonObject, Kind, Rate, Team
+from batchyard.operations.waiting import NOTED_AGAIN_AFTER
 from batchyard.store import attempts, contacts, items, limits, providers, runs, senders
 from batchyard.store.db import Connection
 from batchyard.store.items import ClaimedItem
@@ -36,8 +37,9 @@ LOOK_SECONDS = 0.5
 """So long it goes on looking: the limits that it has locked hold up other teams."""
 
 AGING_ROUND = 14
-"""Of so many admissions of a team one begins with the batch of lowest priority and one with the
-batch unserved for longest, so that nothing starves: each gets seven percent."""
+"""Of so many admissions of a team that let something in, one begins with the batch of lowest
+priority and one with the batch unserved for longest, so that nothing starves: each gets seven
+percent."""
 
 
 class Admitter:
@@ -48,6 +50,8 @@ class Admitter:
         self._switchboard = switchboard
         self._worker_id = worker_id
         self._admissions: Counter[int] = Counter()
+        """By team, those that let something in: were empty ones counted, a cap that lets something
+        in at every seventh could always miss the two that are for the aged."""
         self._book = HoursBook()
 
     async def admit(
@@ -85,6 +89,8 @@ class Admitter:
             if limit == BATCHES_LOOKED_AT and look.is_team_held:
                 break
             look.note_passed(passed, candidates)
+        if admission.count and not singles_only:
+            self._admissions[team.id] += 1
         if admission.count == 0:
             due_at = await runs.next_due(conn, team_id=team.id, after=now)
             openings = [at for at in (due_at, admission.opens_at) if at is not None]
@@ -132,7 +138,7 @@ class Admitter:
                 look.note_full(line.provider_id)
         if look.started:
             await limits.write_tokens(conn, list(look.allowances.values()))
-        await self._note_waits(conn, candidates, look.waits)
+        await self._note_waits(conn, candidates, look.waits, now=now)
         return look
 
     async def _route(self, look: Look, candidates: Sequence[Run]) -> list[tuple[Run, Connected]]:
@@ -146,28 +152,34 @@ class Admitter:
         return routed
 
     async def _note_waits(
-        self, conn: Connection, candidates: Sequence[Run], waits: Mapping[UUID, Wait]
+        self,
+        conn: Connection,
+        candidates: Sequence[Run],
+        waits: Mapping[UUID, Wait],
+        *,
+        now: datetime,
     ) -> None:
         """Keep why nothing of a batch was let in, where that is worth a write."""
         held = [(run, waits[run.id]) for run in candidates if run.id in waits]
         for run, wait in held:
             if wait.reason != run.wait_reason:
                 ADMISSION_WAITS.labels(reason=wait.reason).inc()
-        news = {run.id: (wait.reason, wait.until) for run, wait in held if _is_news(run, wait)}
+        news = {
+            run.id: (wait.reason, wait.until) for run, wait in held if _is_news(run, wait, now=now)
+        }
         if news:
-            await runs.note_waits(conn, news)
+            await runs.note_waits(conn, news, now=now)
 
     async def put_off(self, conn: Connection, run: Run, hours: Hours, *, now: datetime) -> bool:
-        """Move a slab of due items outside their window; False when nothing was left to move."""
+        """Move a slab of due items outside their window; False when nothing was left to do."""
         return await self._book.put_off(conn, run, hours, now=now)
 
     def _order(self, team_id: int) -> Order:
-        self._admissions[team_id] += 1
         match self._admissions[team_id] % AGING_ROUND:
-            case 0:
-                return Order.LOWEST_FIRST
-            case 7:
+            case 6:
                 return Order.LONGEST_UNSERVED_FIRST
+            case 13:
+                return Order.LOWEST_FIRST
             case _:
                 return Order.BY_PRIORITY
 
@@ -313,9 +325,11 @@ def _looks(passed: PassedOver) -> Iterator[tuple[int, PassedOver | None]]:
         yield BATCHES_LOOKED_AT, passed
 
 
-def _is_news(run: Run, wait: Wait) -> bool:
-    """Tell whether a wait is worth a write: another reason, or a time that people would notice."""
-    if wait.reason != run.wait_reason:
+def _is_news(run: Run, wait: Wait, *, now: datetime) -> bool:
+    """Tell whether a wait is worth a write: it is another one, a noticed time later, or old."""
+    if wait.reason != run.wait_reason or run.wait_noted_at is None:
+        return True
+    if now - run.wait_noted_at >= NOTED_AGAIN_AFTER:
         return True
     if wait.until is None or run.wait_until is None:
         return wait.until != run.wait_until

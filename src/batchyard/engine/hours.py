@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 from datetime import date, datetime
+from uuid import UUID
 
 from batchyard.contact_rules import SENTENCES, Block, TeamRules
+from batchyard.errors import InvalidRequest
 from batchyard.models import Kind
-from batchyard.store import windows
+from batchyard.store import contacts, runs, windows
 from batchyard.store.db import Connection
 from batchyard.store.runs import Run
 from batchyard.store.windows import UNKNOWN_ZONES, ZoneSets
@@ -22,6 +24,8 @@ class Hours:
     """One window over every set of zones."""
 
     def __init__(self, window: Window, *, fallback: str | None, zone_sets: ZoneSets) -> None:
+        self.rule = window, fallback
+        """What makes it another one."""
         self._window = window
         self._fallback = (fallback,) if fallback is not None else ()
         self._zone_sets = zone_sets
@@ -127,7 +131,8 @@ class HoursBook:
     async def put_off(self, conn: Connection, run: Run, hours: Hours, *, now: datetime) -> bool:
         """Move due items outside the window to its next opening; part of a transaction of its own.
 
-        One slab of them; where there is no opening they end. False when there was nothing to do.
+        One slab of them; where there is no opening they end. Where the window has changed nothing
+        is moved, and the next admission finds it. False when there was nothing to do.
         """
         closed = await windows.list_closed(
             conn, batch_id=run.id, open_sets=sorted(hours.open_sets(now)), slab=SLAB, now=now
@@ -138,6 +143,8 @@ class HoursBook:
             await self._read_zone_sets(conn)
         openings = await asyncio.to_thread(hours.openings, closed, now)
         late = {key: at for key, at in openings.items() if at is None or at > now}
+        if await self._hold_rule(conn, run.id) != hours.rule:
+            return True
         moved = await windows.reschedule(
             conn,
             batch_id=run.id,
@@ -148,6 +155,21 @@ class HoursBook:
             now=now,
         )
         return moved > 0 or len(late) < len(openings)
+
+    async def _hold_rule(
+        self, conn: Connection, batch_id: UUID
+    ) -> tuple[Window, str | None] | None:
+        """Return the window of a batch as it is, and stays until the transaction ends."""
+        team_id = await windows.hold(conn, batch_id=batch_id)
+        run = await runs.read(conn, batch_id=batch_id)
+        if team_id is None or run is None:
+            return None
+        rules = await contacts.read_rules(conn, team_id=team_id)
+        try:
+            window = window_of(run, rules)
+        except InvalidRequest:
+            return None
+        return None if window is None else (window, rules.fallback_zone)
 
     async def _read_zone_sets(self, conn: Connection) -> None:
         # An id never changes its meaning.

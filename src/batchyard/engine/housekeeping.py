@@ -46,6 +46,9 @@ LISTEN_SECONDS = 3.0
 """So long a new leader only listens: while PostgreSQL was away nobody could be heard."""
 
 TURNS_STALL_AFTER = timedelta(seconds=30)
+DISPATCHED_AT_ONCE = 100
+"""Batches whose time has come, in one transaction: each tells who listens."""
+
 WORKERS_KEPT = timedelta(days=1)
 CORRECTED_WITHIN = timedelta(days=1)
 """So long after its end a batch is looked at again, should a crash have cut off its correction."""
@@ -182,11 +185,15 @@ class Housekeeping:
                 await queue.wake(conn, team_id=team_id, now=now)
 
     async def dispatch_scheduled(self) -> None:
-        """Queue batches whose time has come."""
+        """Queue batches whose time has come, also where thousands came while nothing ran."""
         now = self._db.clock()
-        async with self._db.transaction() as conn:
-            for team_id in sorted(await runs.dispatch_scheduled(conn, now=now)):
-                await queue.wake(conn, team_id=team_id, now=now)
+        while True:
+            async with self._db.transaction() as conn:
+                teams = await runs.dispatch_scheduled(conn, limit=DISPATCHED_AT_ONCE, now=now)
+                for team_id in sorted(set(teams)):
+                    await queue.wake(conn, team_id=team_id, now=now)
+            if len(teams) < DISPATCHED_AT_ONCE:
+                return
 
     async def end_batches(self) -> None:
         """End batches whose last item ended just before a crash, or is unknown for too long."""

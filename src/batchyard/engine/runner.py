@@ -186,14 +186,14 @@ class Runner:
             if intended is not True:
                 return
         if intent_at is None or not self._may_send(assignment, item, issued_at):
-            self._hand_back(assignment, item)
+            self._hand_back(item)
             return
         self._failpoint.reach(Step.AFTER_INTENT)
         key = key_of(item.id, item.attempt)
         answer = await self._reach_out(assignment, item, key, intent_at, issued_at)
         self._failpoint.reach(Step.AFTER_SEND)
         if answer is None:
-            self._hand_back(assignment, item)
+            self._hand_back(item)
         else:
             self._record(assignment, item, key, answer, intent_at)
 
@@ -216,23 +216,19 @@ class Runner:
             )
         )
 
-    def _hand_back(self, assignment: Assignment, item: ClaimedItem) -> None:
-        """Return an item unsent, where its window has closed to when that opens again."""
-        now = self._db.clock()
-        status, due_at = item.status, now
-        if assignment.hours is not None and not assignment.hours.is_open(item.zone_set, now):
-            opens_at = assignment.hours.opening(item.zone_set, now)
-            if opens_at is None:
-                self.cancel(item, Block.ZONE_UNKNOWN)
-                return
-            status, due_at = lifecycle.RESCHEDULED_STATUS, opens_at
+    def _hand_back(self, item: ClaimedItem) -> None:
+        """Return an item unsent and due.
+
+        Where its window has closed the next admission puts it off: that one knows if the window is
+        still the same, which here nobody holds.
+        """
         self._journal.write(
             hand_back(
                 item_id=item.id,
                 attempt=item.attempt,
                 lease=item.lease,
-                status=status,
-                due_at=due_at,
+                status=item.status,
+                due_at=self._db.clock(),
             )
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from batchyard import retry
@@ -9,9 +10,10 @@ from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.lifecycle import ENDED_STATUSES, SUCCESS_STATUS, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, RetryPolicy, Team
 from batchyard.operations.batches import lock_batch
+from batchyard.operations.contacts import reconsider_windows
 from batchyard.operations.control import clear_stopped
 from batchyard.operations.slices import Slices
-from batchyard.operations.transactions import Transactions
+from batchyard.operations.transactions import Transactions, one_transaction
 from batchyard.store import control, corrections, queue, retries
 from batchyard.store.batches import LockedBatch
 from batchyard.store.db import Connection, Database
@@ -150,14 +152,16 @@ async def change_batch(
 ) -> None:
     """Change what is given of a batch, at any time before it ended for good; None leaves it.
 
-    Raises `InvalidRequest` for a priority or a retried status that is none, `Conflict` for a
-    cancelled batch, and `NotFound`.
+    Where `bypass_windows` is given, calls that wait for a window are looked at anew. Raises
+    `InvalidRequest` for a priority or a retried status that is none, `Conflict` for a cancelled
+    batch, and `NotFound`.
     """
     if priority is not None and not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise InvalidRequest(f"A priority is {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}.")
     if retry_policy is not None:
         check_retried(kind, retry_policy.statuses)
-    async with db.transaction() as conn:
+    async with one_transaction(db) as work:
+        conn = work.connection
         batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
         if batch.state is BatchState.CANCELLED:
             raise Conflict("The batch is cancelled.", state=batch.state)
@@ -173,3 +177,5 @@ async def change_batch(
             now=now,
         )
         await queue.wake(conn, team_id=team.id, now=now)
+        if bypass_windows is not None:
+            work.follow_ups.append(partial(reconsider_windows, team=team, batch_id=batch_id))

@@ -27,6 +27,9 @@ PAGE = 1000
 BLOCK = 5000
 """Items moved in one transaction."""
 
+CLOCKS_APART = timedelta(seconds=1)
+"""By less the clocks of two machines differ, each corrected by PostgreSQL's."""
+
 RECALLED = timedelta(days=8)
 """Attempts further back count for no limit, wherever the recipient's day begins."""
 
@@ -41,7 +44,8 @@ async def add_do_not_contact(
 ) -> Entry:
     """Never contact a number again, or not before `until`; replaces what was said before.
 
-    Effective for every item not sent yet. Raises `InvalidRequest`.
+    What the recipient asked for stays for ever, until `remove_do_not_contact`. Effective for every
+    item not sent yet. Raises `InvalidRequest`.
     """
     now = db.clock()
     if until is not None and until <= now:
@@ -166,14 +170,21 @@ async def reconsider_windows(
 ) -> int:
     """Look anew at items that wait for a window: of a team, an agent or a batch; return how many.
 
-    To be called when a window has changed. Those that are closed still are put off again.
+    To be called when a window has changed. Those that are closed still are put off again, and left
+    so.
     """
-    total = 0
+    total, changed_before = 0, db.clock() + CLOCKS_APART
     while True:
         async with db.transaction() as conn:
             now = db.clock()
             moved = await windows.reconsider(
-                conn, team_id=team.id, agent_id=agent_id, batch_id=batch_id, limit=BLOCK, now=now
+                conn,
+                team_id=team.id,
+                agent_id=agent_id,
+                batch_id=batch_id,
+                put_off_before=changed_before,
+                limit=BLOCK,
+                now=now,
             )
             if moved:
                 await queue.wake(conn, team_id=team.id, now=now)

@@ -130,10 +130,18 @@ def _uuid(text: str, scope: str) -> UUID:
 
 def _contradictions(rates: Sequence[Rate]) -> list[str]:
     """Say which rates can never be reached because a stricter one wins."""
+    pairs = [(fast, slow) for fast in rates for slow in rates if slow.seconds > fast.seconds]
     return [
-        f"{slow.count} in {slow.seconds} s wins over {fast.count} in {fast.seconds} s whenever "
-        f"more than {slow.count} are due."
-        for fast in rates
-        for slow in rates
-        if slow.seconds > fast.seconds and slow.count <= fast.count
+        *(
+            f"{slow.count} in {slow.seconds} s wins over {fast.count} in {fast.seconds} s whenever "
+            f"more than {slow.count} are due."
+            for fast, slow in pairs
+            if slow.count <= fast.count
+        ),
+        *(
+            f"{fast.count} in {fast.seconds} s wins over {slow.count} in {slow.seconds} s, which "
+            "can never be reached."
+            for fast, slow in pairs
+            if fast.count * slow.seconds <= slow.count * fast.seconds
+        ),
     ]

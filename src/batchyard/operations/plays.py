@@ -1,11 +1,12 @@
 """A rehearsal's play: the whole for what is expected, parts of it for the range; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
 from batchyard.intake.options import UploadReport
+from batchyard.lifecycle import FAILURE_STATUSES
 from batchyard.models import Kind
 from batchyard.operations.outlooks import (
     Assumptions,
@@ -15,13 +16,17 @@ from batchyard.operations.outlooks import (
     draw_assumed,
     draw_observed,
 )
-from batchyard.rehearsal import Outlook, Plan, Played, play
+from batchyard.rehearsal import EARLIER, Outlook, Plan, Played, play
 from batchyard.store.rehearsals import ObservedAttempt
 
 PARTS = 4
 """Plays of a part each, from which the range comes."""
 LEAST_SPREAD = 0.02
 """No range is narrower: machines and networks differ by as much."""
+SLOTS_TAKEN = "The workers' slots would all be taken: more workers or more slots make it quicker."
+BRAKES = "So much would fail that the batch would pause itself before its end."
+REMARKS = (SLOTS_TAKEN, BRAKES)
+"""What is said of a play."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +78,14 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Brake:
+    """When a batch pauses itself: more than this share of so many attempts failed."""
+
+    attempts: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
     """Everything a play needs; travels to another process."""
 
@@ -83,6 +96,7 @@ class Scene:
     """Speed and seed, where the items go to the sandbox."""
     observed: Sequence[ObservedAttempt]
     assumptions: Assumptions
+    brake: Brake | None = None
 
 
 def play_scene(scene: Scene) -> Rehearsal:
@@ -100,7 +114,7 @@ def play_scene(scene: Scene) -> Rehearsal:
         provider="",
         basis="exact" if scene.sandbox else "observed" if scene.observed else "assumed",
         attempts=_range([one.attempts for one in plays]),
-        retries=whole.attempts - sum(n for _, n in whole.ended.items()),
+        retries=whole.retries,
         ended=whole.ended,
         costs={
             currency: _range([one.costs.get(currency, 0) for one in plays])
@@ -117,7 +131,21 @@ def play_scene(scene: Scene) -> Rehearsal:
         pace=whole.pace,
         limited_by=limited_by,
         waits=waits,
+        remarks=list(_remarks(scene, whole, limited_by)),
     )
+
+
+def _remarks(scene: Scene, played: Played, limited_by: str | None) -> Iterator[str]:
+    if limited_by == EARLIER:
+        yield SLOTS_TAKEN
+    if scene.brake is not None and _pulls(scene.brake, played):
+        yield BRAKES
+
+
+def _pulls(brake: Brake, played: Played) -> bool:
+    """Tell whether the brake would have its reason over the whole batch."""
+    failed = sum(played.attempts_ended.get(status, 0) for status in FAILURE_STATUSES)
+    return played.attempts >= brake.attempts and failed > brake.share * played.attempts
 
 
 def _play_part(scene: Scene, part: int) -> Played:
@@ -129,6 +157,7 @@ def _play_part(scene: Scene, part: int) -> Played:
     plan = replace(
         scene.plan,
         zones=[one.zones for one in items],
+        numbers=[one.number for one in items] if scene.plan.numbers else (),
         stands_for=scene.plan.stands_for * (len(scene.items) / len(items) if items else 1),
     )
     return play(plan, _outlook(scene, items, die=part + 1))

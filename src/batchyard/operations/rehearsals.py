@@ -115,6 +115,7 @@ async def rehearse_batch(
         retry_policy=retry.from_json(batch.retry_policy),
         start_at=settings.start_at or batch.scheduled_at,
         bypass_windows=batch.bypass_windows,
+        has_brake=batch.has_brake,
     )
     report = UploadReport(
         rows=batch.total_rows,
@@ -164,5 +165,9 @@ async def _play(
     )
     played = await run_aside(play_scene, found.scene)
     return replace(
-        played, upload=report, items=total, provider=found.provider, remarks=found.remarks
+        played,
+        upload=report,
+        items=total,
+        provider=found.provider,
+        remarks=[*found.remarks, *played.remarks],
     )

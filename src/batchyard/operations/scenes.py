@@ -1,19 +1,20 @@
 """What a rehearsal plays in: who would get the items, and everything that would hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.config import Config
-from batchyard.errors import NotFound
+from batchyard.contact_rules import TeamRules
+from batchyard.errors import ConfigError, NotFound
 from batchyard.limits import Bucket
-from batchyard.models import Kind, RetryPolicy, Team
+from batchyard.models import Kind, Rate, RetryPolicy, Team
 from batchyard.operations.outlooks import Assumptions, SampledItem, sandbox_settings
-from batchyard.operations.plays import Scene
-from batchyard.providers.http_settings import HttpSettings
+from batchyard.operations.plays import Brake, Scene
 from batchyard.providers.registry import find_kind
-from batchyard.rehearsal import Ceiling, Plan
+from batchyard.providers.settings import read_settings
+from batchyard.rehearsal import SLOTS, Ceiling, Plan
 from batchyard.store import agents, contacts, limits, rehearsals, workers
 from batchyard.store.db import Connection, Database
 from batchyard.store.rehearsals import KeptLimit, RoutedProvider
@@ -24,8 +25,12 @@ OBSERVED_ATTEMPTS = 5000
 FEWEST_OBSERVED = 30
 """Fewer attempts say too little."""
 ALIVE_WITHIN = timedelta(seconds=10)
-SANDBOX, HTTP = "sandbox", "http"
-HTTP_CONCURRENCY: int = HttpSettings.model_fields["concurrency"].default
+SANDBOX = "sandbox"
+
+UNUSABLE = "The provider cannot be opened with its settings; nothing would be sent."
+NO_WORKER = "No worker is alive now; one is assumed."
+REMARKS = (UNUSABLE, NO_WORKER)
+"""What is said of a scene."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +44,16 @@ class RehearsalSettings:
     start_at: datetime | None = None
     """None is now."""
     bypass_windows: bool = False
+    has_brake: bool = True
     assumptions: Assumptions = field(default_factory=Assumptions)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnLimits:
+    """What holds unless somebody set something else."""
+
+    cap: int | None = None
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,17 +76,10 @@ async def set_scene(
     config: Config,
 ) -> SetScene:
     """Read what admission would go by for items that stand for `total`. Raises `NotFound`."""
-    agent_id, now = settings.agent_id, db.clock()
+    now = db.clock()
+    start_at = max(settings.start_at or now, now)
     async with db.pool.connection() as conn:
-        if agent_id is not None and not await agents.exists(
-            conn, agent_id=agent_id, team_id=team.id
-        ):
-            raise NotFound("There is no such agent.")
-        provider = await rehearsals.find_provider(
-            conn, team_id=team.id, kind=kind, agent_id=agent_id
-        )
-        if provider is None:
-            raise NotFound("There is no provider for these items.")
+        provider = await _find_provider(conn, team=team, kind=kind, agent_id=settings.agent_id)
         observed = await rehearsals.list_observed(
             conn,
             team_id=team.id,
@@ -81,18 +88,25 @@ async def set_scene(
             since=now - timedelta(days=OBSERVED_DAYS),
             limit=OBSERVED_ATTEMPTS,
         )
-        fallback_zone, window = await _read_window(conn, team=team, kind=kind, settings=settings)
-        start_at = max(settings.start_at or now, now)
+        alive = await workers.count_alive(conn, since=now - ALIVE_WITHIN)
+        own = _own_limits(provider)
+        ceilings = await _read_ceilings(
+            conn,
+            settings,
+            keys={
+                limits.team_key(team.id): OwnLimits(cap=config.team_concurrency),
+                limits.provider_key(provider.id): own or OwnLimits(),
+            },
+            at=start_at,
+        )
         plan = Plan(
             zones=[one.zones for one in items],
             stands_for=total / len(items) if items else 1.0,
             start_at=start_at,
             retry_policy=settings.retry_policy,
-            ceilings=await _read_ceilings(conn, provider, team, settings, config, at=start_at),
-            window=window,
-            fallback_zone=fallback_zone,
+            ceilings=[*ceilings, *_slots(kind, provider, config, alive=alive)],
         )
-        alive = await workers.count_alive(conn, since=now - ALIVE_WITHIN)
+        plan = await _with_rules(conn, plan, team=team, kind=kind, items=items, settings=settings)
     sandbox = _sandbox(provider, config)
     scene = Scene(
         kind=kind,
@@ -102,9 +116,51 @@ async def set_scene(
         sandbox=sandbox,
         observed=observed if len(observed) >= FEWEST_OBSERVED else (),
         assumptions=settings.assumptions,
+        brake=_brake(config) if settings.has_brake else None,
     )
-    remarks = [] if alive else ["No worker is alive now; one is assumed."]
+    remarks = [UNUSABLE] if own is None else []
+    if not alive:
+        remarks.append(NO_WORKER)
     return SetScene(scene=scene, provider=provider.name, remarks=remarks)
+
+
+async def _find_provider(
+    conn: Connection, *, team: Team, kind: Kind, agent_id: UUID | None
+) -> RoutedProvider:
+    if agent_id is not None and not await agents.exists(conn, agent_id=agent_id, team_id=team.id):
+        raise NotFound("There is no such agent.")
+    provider = await rehearsals.find_provider(conn, team_id=team.id, kind=kind, agent_id=agent_id)
+    if provider is None:
+        raise NotFound("There is no provider for these items.")
+    return provider
+
+
+async def _with_rules(
+    conn: Connection,
+    plan: Plan,
+    *,
+    team: Team,
+    kind: Kind,
+    items: Sequence[SampledItem],
+    settings: RehearsalSettings,
+) -> Plan:
+    """Return the plan under what the team has set for its calls."""
+    rules = await contacts.read_rules(conn, team_id=team.id)
+    is_counted = rules.limits_attempts and kind is Kind.CALL
+    return replace(
+        plan,
+        window=await _read_window(conn, rules, team=team, kind=kind, settings=settings),
+        fallback_zone=rules.fallback_zone,
+        numbers=[one.number for one in items] if is_counted else (),
+        attempts_per_day=rules.attempts_per_day,
+        attempts_per_week=rules.attempts_per_week,
+    )
+
+
+def _brake(config: Config) -> Brake | None:
+    if config.brake_share >= 1:
+        return None
+    return Brake(attempts=config.brake_attempts, share=config.brake_share)
 
 
 def _sandbox(provider: RoutedProvider, config: Config) -> tuple[float, str] | None:
@@ -114,12 +170,11 @@ def _sandbox(provider: RoutedProvider, config: Config) -> tuple[float, str] | No
 
 
 async def _read_window(
-    conn: Connection, *, team: Team, kind: Kind, settings: RehearsalSettings
-) -> tuple[str | None, Window | None]:
-    """Return the zone that stands in for unknown ones, and the window; None is always open."""
-    rules = await contacts.read_rules(conn, team_id=team.id)
+    conn: Connection, rules: TeamRules, *, team: Team, kind: Kind, settings: RehearsalSettings
+) -> Window | None:
+    """Return the calling window; None is always open."""
     if kind is not Kind.CALL or settings.bypass_windows:
-        return rules.fallback_zone, None
+        return None
     given = None
     if settings.agent_id is not None:
         given = await rehearsals.read_guardrails(conn, team_id=team.id, agent_id=settings.agent_id)
@@ -127,57 +182,73 @@ async def _read_window(
     window = Window(
         start_hour=start_hour, end_hour=end_hour, days=rules.days, holidays=rules.holidays
     )
-    return rules.fallback_zone, None if window.is_always_open else window
+    return None if window.is_always_open else window
 
 
 async def _read_ceilings(
     conn: Connection,
-    provider: RoutedProvider,
-    team: Team,
     settings: RehearsalSettings,
-    config: Config,
     *,
+    keys: Mapping[str, OwnLimits],
     at: datetime,
 ) -> list[Ceiling]:
-    keys = {limits.team_key(team.id): "team", limits.provider_key(provider.id): "provider"}
+    """Read the limits of these keys, and of the agent and batch there may be."""
+    known = dict(keys)
     if settings.agent_id is not None:
-        keys[limits.agent_key(settings.agent_id)] = "agent"
+        known[limits.agent_key(settings.agent_id)] = OwnLimits()
     if settings.batch_id is not None:
-        keys[limits.batch_key(settings.batch_id)] = "batch"
-    defaults = {"team": config.team_concurrency, "provider": _own_concurrency(provider)}
-    kept = await rehearsals.read_limits(conn, keys=list(keys))
+        known[limits.batch_key(settings.batch_id)] = OwnLimits()
+    kept = await rehearsals.read_limits(conn, keys=list(known))
     return [
-        _ceiling(scope, [one for one in kept if one.key == key], defaults.get(scope), at=at)
-        for key, scope in keys.items()
+        _ceiling(key.partition(":")[0], [one for one in kept if one.key == key], own, at=at)
+        for key, own in known.items()
     ]
 
 
-def _ceiling(
-    scope: str, rows: Sequence[KeptLimit], default: int | None, *, at: datetime
-) -> Ceiling:
+def _ceiling(scope: str, rows: Sequence[KeptLimit], own: OwnLimits, *, at: datetime) -> Ceiling:
     cap = next((one.concurrency for one in rows if one.concurrency is not None), None)
-    return Ceiling(
-        key=scope,
-        cap=default if cap is None else cap,
-        rates=tuple(
-            Bucket(
-                seconds=one.seconds,
-                count=one.count,
-                burst=one.burst or 1,
-                tokens=one.tokens or 0,
-                refilled_at=one.refilled_at or at,
-            ).refill(at)
-            for one in rows
-            if one.count is not None and one.seconds is not None
-        ),
+    rates = tuple(
+        Bucket(
+            seconds=one.seconds,
+            count=one.count,
+            burst=one.burst or 1,
+            tokens=one.tokens or 0,
+            refilled_at=one.refilled_at or at,
+        ).refill(at)
+        for one in rows
+        if one.count is not None and one.seconds is not None
     )
+    if not rates and own.rate is not None:
+        # As the first admission writes it.
+        seconds, count = own.rate.seconds, own.rate.count
+        rates = (Bucket(seconds=seconds, count=count, burst=1, tokens=1, refilled_at=at),)
+    return Ceiling(key=scope, cap=own.cap if cap is None else cap, rates=rates)
 
 
-def _own_concurrency(provider: RoutedProvider) -> int | None:
-    """Return the cap that a provider has unless the operator sets another."""
-    own = provider.settings.get("concurrency")
-    if isinstance(own, int):
-        return own
-    if provider.kind == HTTP:
-        return HTTP_CONCURRENCY
-    return find_kind(provider.kind).concurrency
+def _slots(
+    kind: Kind, provider: RoutedProvider, config: Config, *, alive: int
+) -> Sequence[Ceiling]:
+    """Return what the workers can have out at once, where an item has a slot until it ends.
+
+    A call is out only until it was taken, as everything is in the sandbox; then nobody waits.
+    """
+    if kind is Kind.CALL or provider.kind == SANDBOX:
+        return []
+    return [Ceiling(key=SLOTS, cap=config.worker_slots * max(1, alive))]
+
+
+def _own_limits(provider: RoutedProvider) -> OwnLimits | None:
+    """Return what a provider wants unless the operator sets limits; None: it cannot be opened."""
+    try:
+        kind = find_kind(provider.kind)
+        if kind.settings_model is None:
+            own = provider.settings.get("concurrency")
+            cap = own if isinstance(own, int) else kind.concurrency
+            return OwnLimits(cap=cap, rate=kind.rate)
+        settings = read_settings(kind.settings_model, provider.name, provider.settings)
+    except ConfigError:
+        return None
+    cap, rate = getattr(settings, "concurrency", None), getattr(settings, "rate", None)
+    return OwnLimits(
+        cap=cap if isinstance(cap, int) else None, rate=rate if isinstance(rate, Rate) else None
+    )

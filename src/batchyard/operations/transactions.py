@@ -1,8 +1,8 @@
 """Let a caller put several operations, and what it reads after them, into one transaction."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from batchyard.clock import Clock
@@ -20,12 +20,18 @@ class Transactions(Protocol):
         """Lend a connection for one transaction."""
 
 
+FollowUp = Callable[[Transactions], Awaitable[object]]
+"""What a change asks for once it is committed, in transactions of its own."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Joined:
     """An open transaction that operations join, each as a savepoint."""
 
     connection: Connection
     clock: Clock
+    follow_ups: list[FollowUp] = field(default_factory=list)
+    """Done in their order after the commit; safe to do where the change came to nothing."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -36,6 +42,13 @@ class Joined:
 
 @asynccontextmanager
 async def one_transaction(db: Transactions) -> AsyncIterator[Joined]:
-    """Open a transaction for several operations, or a part of one: all happen, or none."""
+    """Open a transaction for several operations, or a part of one: all happen, or none.
+
+    What they leave to be done after the commit is done before this returns.
+    """
+    follow_ups = db.follow_ups if isinstance(db, Joined) else []
     async with db.transaction() as connection:
-        yield Joined(connection=connection, clock=db.clock)
+        yield Joined(connection=connection, clock=db.clock, follow_ups=follow_ups)
+    if not isinstance(db, Joined):
+        for follow_up in follow_ups:
+            await follow_up(db)

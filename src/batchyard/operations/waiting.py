@@ -14,6 +14,13 @@ from batchyard.store.waits import BatchWait
 
 ALIVE_WITHIN = timedelta(seconds=10)
 
+NOTED_AGAIN_AFTER = timedelta(seconds=5)
+"""A reason that holds on is dated anew after so long, by whichever admission finds it then."""
+
+BELIEVED_FOR = timedelta(seconds=20)
+"""An older reason no admission has found lately, although each team with due items has its turn
+every few seconds: they come to other batches first, or there is no slot."""
+
 REASONS = {
     "not_dispatched": "The batch was not started yet.",
     "scheduled": "The batch starts at its scheduled time.",
@@ -46,8 +53,10 @@ REASONS = {
 PAUSED_BY = "{by} paused the batch; resume it to go on."
 """Said of a paused batch where it is known who did it."""
 
-LATER = frozenset({"window", "retry", "same_number"})
-"""Reasons of a batch's next item; another of its items may have another."""
+OF_WHOLE_BATCH = frozenset(
+    {"not_dispatched", "scheduled", "paused", "brake", "restored", "no_worker"}
+)
+"""Reasons that hold every item of a batch, also one that is due later anyway."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +101,7 @@ async def explain_item(db: Transactions, *, team: Team, item_id: UUID) -> Waitin
             case _:
                 now = db.clock()
                 whole = await _explain_batch(conn, team, item.batch_id, now)
-                if item.due_at > now and (whole is None or whole.reason in LATER):
+                if item.due_at > now and not _outlasts(whole, item.due_at):
                     return _later(item.status, item.due_at, is_held=item.is_held)
                 return whole or Waiting(reason="earlier_items")
 
@@ -101,7 +110,12 @@ async def _explain_batch(
     conn: Connection, team: Team, batch_id: UUID, now: datetime
 ) -> Waiting | None:
     batch = await waits.read_batch(
-        conn, team_id=team.id, batch_id=batch_id, alive_since=now - ALIVE_WITHIN
+        conn,
+        team_id=team.id,
+        batch_id=batch_id,
+        alive_since=now - ALIVE_WITHIN,
+        served_before=now - NOTED_AGAIN_AFTER,
+        now=now,
     )
     if batch is None:
         raise NotFound("There is no such batch.")
@@ -123,11 +137,23 @@ def _explain(batch: BatchWait, now: datetime) -> Waiting | None:
         return Waiting(reason="no_worker")
     if batch.next_due_at > now:
         return _later(batch.next_status, batch.next_due_at, is_held=batch.is_next_held is True)
-    if batch.wait_reason is not None:
+    if batch.wait_reason is not None and is_believed(batch.wait_noted_at, now):
         # Of a time that has just passed the next admission knows more.
         is_ahead = batch.wait_until is not None and batch.wait_until > now
         return Waiting(reason=batch.wait_reason, until=batch.wait_until if is_ahead else None)
-    return None
+    return Waiting(reason="earlier_batch") if batch.is_behind else None
+
+
+def is_believed(noted_at: datetime | None, now: datetime) -> bool:
+    """Tell whether a reason that admission noted then still counts."""
+    return noted_at is not None and now - noted_at < BELIEVED_FOR
+
+
+def _outlasts(whole: Waiting | None, due_at: datetime) -> bool:
+    """Tell whether what holds a batch still holds an item of it once that falls due."""
+    if whole is None:
+        return False
+    return whole.reason in OF_WHOLE_BATCH or (whole.until is not None and whole.until > due_at)
 
 
 def _later(status: str | None, due_at: datetime, *, is_held: bool) -> Waiting:

@@ -25,11 +25,14 @@ class Entry:
     created_at: datetime
 
 
+# What a recipient asked for has no end, whatever is said about the number after it.
 ADD_ENTRY = """
-INSERT INTO do_not_contact (team_id, number, reason, until, source, created_at)
+INSERT INTO do_not_contact AS e (team_id, number, reason, until, source, created_at)
 VALUES (%(team_id)s, %(number)s, %(reason)s, %(until)s, 'person', %(now)s)
 ON CONFLICT (team_id, number) DO UPDATE
-   SET reason = excluded.reason, until = excluded.until, source = excluded.source
+   SET reason = excluded.reason,
+       until = CASE WHEN e.source <> 'opt_out' THEN excluded.until END,
+       source = CASE WHEN e.source = 'opt_out' THEN e.source ELSE excluded.source END
 RETURNING number, reason, until, source, created_at
 """
 
@@ -43,7 +46,7 @@ async def add_entry(
     until: datetime | None,
     now: datetime,
 ) -> Entry | None:
-    """Put a number on the list; what was said about it before is replaced."""
+    """Put a number on the list; what was said before is replaced, but an opt-out stays one."""
     async with conn.cursor(row_factory=class_row(Entry)) as cursor:
         await cursor.execute(
             ADD_ENTRY,
@@ -141,7 +144,7 @@ SELECT DISTINCT i.team_id, d.number, 'asked for in a call', 'opt_out', %(now)s::
  ORDER BY 1, 2
 ON CONFLICT (team_id, number) DO UPDATE
    SET until = NULL, reason = excluded.reason, source = excluded.source
- WHERE e.until IS NOT NULL
+ WHERE e.source <> 'opt_out'
 """
 
 

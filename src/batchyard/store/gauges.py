@@ -36,15 +36,26 @@ SELECT c.status, sum(c.n)::bigint
 
 # By batch, since items are indexed so; the bound holds for all batches together.
 DUE = """
-SELECT count(*)::bigint, min(due_at)
-  FROM (SELECT i.due_at
+SELECT count(*)::bigint
+  FROM (SELECT
           FROM batches b
           CROSS JOIN LATERAL (
-              SELECT due_at FROM items
+              SELECT FROM items
                WHERE batch_id = b.id AND phase = 'ready' AND due_at <= %(now)s
                ORDER BY due_at LIMIT %(limit)s) AS i
          WHERE b.state IN ('queued', 'running')
          LIMIT %(limit)s) AS due
+"""
+
+# Without a bound: of each batch the index gives its first one.
+OLDEST_DUE = """
+SELECT min(i.due_at)
+  FROM batches b
+  CROSS JOIN LATERAL (
+      SELECT due_at FROM items
+       WHERE batch_id = b.id AND phase = 'ready' AND due_at <= %(now)s
+       ORDER BY due_at LIMIT 1) AS i
+ WHERE b.state IN ('queued', 'running')
 """
 
 IMPORTS = "SELECT count(*)::bigint FROM batches WHERE state = 'importing'"
@@ -62,11 +73,11 @@ SELECT count(*)::bigint FROM workers WHERE ended_at IS NULL AND beat_at >= %(sin
 
 async def read_gauges(conn: Connection, *, now: datetime, beaten_within: timedelta) -> Gauges:
     """Read the numbers; workers that have beaten lately count."""
-    due, oldest = (await _rows(conn, DUE, now=now, limit=COUNTED_AT_MOST))[0]
+    oldest = (await _rows(conn, OLDEST_DUE, now=now))[0][0]
     age = now - oldest if isinstance(oldest, datetime) else timedelta()
     return Gauges(
         items=_by_word(await _rows(conn, ITEMS)),
-        due_items=int(str(due)),
+        due_items=int(str((await _rows(conn, DUE, now=now, limit=COUNTED_AT_MOST))[0][0])),
         queue_age_seconds=age.total_seconds(),
         imports=int(str((await _rows(conn, IMPORTS))[0][0])),
         deliveries=_by_word(await _rows(conn, DELIVERIES, since=now - ENDED_WITHIN)),

@@ -152,6 +152,7 @@ class RehearsedBatch:
     agent_id: UUID | None
     retry_policy: Mapping[str, object]
     bypass_windows: bool
+    has_brake: bool
     scheduled_at: datetime | None
     total_rows: int
     refused_rows: int
@@ -159,7 +160,7 @@ class RehearsedBatch:
 
 
 BATCH = """
-SELECT b.kind, b.state, b.agent_id, b.retry_policy, b.bypass_windows, b.scheduled_at,
+SELECT b.kind, b.state, b.agent_id, b.retry_policy, b.bypass_windows, b.has_brake, b.scheduled_at,
        b.total_rows, b.refused_rows,
        (SELECT coalesce(sum(c.n), 0)::int FROM batch_counts c
          WHERE c.batch_id = b.id AND c.phase = 'ready') AS items

@@ -26,6 +26,7 @@ class Run:
     retry_policy: Mapping[str, object]
     wait_reason: str | None
     wait_until: datetime | None
+    wait_noted_at: datetime | None
     guardrails: object
     """The agent's hours, as they were given."""
     bypass_windows: bool
@@ -57,7 +58,7 @@ ROUTED = """
 
 RUN = f"""
 SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, b.wait_until,
-       b.restored_at, b.backup_at, b.traceparent,
+       b.wait_noted_at, b.restored_at, b.backup_at, b.traceparent,
        {ROUTED} AS provider_id,
        a.config -> 'calling_guardrails' AS guardrails, b.bypass_windows,
        b.kind = 'call' AND EXISTS (
@@ -191,20 +192,23 @@ WITH noted AS MATERIALIZED (
      WHERE b.state IN ('queued', 'running')
        FOR NO KEY UPDATE OF b SKIP LOCKED
 )
-UPDATE batches b SET wait_reason = n.reason, wait_until = n.until
+UPDATE batches b SET wait_reason = n.reason, wait_until = n.until, wait_noted_at = %(now)s
   FROM noted n
  WHERE b.id = n.id
 """
 
 
-async def note_waits(conn: Connection, waits: Mapping[UUID, tuple[str, datetime | None]]) -> None:
-    """Keep why batches that have due items were not admitted from, and until when."""
+async def note_waits(
+    conn: Connection, waits: Mapping[UUID, tuple[str, datetime | None]], *, now: datetime
+) -> None:
+    """Keep why batches that have due items were not admitted from, until when, and since `now`."""
     await conn.execute(
         NOTE_WAITS,
         {
             "ids": list(waits),
             "reasons": [reason for reason, _ in waits.values()],
             "untils": [until for _, until in waits.values()],
+            "now": now,
         },
     )
 
@@ -297,18 +301,18 @@ UPDATE batches b
        updated_at = %(now)s
  WHERE id IN (SELECT id FROM batches
                WHERE state = 'scheduled' AND scheduled_at <= %(now)s
-               ORDER BY scheduled_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+               ORDER BY scheduled_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING team_id
 """
 
 
-async def dispatch_scheduled(conn: Connection, *, now: datetime) -> set[int]:
-    """Queue batches whose time has come; return their teams, to be woken.
+async def dispatch_scheduled(conn: Connection, *, limit: int, now: datetime) -> list[int]:
+    """Queue up to `limit` batches whose time has come; return the team of each, to be woken.
 
     One in which nothing is left to do runs at once, and so ends at once.
     """
-    cursor = await conn.execute(DISPATCH_SCHEDULED, {"now": now})
-    return {int(str(row[0])) for row in await cursor.fetchall()}
+    cursor = await conn.execute(DISPATCH_SCHEDULED, {"limit": limit, "now": now})
+    return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
 HALTED = """

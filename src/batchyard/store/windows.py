@@ -68,6 +68,28 @@ async def list_closed(
     return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
+# Whoever changes a window locks one of these rows before, and looks anew at what waits for it after
+# the commit. So what is put off while they are held is either put off by the new window, or looked
+# at anew. The agent comes first: a change of one may lock its team after it.
+HOLD_AGENT = """
+SELECT FROM agents WHERE id = (SELECT agent_id FROM batches WHERE id = %(batch_id)s) FOR SHARE
+"""
+
+HOLD_TEAM = """
+SELECT id FROM teams WHERE id = (SELECT team_id FROM batches WHERE id = %(batch_id)s) FOR SHARE
+"""
+
+HOLD_BATCH = "SELECT FROM batches WHERE id = %(batch_id)s FOR SHARE"
+
+
+async def hold(conn: Connection, *, batch_id: UUID) -> int | None:
+    """Let nobody change the window of a batch until the transaction ends; return its team."""
+    await conn.execute(HOLD_AGENT, {"batch_id": batch_id})
+    row = await (await conn.execute(HOLD_TEAM, {"batch_id": batch_id})).fetchone()
+    await conn.execute(HOLD_BATCH, {"batch_id": batch_id})
+    return None if row is None else int(str(row[0]))
+
+
 # Locks the rows in id order, as settling does, and skips what another holds.
 RESCHEDULE = """
 WITH due AS MATERIALIZED (
@@ -132,7 +154,8 @@ async def reschedule(
     return int(str(row[0])) if row else 0
 
 
-# Looked at again by the next admission, which puts off what is still closed.
+# Looked at again by the next admission, which puts off what is still closed: what was put off since
+# is not taken another time.
 RECONSIDER = """
 WITH chosen AS (
     SELECT i.id
@@ -142,6 +165,7 @@ WITH chosen AS (
        AND (%(agent_id)s::uuid IS NULL OR b.agent_id = %(agent_id)s)
        AND (%(of_batch)s::uuid IS NULL OR b.id = %(of_batch)s)
        AND i.phase = 'ready' AND i.status = 'rescheduled' AND i.due_at > %(now)s
+       AND i.updated_at < %(put_off_before)s
      LIMIT %(limit)s
        FOR UPDATE OF i SKIP LOCKED
 )
@@ -155,16 +179,18 @@ async def reconsider(
     team_id: int,
     agent_id: UUID | None,
     batch_id: UUID | None,
+    put_off_before: datetime,
     limit: int,
     now: datetime,
 ) -> int:
-    """Make items due that wait for a window which has changed; return how many."""
+    """Make items due that wait for a window which has changed since; return how many."""
     cursor = await conn.execute(
         RECONSIDER,
         {
             "team_id": team_id,
             "agent_id": agent_id,
             "of_batch": batch_id,
+            "put_off_before": put_off_before,
             "limit": limit,
             "now": now,
         },

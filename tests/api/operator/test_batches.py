@@ -1,10 +1,14 @@
 """Batches through the operator API: found, read, changed, steered."""
 
+from datetime import timedelta
+
 import pytest
 
 from batchyard.models import BatchState, Kind
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
+
+HOUR = timedelta(hours=1)
 
 
 async def test_batches_are_listed_newest_first_in_pages(client: Client) -> None:
@@ -166,6 +170,29 @@ async def test_windows_are_bypassed_and_kept_again(client: Client) -> None:
     assert (await client.patch(path, {"bypass_windows": True})).json()["bypass_windows"] is True
     assert (await client.patch(path, {"priority": 3})).json()["bypass_windows"] is True
     assert (await client.patch(path, {"bypass_windows": False})).json()["bypass_windows"] is False
+
+
+async def test_calls_that_wait_for_a_window_follow_a_bypass(client: Client) -> None:
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, kind=Kind.CALL, state=BatchState.RUNNING
+    )
+    await factories.make_items(
+        client.db, team=client.team, batch_id=batch_id, n=3, status="rescheduled"
+    )
+    for change, due in (({"priority": 3}, 0), ({"bypass_windows": True}, 3)):
+        async with client.db.transaction() as conn:
+            await conn.execute("UPDATE items SET due_at = %s", (client.db.clock() + HOUR,))
+        await client.patch(f"/batches/{batch_id}", change)
+        assert await count_due(client) == due
+
+
+async def count_due(client: Client) -> object:
+    async with client.db.pool.connection() as conn:
+        found = await conn.execute(
+            "SELECT count(*) FROM items WHERE due_at <= %s", (client.db.clock(),)
+        )
+        row = await found.fetchone()
+    return row[0] if row else None
 
 
 async def test_time_of_a_start_is_set_moved_and_taken_back(client: Client) -> None:

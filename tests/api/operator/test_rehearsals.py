@@ -52,7 +52,8 @@ async def test_rows_of_json_are_rehearsed_with_assumptions(client: Client) -> No
     async with client.db.transaction() as conn:
         await conn.execute(
             "INSERT INTO providers (name, kind, settings, created_at)"
-            " VALUES ('voice', 'http', '{\"concurrency\": 1}', now())"
+            " VALUES ('voice', 'http',"
+            ' \'{"url": "https://voice.example.com", "concurrency": 1}\', now())'
         )
         await conn.execute(
             "INSERT INTO routes (team_id, kind, provider_id)"

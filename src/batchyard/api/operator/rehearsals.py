@@ -78,6 +78,7 @@ class RehearsedList(NewBatch):
             retry_policy=RetryPolicy() if self.retries is None else self.retries.policy(),
             start_at=self.start_at,
             bypass_windows=bool(self.bypass_windows),
+            has_brake=self.has_brake is not False,
             assumptions=self.assumptions.assumptions(),
         )
 
