@@ -187,6 +187,27 @@ async def test_retries_changed_in_the_form_keep_what_it_does_not_show(yard: Yard
     }
 
 
+async def test_retries_saved_as_they_are_shown_stay_to_the_fraction_of_a_minute(
+    yard: Yard,
+) -> None:
+    team = await factories.make_team(yard.db)
+    batch_id = await factories.make_batch(yard.db, team=team, kind=Kind.CALL)
+    await yard.execute(
+        "UPDATE batches SET retry_policy = %s::jsonb WHERE id = %s",
+        ['{"statuses": ["busy"], "max_retries": 3, "intervals_minutes": [0.5, 1.5, 90]}', batch_id],
+    )
+    path = f"{PREFIX}/batches/{batch_id}/settings"
+    async with yard.client(team=team) as client:
+        page = (await client.get(path)).text
+        [shown] = re.findall(r'name="intervals_minutes" value="([^"]*)"', page)
+        form = {"statuses": "busy", "max_retries": "3", "intervals_minutes": shown}
+        answer = await client.post(f"{path}/retries", data=form)
+    assert shown == "0.5, 1.5, 90"
+    assert answer.status_code == 303, answer.text
+    kept = "SELECT retry_policy -> 'intervals_minutes' FROM batches WHERE id = %s"
+    assert await yard.value(kept, [batch_id]) == [0.5, 1.5, 90]
+
+
 async def test_team_is_renamed_and_spoken_to_in_its_language_and_time(yard: Yard) -> None:
     team = await factories.make_team(yard.db, slug="nord")
     path = f"{PREFIX}/settings/limits"

@@ -69,6 +69,7 @@ async def _page(
 ) -> Response:
     head = await read_head(visitor, batch_id)
     settings = await _read_settings(visitor, batch_id)
+    policy = retry.from_json(settings.retry_policy)
     return batch_page(
         request,
         visitor,
@@ -76,7 +77,9 @@ async def _page(
         head=head,
         tab="/settings",
         settings=settings,
-        policy=retry.from_json(settings.retry_policy),
+        policy=policy,
+        # To the fraction: a form that is saved stores what it shows.
+        intervals=", ".join(f"{minutes:g}" for minutes in policy.intervals_minutes),
         limit=await limits.read_batch_limit(visitor.db, batch_id=batch_id),
         window=_window(settings.guardrails),
         statuses_to_retry=FAILED_STATUSES[head.standing.batch.kind],
