@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from batchyard.dashboard.frame import Place, frame_of, put_notice
+from batchyard.dashboard.remarks import Remark, read_remarks, tell_remarks
 from batchyard.dashboard.visitors import PREFIX, WRITE, Visitor
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.intake.choices import Duplicates, RowPolicy
@@ -135,7 +136,8 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
         report = incoming.report()
     path = f"{PREFIX}/batches/{incoming.batch_id}/rehearsal"
     answer = Response(status_code=204, headers={"HX-Redirect": path})
-    put_notice(answer, visitor.config, _told(visitor, report))
+    remarks = await read_remarks(visitor, incoming.batch_id)
+    put_notice(answer, visitor.config, _told(visitor, report, remarks))
     return answer
 
 
@@ -238,11 +240,12 @@ async def _agent(visitor: Visitor, fields: Mapping[str, str]) -> UUID:
         return await agents.create_agent(work, team=visitor.team, change=change, webhook_format="")
 
 
-def _told(visitor: Visitor, report: UploadReport) -> str:
+def _told(visitor: Visitor, report: UploadReport, remarks: Sequence[Remark]) -> str:
     voice = visitor.voice
     sentences = [voice.count(report.accepted, "1 row was taken.", "{n} rows were taken.")]
     if report.refused:
         sentences.append(
             voice.count(report.refused, "1 row was refused.", "{n} rows were refused.")
         )
+    sentences += tell_remarks(voice, remarks)
     return " ".join([*sentences, voice.say("Nothing has started yet.")])
