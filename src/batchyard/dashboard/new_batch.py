@@ -26,7 +26,7 @@ from batchyard.operations.imports import BatchSettings, CallSettings, ShipmentSe
 from batchyard.operations.previews import preview_file
 from batchyard.store.db import Connection
 
-PLACE = Place(name="New batch", path="/new", icon="new", scope="batches:write")
+PLACE = Place(name="New batch", path="/new", icon="new", scopes=("batches:write",))
 LOOK_BYTES = 32 * 1024 * 1024
 """A text is looked at by its beginning; a spreadsheet is sent whole."""
 LEFT_OUT = "-"
