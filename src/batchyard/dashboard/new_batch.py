@@ -20,11 +20,11 @@ from batchyard.intake.synonyms import SYNONYMS
 from batchyard.intake.verdicts import REFUSALS, WARNINGS
 from batchyard.models import Kind
 from batchyard.operations import agents, imports, mappings
-from batchyard.operations.agents import NAME_KEY, AgentChange
-from batchyard.operations.audit import audited, note
+from batchyard.operations.audit import note
 from batchyard.operations.imports import BatchSettings, CallSettings, ShipmentSettings
 from batchyard.operations.previews import preview_file
 from batchyard.store.db import Connection
+from batchyard.store.ids import new_id
 
 PLACE = Place(name="New batch", path="/new", icon="new", scopes=("batches:write",))
 LOOK_BYTES = 32 * 1024 * 1024
@@ -97,6 +97,7 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
     form = _form(request, limit=visitor.config.max_upload_bytes)
     fields = await form.read_fields()
     kind = _kind(fields)
+    settings = await _settings(visitor, kind, fields, file_name=form.file_name)
     length = request.headers.get("content-length", "")
     options = IntakeOptions(
         columns=await mappings.find_columns(
@@ -114,10 +115,19 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
         async for chunk in form.chunks():
             await incoming.feed(chunk)
         await incoming.finish_file()
-        settings = await _settings(visitor, kind, fields, file_name=form.file_name)
 
         async def seal(conn: Connection) -> None:
             report = incoming.report()
+            if isinstance(settings, CallSettings) and incoming.new_agent is not None:
+                await note(
+                    conn,
+                    team=visitor.team,
+                    actor=visitor.actor,
+                    action="agent.create",
+                    subject=str(settings.agent_id),
+                    after={"name": incoming.new_agent},
+                    now=visitor.db.clock(),
+                )
             await note(
                 conn,
                 team=visitor.team,
@@ -207,37 +217,36 @@ def _upload_id(fields: Mapping[str, str]) -> UUID | None:
 async def _settings(
     visitor: Visitor, kind: Kind, fields: Mapping[str, str], *, file_name: str | None
 ) -> BatchSettings:
+    """Read what is said beside the file: what is wrong with it is told before the file comes in."""
     reference = fields.get("reference", "").strip()[:255] or None
     if kind is Kind.SHIPMENT:
         return ShipmentSettings(file_name=file_name, reference=reference)
-    return CallSettings(
-        file_name=file_name,
-        reference=reference,
-        agent_id=await _agent(visitor, fields),
-        creates_agent=False,
-    )
-
-
-async def _agent(visitor: Visitor, fields: Mapping[str, str]) -> UUID:
-    """Return the agent that was chosen, or one made of a name."""
-    given = fields.get("agent_id", "")
-    if given != NEW_AGENT:
-        try:
-            return UUID(given)
-        except ValueError as error:
-            raise NotFound("There is no such agent.") from error
+    if fields.get("agent_id") != NEW_AGENT:
+        return CallSettings(
+            file_name=file_name,
+            reference=reference,
+            agent_id=await _known_agent(visitor, fields),
+            creates_agent=False,
+        )
     name = fields.get("agent_name", "").strip()[:200]
     if not name:
         raise InvalidRequest("Give the agent a name.")
-    async with audited(
-        visitor.db,
-        team=visitor.team,
-        actor=visitor.actor,
-        action="agent.create",
-        after={"name": name},
-    ) as work:
-        change = AgentChange(config={NAME_KEY: name}, prompts=None, extra={})
-        return await agents.create_agent(work, team=visitor.team, change=change, webhook_format="")
+    return CallSettings(
+        file_name=file_name,
+        reference=reference,
+        agent_id=new_id(),
+        creates_agent=True,
+        agent_name=name,
+    )
+
+
+async def _known_agent(visitor: Visitor, fields: Mapping[str, str]) -> UUID:
+    try:
+        agent_id = UUID(fields.get("agent_id", ""))
+    except ValueError as error:
+        raise NotFound("There is no such agent.") from error
+    await agents.require_agent(visitor.db, team=visitor.team, agent_id=agent_id)
+    return agent_id
 
 
 def _told(visitor: Visitor, report: UploadReport, remarks: Sequence[Remark]) -> str:
