@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from batchyard.dashboard.visitors import PREFIX
-from batchyard.models import BatchState, Kind
+from batchyard.models import BatchState, Kind, Rate
 from batchyard.operations import access
+from batchyard.operations.limits import set_limit
 from batchyard.operations.providers import set_route
 from tests import factories
 from tests.cli.stored import add_http
@@ -206,6 +207,25 @@ async def test_retries_saved_as_they_are_shown_stay_to_the_fraction_of_a_minute(
     assert answer.status_code == 303, answer.text
     kept = "SELECT retry_policy -> 'intervals_minutes' FROM batches WHERE id = %s"
     assert await yard.value(kept, [batch_id]) == [0.5, 1.5, 90]
+
+
+async def test_limits_saved_in_a_form_keep_the_burst_that_it_does_not_show(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    batch_id = await factories.make_batch(yard.db, team=team)
+    settings = {
+        f"team:{team.slug}": "/settings/limits/team",
+        f"batch:{batch_id}": f"/batches/{batch_id}/settings/limits",
+    }
+    async with yard.client(team=team) as client:
+        for scope, path in settings.items():
+            rates = [Rate(count=100, seconds=1)]
+            await set_limit(yard.db, scope=scope, concurrency=None, rates=rates, burst=10)
+            form = {"concurrency": "7", "rate": "50", "per": "1"}
+            answer = await client.post(f"{PREFIX}{path}", data=form)
+            assert answer.status_code == 303, answer.text
+    kept = "SELECT jsonb_agg(jsonb_build_array(count, burst)) FROM rates WHERE key = ANY (%s)"
+    keys = [f"team:{team.id}", f"batch:{batch_id}"]
+    assert await yard.value(kept, [keys]) == [[50, 10], [50, 10]]
 
 
 async def test_team_is_renamed_and_spoken_to_in_its_language_and_time(yard: Yard) -> None:

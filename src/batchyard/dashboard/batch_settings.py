@@ -159,11 +159,14 @@ async def _change(
 
 async def _change_limits(visitor: Visitor, standing: Standing, fields: Fields) -> None:
     concurrency, rates = read_limits(fields)
+    scope = f"batch:{standing.batch.id}"
     await set_limit(
         visitor.db,
-        scope=f"batch:{standing.batch.id}",
+        scope=scope,
         concurrency=concurrency,
         rates=rates,
+        # What the form does not show stays as it is.
+        burst=await limits.read_burst(visitor.db, scope=scope) if rates else None,
     )
     async with audited(
         visitor.db,

@@ -71,7 +71,13 @@ async def set_limits(
     try:
         concurrency, rates = read_limits(fields)
         await administration.set_limit(
-            visitor.db, actor=visitor.actor, scope=scope, concurrency=concurrency, rates=rates
+            visitor.db,
+            actor=visitor.actor,
+            scope=scope,
+            concurrency=concurrency,
+            rates=rates,
+            # What the form does not show stays as it is.
+            burst=await limits.read_burst(visitor.db, scope=scope) if rates else None,
         )
     except InvalidRequest as error:
         faults = error.faults or {"limits": [error.message]}
