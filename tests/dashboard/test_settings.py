@@ -1,13 +1,14 @@
 """Settings are changed by the API's own operations, each with its trace; the overview counts."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
+from batchyard.contact_rules import TeamRules
 from batchyard.dashboard.visitors import PREFIX
 from batchyard.models import BatchState, Kind, Rate
-from batchyard.operations import access
+from batchyard.operations import access, contacts
 from batchyard.operations.limits import set_limit
 from batchyard.operations.providers import set_route
 from tests import factories
@@ -263,6 +264,72 @@ async def test_team_is_renamed_and_spoken_to_in_its_language_and_time(yard: Yard
         {"name": "Nord", "locale": "en", "timezone": "UTC"},
         right,
     ]
+
+
+async def test_rules_of_the_team_are_set_and_leave_a_trace(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    page, path = f"{PREFIX}/settings/limits", f"{PREFIX}/settings/rules"
+    right: dict[str, object] = {
+        "days": ["1", "2", "5"],
+        "holidays": "2026-12-24, 2026-12-25",
+        "fallback_zone": "America/New_York",
+        "attempts_per_day": "2",
+        "attempts_per_week": "5",
+        "countries": "se, DK",
+    }
+    wrongs: list[tuple[dict[str, object], str]] = [
+        ({"days": []}, "Choose at least one day."),
+        ({"holidays": "Christmas"}, "Enter dates such as 2026-12-24"),
+        ({"fallback_zone": "Mars/Olympus"}, "Enter a time zone"),
+        ({"attempts_per_day": "0"}, "Enter a whole number from 1 to 1000."),
+        ({"countries": "DK, Atlantis"}, "Enter codes of countries"),
+    ]
+    async with yard.client("batches:read", "contacts", team=team) as client:
+        for wrong, told in wrongs:
+            refused = await client.post(path, data=right | wrong)
+            assert (refused.status_code, told in refused.text) == (422, True), told
+            # What was typed is still there, right or wrong.
+            assert 'value="se, DK"' in refused.text or "countries" in wrong
+        assert await contacts.read_rules(yard.db, team=team) == TeamRules()
+        assert await yard.value(ACTIONS, [team.id]) is None
+
+        done = await client.post(path, data=right)
+        assert (done.status_code, done.headers["location"]) == (303, page)
+        set_ = await contacts.read_rules(yard.db, team=team)
+        assert set_ == TeamRules(
+            days=frozenset({1, 2, 5}),
+            holidays=frozenset({date(2026, 12, 24), date(2026, 12, 25)}),
+            fallback_zone="America/New_York",
+            attempts_per_day=2,
+            attempts_per_week=5,
+            countries=frozenset({"DK", "SE"}),
+            refuses_premium=True,
+        )
+        # What the page shows, saved again, changes nothing.
+        shown = _form_of((await client.get(page)).text, path)
+        assert (await client.post(path, data=shown)).status_code == 303
+        assert await contacts.read_rules(yard.db, team=team) == set_
+    traces = "SELECT jsonb_agg(jsonb_build_array(action, before, after) ORDER BY id) FROM audit_log"
+    facts = contacts.facts_of(set_)
+    assert await yard.value(
+        f"{traces} WHERE team_id = %s AND action = 'rules.change'", [team.id]
+    ) == [
+        ["rules.change", contacts.facts_of(TeamRules()), facts],
+        ["rules.change", facts, facts],
+    ]
+
+
+def _form_of(page: str, path: str) -> dict[str, object]:
+    """Return the fields of a form as a browser sends them."""
+    [form] = re.findall(rf'<form[^>]*action="{path}"(.*?)</form>', page, re.DOTALL)
+    sent: dict[str, list[str]] = {}
+    for field in re.findall(r"<input[^>]*>", form):
+        facts = dict(re.findall(r'(\w+)="([^"]*)"', field))
+        if facts["type"] != "checkbox" or " checked" in field:
+            sent.setdefault(facts["name"], []).append(facts.get("value", "on"))
+    for name, text in re.findall(r'<textarea name="(\w+)"[^>]*>(.*?)</textarea>', form):
+        sent[name] = [text]
+    return dict(sent)
 
 
 async def test_only_an_administrator_changes_the_team(yard: Yard) -> None:

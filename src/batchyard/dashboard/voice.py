@@ -1,10 +1,10 @@
 """What pages say: texts, numbers and times, in the visitor's language and the team's time zone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_skeleton, format_timedelta
+from babel.dates import format_datetime, format_skeleton, format_timedelta, get_day_names
 from babel.numbers import (
     format_currency,
     format_decimal,
@@ -101,6 +101,11 @@ class Voice:
         return str(
             format_timedelta(distance, add_direction=True, threshold=1.2, locale=self._locale)
         )
+
+    def weekdays(self) -> Sequence[tuple[int, str]]:
+        """Name the days of the week with their numbers, Monday is 1."""
+        names = get_day_names(context="stand-alone", locale=self._locale)
+        return [(day + 1, str(names[day])) for day in range(7)]
 
     def lasting(self, seconds: float) -> str:
         """Say how long something lasts: 40 ms, 12 sec, 3 min 20 sec, 5 hr."""
