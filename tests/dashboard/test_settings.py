@@ -266,6 +266,22 @@ async def test_team_is_renamed_and_spoken_to_in_its_language_and_time(yard: Yard
     ]
 
 
+async def test_share_of_a_team_is_set_with_its_limits(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    path = f"{PREFIX}/settings/limits"
+    weight = "SELECT weight FROM teams WHERE id = %s"
+    async with yard.client(team=team) as client:
+        wrong = await client.post(f"{path}/team", data={"concurrency": "7", "weight": "0"})
+        assert wrong.status_code == 422
+        assert await yard.value(weight, [team.id]) == 1
+        done = await client.post(f"{path}/team", data={"concurrency": "7", "weight": "3"})
+        assert done.status_code == 303
+        assert 'name="weight" value="3"' in (await client.get(path)).text
+        # A form without it leaves it.
+        assert (await client.post(f"{path}/team", data={"concurrency": "8"})).status_code == 303
+    assert await yard.value(weight, [team.id]) == 3
+
+
 async def test_rules_of_the_team_are_set_and_leave_a_trace(yard: Yard) -> None:
     team = await factories.make_team(yard.db)
     page, path = f"{PREFIX}/settings/limits", f"{PREFIX}/settings/rules"

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from batchyard.dashboard.forms import UNITS, Fields, read_fields, read_limits
+from batchyard.dashboard.forms import MOST, UNITS, Fields, read_fields, read_limits
 from batchyard.dashboard.frame import go_to
 from batchyard.dashboard.settings_frame import ADMIN, settings_page
 from batchyard.dashboard.visitors import READ, Visitor
@@ -70,6 +70,7 @@ async def set_limits(
     scope = await _scope(visitor, name)
     fields = await read_fields(request)
     try:
+        weight = fields.whole("weight", least=1, most=MOST) if name == TEAM else None
         concurrency, rates = read_limits(fields)
         await administration.set_limit(
             visitor.db,
@@ -79,6 +80,7 @@ async def set_limits(
             rates=rates,
             # What the form does not show stays as it is.
             burst=await limits.read_burst(visitor.db, scope=scope) if rates else None,
+            weight=weight,
         )
     except InvalidRequest as error:
         faults = error.faults or {"limits": [error.message]}
