@@ -130,6 +130,8 @@ async def test_what_cannot_be_is_said_beside_its_field_and_changes_nothing(yard:
             ("/providers/routes", {"scope": str(other), "provider": "sandbox"}, 404, "agent"),
             ("/providers/routes", {"scope": "", "provider": "sandbox"}, 422, "Choose what"),
             ("/providers/resume/nobody", {}, 404, "no such provider"),
+            ("/providers/pause/nobody", {}, 404, "no such provider"),
+            ("/providers/limits/nobody", {}, 404, "no such provider"),
             ("/tokens", {"name": ""}, 422, "Say what it is for."),
             ("/people", {"name": "A", "email": "no", "scopes": "admin"}, 422, "no address"),
             ("/people", {"name": "A", "email": "a@b.cd", "scopes": "admin", "password": "short"},
@@ -264,6 +266,32 @@ async def test_team_is_renamed_and_spoken_to_in_its_language_and_time(yard: Yard
         {"name": "Nord", "locale": "en", "timezone": "UTC"},
         right,
     ]
+
+
+async def test_provider_is_limited_and_paused_for_everybody(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    agent_id = await factories.make_agent(yard.db, team=team)
+    await add_http(yard.db, "limited")
+    await set_route(yard.db, team=team, kind=Kind.CALL, agent_id=agent_id, provider="limited")
+    path = f"{PREFIX}/settings/providers"
+    stands = (
+        "SELECT jsonb_build_array(l.concurrency, r.count, r.seconds, p.paused_reason)"
+        " FROM providers p LEFT JOIN limits l ON l.key = 'provider:' || p.id"
+        " LEFT JOIN rates r USING (key) WHERE p.name = 'limited'"
+    )
+    async with yard.client(team=team) as client:
+        wrong = await client.post(f"{path}/limits/limited", data={"concurrency": "many"})
+        assert (wrong.status_code, 'value="many"' in wrong.text) == (422, True)
+        form = {"concurrency": "3", "rate": "20", "per": "60"}
+        assert (await client.post(f"{path}/limits/limited", data=form)).status_code == 303
+        paused = await client.post(f"{path}/pause/limited", data={"reason": "Their night."})
+        assert paused.status_code == 303
+        page = (await client.get(path)).text
+    assert await yard.value(stands) == [3, 20, 60, "Their night."]
+    for told in ("Their night.", 'value="3"', 'value="20"', "/resume/limited"):
+        assert told in page
+    assert "/pause/limited" not in page
+    assert await yard.value(ACTIONS, [team.id]) == ["limit.set", "provider.pause"]
 
 
 async def test_share_of_a_team_is_set_with_its_limits(yard: Yard) -> None:
