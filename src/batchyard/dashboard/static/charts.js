@@ -1,5 +1,5 @@
 // Draws the numbers that pages carry: `[[seconds], [first], [second], …]`, stacked, in the tones and
-// by the names that the page gives them.
+// by the names that the page gives them; and writes them into a table for those who cannot see it.
 "use strict";
 
 (() => {
@@ -20,15 +20,45 @@
     return [times, ...above];
   }
 
+  function clockOf(box, series, day) {
+    const span = series[0].at(-1) - series[0][0];
+    const seconds = span < 600 ? { second: "2-digit" } : {};
+    return new Intl.DateTimeFormat(lang, {
+      ...(span > 86400 ? day : {}), hour: "2-digit", minute: "2-digit", ...seconds, timeZone: box.dataset.zone,
+    });
+  }
+
+  // Only what differs is touched: whoever reads the table stays where they are.
+  function tell(box, series) {
+    const body = box.closest("[data-chart-box]").querySelector("[data-chart-table] tbody");
+    const clock = clockOf(box, series, { day: "numeric", month: "short" });
+    const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 1 });
+    while (body.rows.length > series[0].length) body.deleteRow(-1);
+    series[0].forEach((at, index) => {
+      const row = body.rows[index] ?? addRow(body, series.length);
+      const told = [clock.format(at * 1000), ...series.slice(1).map((part) => number.format(part[index]))];
+      told.forEach((text, place) => {
+        if (row.cells[place].textContent !== text) row.cells[place].textContent = text;
+      });
+    });
+  }
+
+  function addRow(body, length) {
+    const row = body.insertRow();
+    const head = document.createElement("th");
+    head.scope = "row";
+    row.append(head, ...Array.from({ length: length - 1 }, () => document.createElement("td")));
+    return row;
+  }
+
   function draw(box) {
     const series = readSeries(box.dataset.chart);
     box.closest("[data-chart-box]").hidden = series === null;
     box.replaceChildren();
     if (series === null) return null;
+    tell(box, series);
     const zone = box.dataset.zone;
-    const span = series[0].at(-1) - series[0][0];
-    const seconds = span < 600 ? { second: "2-digit" } : {};
-    const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", ...seconds, timeZone: zone });
+    const clock = clockOf(box, series, {});
     const exact = new Intl.DateTimeFormat(lang, {
       hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: zone,
     });
@@ -77,8 +107,10 @@
     const redraw = () => { plot?.destroy(); plot = draw(box); };
     const renew = () => {
       const series = readSeries(box.dataset.chart);
-      if (plot !== null && series !== null) plot.setData(series);
-      else redraw();
+      if (plot !== null && series !== null) {
+        plot.setData(series);
+        tell(box, series);
+      } else redraw();
     };
     new MutationObserver(renew).observe(document.getElementById(box.dataset.chart), {
       childList: true, characterData: true, subtree: true,
