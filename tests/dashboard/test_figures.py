@@ -110,6 +110,8 @@ def test_numbers_and_times_are_written_in_the_language_and_zone() -> None:
     assert danish.count(2, "1 item", "{n} items") == "2 elementer"
     assert (english.ago(at), danish.ago(at)) == ("5 minutes ago", "for 5 minutter siden")
     assert english.ago(NOW - timedelta(seconds=2)) == "just now"
+    soon = NOW + timedelta(seconds=2)
+    assert (english.ago(soon), danish.ago(soon)) == ("in a moment", "om et øjeblik")
     assert english.moment(at) == "4 Mar 2026, 13:25:05 CET"
     assert (english.clock(at), english.clock(at, exactly=True)) == ("13:25", "13:25:05")
     assert english.clock(at - timedelta(days=1)) == "3 Mar, 13:25"

@@ -97,7 +97,7 @@ class Voice:
         """Say how long ago it was, or how long it is until then."""
         distance = at - self._clock()
         if abs(distance) < JUST_NOW:
-            return self.say("just now")
+            return self.say("in a moment" if distance > timedelta(0) else "just now")
         return str(
             format_timedelta(distance, add_direction=True, threshold=1.2, locale=self._locale)
         )
