@@ -70,6 +70,7 @@ class Frame:
             base_url=base_url,
             pretty=facts.write_pretty,
             facts=facts.group_facts,
+            amounts=facts.tell_amounts,
             gist=facts.tell_gist,
             is_nested=facts.is_nested,
             reasons=REASONS,

@@ -1,7 +1,9 @@
 """What pages say: texts, numbers and times, in the visitor's language and the team's time zone."""
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime, format_skeleton, format_timedelta, get_day_names
@@ -23,6 +25,7 @@ LOCALES = {"en": "en_GB", "da": "da_DK"}
 JUST_NOW = timedelta(seconds=10)
 UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 COARSE = 10
+LETTERS_TO_DIGITS = re.compile(r"(?<=[^\W\d_])(?=\d)")
 SMALLEST_SHARE, LARGEST_SHARE = 0.001, 0.999
 """What is beyond is told as `<0.1 %` and `>99.9 %`."""
 
@@ -57,6 +60,13 @@ class Voice:
         """Write an amount that is given in the smallest unit of its currency."""
         amount = minor / 10 ** get_currency_precision(currency)
         return str(format_currency(amount, currency, locale=self._locale))
+
+    def price(self, minor: float, currency: str) -> str:
+        """Write such an amount exactly, with the fractions of the smallest unit."""
+        amount = Decimal(str(minor)).scaleb(-get_currency_precision(currency))
+        written = format_currency(amount, currency, locale=self._locale, decimal_quantization=False)
+        # CLDR sets letters apart from digits; Babel does not.
+        return LETTERS_TO_DIGITS.sub("\N{NO-BREAK SPACE}", written)
 
     def share(self, part: int, whole: int) -> str:
         """Write a share as per cent; a little is never told as nothing, most never as all."""
