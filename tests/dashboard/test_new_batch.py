@@ -304,6 +304,9 @@ async def test_rehearsal_tells_what_it_would_cost(page: Page, yard: Yard) -> Non
 
     shown = page.locator("#rehearsal div:has(> dt:text-is('Cost')) dd")
     await expect(shown).to_contain_text(voice.money(cost.expected, currency), timeout=20_000)
+    # It can be started in one place.
+    starts = page.get_by_role("main").get_by_text("Start now", exact=True)
+    await expect(starts.filter(visible=True)).to_have_count(1)
 
 
 async def test_batch_is_scheduled_by_a_click(page: Page, yard: Yard) -> None:

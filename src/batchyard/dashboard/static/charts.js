@@ -3,6 +3,9 @@
 "use strict";
 
 (() => {
+  // Seconds between two marks of time.
+  const steps = [1, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200,
+    86400, 172800, 604800, 2592000];
   // As the server writes times: 24 hours.
   const lang = { en: "en-GB" }[document.documentElement.lang] ?? document.documentElement.lang;
 
@@ -69,7 +72,7 @@
       grid: { stroke: colour("--line"), width: 1 },
       ticks: { show: false },
     };
-    const bars = uPlot.paths.bars({ size: [1, 24], gap: 1 });
+    const bars = uPlot.paths.bars({ size: [1, 160], gap: 1 });
     const told = (_, n) => (n === null ? "–" : number.format(n));
     return new uPlot(
       {
@@ -80,7 +83,7 @@
         cursor: { y: false, points: { show: false }, drag: { setScale: false } },
         scales: { x: { range: (plot) => padded(plot.data[0]) }, y: { range: (_, __, most) => [0, (most || 1) * 1.1] } },
         axes: [
-          { ...axis, size: 24, space: 80, values: (_, splits) => splits.map((at) => clock.format(at * 1000)) },
+          { ...axis, size: 24, space: 80, incrs: (plot) => marksOf(plot.data[0]), values: (_, splits) => splits.map((at) => clock.format(at * 1000)) },
           { ...axis, size: 44, space: 28, values: (_, splits) => splits.map((n) => number.format(n)) },
         ],
         series: [
@@ -96,9 +99,18 @@
     );
   }
 
+  function stepOf(times) {
+    return times.length > 1 ? times[1] - times[0] : 60;
+  }
+
+  function marksOf(times) {
+    // Never closer than the bars.
+    return steps.filter((one) => one >= stepOf(times));
+  }
+
   function padded(times) {
     // Half a bar on both sides; a single one stands in the middle.
-    const step = times.length > 1 ? times[1] - times[0] : 60;
+    const step = stepOf(times);
     return [times[0] - step / 2, times.at(-1) + step / 2];
   }
 
