@@ -71,6 +71,19 @@ async def test_what_was_refused_is_no_remark(yard: Yard) -> None:
         )
 
 
+async def test_refused_rows_are_filtered_by_what_refused_them_only(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    said = {"kind": "call", "agent_id": str(await factories.make_agent(yard.db, team=team))}
+    faulty = TWICE + b"+4520I23456,Dan\n,Eve\n"
+    async with yard.client(team=team) as client:
+        path = await upload(client, "/new/upload", content=faulty, **said)
+        page = await client.get(path.replace("/rehearsal", "/refused"))
+    assert sorted(re.findall(r'/refused\?code=(\w+)"', page.text)) == [
+        "phone_letters",
+        "phone_missing",
+    ]
+
+
 async def test_remarks_on_corrected_rows_are_told(yard: Yard) -> None:
     team = await factories.make_team(yard.db)
     batch_id = await factories.make_batch(yard.db, team=team, kind=Kind.CALL)

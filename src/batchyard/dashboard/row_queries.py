@@ -76,17 +76,19 @@ async def list_refused(
     return rows[::-1] if backwards else rows
 
 
-# Counted by the verdicts of each upload, not by the rows: there may be a million.
+# Counted by the verdicts of each upload, not by the rows: there may be a million. Verdicts that
+# only remarked, and those whose rows were all corrected, are found by the index to have no row.
 LIST_CODES = """
 SELECT code, sum(n::int)::int AS n
   FROM uploads u, jsonb_each_text(u.codes) AS c (code, n)
  WHERE u.batch_id = %(batch_id)s AND u.team_id = %(team_id)s
+   AND EXISTS (SELECT FROM rejected_rows r WHERE r.batch_id = u.batch_id AND r.code = c.code)
  GROUP BY code ORDER BY n DESC, code
 """
 
 
 async def list_codes(conn: Connection, *, team_id: int, batch_id: UUID) -> dict[str, int]:
-    """Return how often each verdict was given when the batch's files came in."""
+    """Return how often each verdict that still refuses rows was given when the files came in."""
     cursor = await conn.execute(LIST_CODES, {"batch_id": batch_id, "team_id": team_id})
     return {str(code): int(str(n)) for code, n in await cursor.fetchall()}
 
