@@ -1,6 +1,7 @@
 """Only allowed addresses are reached, and only the ones that were checked."""
 
 import asyncio
+import re
 import socket
 import ssl
 from ipaddress import ip_address
@@ -176,6 +177,15 @@ async def test_client_reaches_no_private_server() -> None:
         for host in ("127.0.0.1", "localhost", "127.1", "2130706433", "[::ffff:127.0.0.1]"):
             with pytest.raises(AddressNotAllowed, match="may not be reached"):
                 await fetch(client, f"http://{host}:{server.port}/")
+
+
+async def test_address_that_may_not_be_reached_is_named_once() -> None:
+    for host, told in (
+        ("127.0.0.1", "127.0.0.1 may not be reached from here."),
+        ("127.1", "127.1 has the address 127.0.0.1, which may not be reached from here."),
+    ):
+        with pytest.raises(AddressNotAllowed, match=f"^{re.escape(told)}$"):
+            await resolve(host, 80, allow_private=False)
 
 
 async def test_certificate_must_be_of_the_name_that_was_asked_for(

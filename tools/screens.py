@@ -35,17 +35,35 @@ ROWS = "".join(
 LIST = f"Telefon;Navn;By;Tid\n{ROWS}+4520I23412;Carl;Ry;\n;Dora;Ribe;\n+45 20;Eve;Hobro;\n"
 
 KEPT = (
+    ("sign-in", WIDE, "light"),
     ("overview", WIDE, "light"),
     ("new", WIDE, "light"),
     ("rehearsal", WIDE, "light"),
+    ("question", WIDE, "light"),
     ("batch", WIDE, "light"),
     ("batch", WIDE, "dark"),
     ("batches", WIDE, "light"),
     ("item", WIDE, "light"),
     ("refused", WIDE, "light"),
+    ("results", WIDE, "light"),
+    ("events", WIDE, "light"),
+    ("batch-settings", WIDE, "light"),
+    ("providers", WIDE, "light"),
+    ("limits", WIDE, "light"),
     ("webhooks", WIDE, "light"),
+    ("do-not-contact", WIDE, "light"),
+    ("tokens", WIDE, "light"),
+    ("people", WIDE, "light"),
+    ("audit", WIDE, "light"),
+    ("sign-in", NARROW, "light"),
     ("overview", NARROW, "dark"),
+    ("new", NARROW, "light"),
+    ("rehearsal", NARROW, "light"),
     ("batch", NARROW, "light"),
+    ("batches", NARROW, "light"),
+    ("item", NARROW, "light"),
+    ("refused", NARROW, "light"),
+    ("limits", NARROW, "light"),
 )
 """What docs/screens/ holds."""
 
@@ -160,7 +178,9 @@ async def visit_new(page: Page, folder: Path | None) -> None:
     await page.get_by_role("link", name="Rehearsal").click()
     await page.locator("#rehearsal canvas").wait_for()
     await shoot(page, "rehearsal", folder)
+    await page.locator(".tabs").get_by_text("Items").click()
     await page.get_by_role("link", name="Start now").click()
+    await page.get_by_role("dialog").wait_for()
     await shoot(page, "question", folder)
     await page.get_by_role("dialog").get_by_role("button", name="Start now").click()
     await page.locator("#batch-head .badge").get_by_text("running").first.wait_for()
@@ -220,6 +240,8 @@ async def shoot(page: Page, name: str, folder: Path | None) -> None:
     for width, scheme in views:
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         await page.set_viewport_size({"width": width, "height": HEIGHT if width == WIDE else 780})
+        # What was filled in last may have scrolled the page.
+        await page.evaluate("scrollTo(0, 0)")
         await page.wait_for_timeout(300)
         told = f"{name}-{width}-{scheme}.png"
         content = await page.screenshot(full_page=folder is not None, scale="css")

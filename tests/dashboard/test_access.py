@@ -15,7 +15,7 @@ from batchyard.dashboard import guard, sign_in
 from batchyard.dashboard.routes import PAGES, build_door
 from batchyard.dashboard.visitors import COOKIE, PREFIX
 from batchyard.models import BatchState, Kind
-from batchyard.operations import sessions, users
+from batchyard.operations import access, sessions, users
 from batchyard.operations.access import ADMIN_SCOPE, SCOPES
 from batchyard.store.db import Database
 from tests import factories
@@ -400,6 +400,31 @@ async def test_root_leads_to_the_dashboard(yard: Yard) -> None:
         for path, onward in (("/", "/"), (PREFIX, "/"), (f"{PREFIX}/", "/overview")):
             answer = await client.get(path)
             assert (answer.status_code, answer.headers["location"]) == (303, f"{PREFIX}{onward}")
+
+
+@pytest.mark.parametrize(
+    "scope, first",
+    [
+        ("batches:write", "/new"),
+        ("contacts", "/settings/do-not-contact"),
+        ("webhooks", "/settings/webhooks"),
+        ("audit:read", "/settings/audit"),
+    ],
+)
+async def test_person_is_led_to_the_first_page_they_may_see(
+    yard: Yard, scope: str, first: str
+) -> None:
+    token = await access.create_token(yard.db, team=yard.team, name="few", scopes=(scope,))
+    async with httpx.AsyncClient(
+        base_url=yard.url, trust_env=False, follow_redirects=True
+    ) as client:
+        for answer in (
+            await client.post(f"{PREFIX}/sign-in", data={"token": token}),
+            await client.get(f"{PREFIX}/"),
+        ):
+            assert (answer.status_code, answer.url.path) == (200, f"{PREFIX}{first}")
+            place = f"{PREFIX}/{first.split('/')[1]}"
+            assert f'<a href="{place}" aria-current="page">' in answer.text
 
 
 async def test_languages_are_negotiated_the_teams_own_last(yard: Yard) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.dashboard.charts import draw_throughput
-from batchyard.dashboard.facts import group_facts, tell_gist
+from batchyard.dashboard.facts import group_facts, tell_amounts, tell_gist
 from batchyard.dashboard.figures import BAR_LENGTH, LEAST_LENGTH, Figures, measure_pace, pace_since
 from batchyard.dashboard.queries import Throughput
 from batchyard.dashboard.voice import Voice
@@ -110,6 +110,8 @@ def test_numbers_and_times_are_written_in_the_language_and_zone() -> None:
     assert danish.count(2, "1 item", "{n} items") == "2 elementer"
     assert (english.ago(at), danish.ago(at)) == ("5 minutes ago", "for 5 minutter siden")
     assert english.ago(NOW - timedelta(seconds=2)) == "just now"
+    soon = NOW + timedelta(seconds=2)
+    assert (english.ago(soon), danish.ago(soon)) == ("in a moment", "om et øjeblik")
     assert english.moment(at) == "4 Mar 2026, 13:25:05 CET"
     assert (english.clock(at), english.clock(at, exactly=True)) == ("13:25", "13:25:05")
     assert english.clock(at - timedelta(days=1)) == "3 Mar, 13:25"
@@ -128,6 +130,25 @@ def test_numbers_and_times_are_written_in_the_language_and_zone() -> None:
         "2.6/min",
         "1,234/min",
     ]
+
+
+def test_amounts_are_written_as_money_of_the_currency_they_are_in() -> None:
+    price = voice().price
+    answer = {"currency": "SEK", "price_minor": 4500, "parcels": [{"fee_minor": 5}], "n": 7}
+    assert tell_amounts(answer, price, ending="_minor") == {
+        "currency": "SEK",
+        "price": "SEK\N{NO-BREAK SPACE}45.00",
+        "parcels": [{"fee": "SEK\N{NO-BREAK SPACE}0.05"}],
+        "n": 7,
+    }
+    assert tell_amounts({"currency": "JPY", "tax_amount": 52}, price, ending="_amount") == {
+        "currency": "JPY",
+        "tax_amount": "JP\N{YEN SIGN}52",
+    }
+    # A call may cost less than a cent; and without a currency nobody knows.
+    assert price(1.35, "USD") == "US$0.0135"
+    for unknown in ({"price_minor": 4500}, {"price_minor": 4500, "currency": "kroner"}):
+        assert tell_amounts(unknown, price, ending="_minor") == unknown
 
 
 def test_facts_are_grouped_and_in_the_order_of_the_file() -> None:

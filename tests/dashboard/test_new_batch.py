@@ -10,15 +10,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from batchyard.dashboard.visitors import PREFIX
+from batchyard.config import Config
+from batchyard.dashboard.routes import build_door
+from batchyard.dashboard.visitors import COOKIE, PREFIX
 from batchyard.dashboard.voice import Voice
 from batchyard.models import Kind
-from batchyard.operations import rehearsals
+from batchyard.operations import rehearsals, sessions
 from batchyard.operations.limits import set_limit
 from batchyard.operations.scenes import RehearsalSettings
+from batchyard.store.db import Database
 from tests import factories
 from tests.dashboard.conftest import Yard
 from tests.dashboard.looks import check_page
@@ -51,8 +55,12 @@ async def test_damaged_list_is_corrected_rehearsed_started_and_steered(
     await expect(look.get_by_role("alert")).to_have_count(0)
     await expect(page.get_by_label("Meaning of Hvem")).to_have_value("contact_number")
     await page.get_by_label("Meaning of By").select_option("left out")
-    await page.get_by_label("Name of the new agent").fill("Ann")
     await page.get_by_label("Name", exact=True).fill("Guests")
+    # There is no agent yet, so a new one is asked for, before anything is sent.
+    await page.get_by_role("button", name="Check all rows").click()
+    await expect(page.get_by_label("Name of the new agent")).to_be_focused()
+    await expect(page.locator("#progress")).to_be_hidden()
+    await page.get_by_label("Name of the new agent").fill("Ann")
     await check_page(page)
     assert await yard.value(IN_VIEW, [yard.team.id]) == 0
 
@@ -140,6 +148,48 @@ async def test_list_is_brought_in_and_started_by_keyboard_alone(page: Page, tmp_
     await tab_to(page, page.get_by_role("main").get_by_role("button", name="Start now"))
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("status").first).to_have_text("The batch was started.")
+
+
+async def test_agent_is_judged_before_the_file(yard: Yard) -> None:
+    picture = {"file": ("people.csv", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+    async with yard.client() as client:
+        for agent, status, told in (
+            ({"agent_id": "new", "agent_name": " "}, 422, "Give the agent a name."),
+            ({"agent_id": str(UUID(int=7))}, 404, "There is no such agent."),
+        ):
+            answer = await client.post(
+                f"{PREFIX}/new/upload", data={"kind": "call", **agent}, files=picture
+            )
+            assert (answer.status_code, told in answer.text) == (status, True), answer.text
+
+
+async def test_new_agent_is_made_with_its_batch_or_not_at_all(db: Database) -> None:
+    team = await factories.make_team(db)
+    secret = await sessions.sign_in_with_token(
+        db, token=await factories.make_token(db, team=team), address=None
+    )
+    transport = httpx.ASGITransport(app=build_door(Config(refuse_same_file=True), db))
+    async with httpx.AsyncClient(
+        transport=transport,
+        base_url="http://test",
+        cookies={COOKIE: secret},
+        headers={"X-CSRF-Token": sessions.csrf_token(secret)},
+    ) as client:
+        answers = [
+            await client.post(
+                f"{PREFIX}/new/upload",
+                data={"kind": "call", "agent_id": "new", "agent_name": name},
+                files={"file": ("people.csv", b"contact_number\n+4520123456\n")},
+            )
+            for name in ("Ann", "Bob")
+        ]
+    assert [answer.status_code for answer in answers] == [204, 422]
+    async with db.pool.connection() as conn:
+        found = await conn.execute(
+            "SELECT a.name, l.after ->> 'name' FROM agents a"
+            " LEFT JOIN audit_log l ON l.subject = a.id::text AND l.action = 'agent.create'"
+        )
+        assert await found.fetchall() == [("Ann", "Ann")]
 
 
 async def test_who_leaves_half_way_leaves_nothing(yard: Yard) -> None:
@@ -254,6 +304,9 @@ async def test_rehearsal_tells_what_it_would_cost(page: Page, yard: Yard) -> Non
 
     shown = page.locator("#rehearsal div:has(> dt:text-is('Cost')) dd")
     await expect(shown).to_contain_text(voice.money(cost.expected, currency), timeout=20_000)
+    # It can be started in one place.
+    starts = page.get_by_role("main").get_by_text("Start now", exact=True)
+    await expect(starts.filter(visible=True)).to_have_count(1)
 
 
 async def test_batch_is_scheduled_by_a_click(page: Page, yard: Yard) -> None:

@@ -1,12 +1,13 @@
 """Every page in a real browser: accessible in light and dark, and no wider than the screen."""
 
+import re
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from fastapi.routing import APIRoute
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, Page, expect
 
 from batchyard.dashboard import (
     new_batch,
@@ -304,3 +305,25 @@ async def test_chart_is_drawn_and_follows_the_window(page: Page, sights: Sights)
     await page.set_viewport_size({"width": 360, "height": 800})
     await page.wait_for_function("() => document.querySelector('.chart canvas').clientWidth < 340")
     assert wide > 900
+
+
+READ_TABLE = """
+() => [
+    [...document.querySelectorAll("[data-chart-table] tbody tr")]
+        .map(row => [...row.cells].map(cell => cell.textContent)),
+    JSON.parse(document.getElementById("chart-data").textContent),
+]
+"""
+
+
+async def test_chart_is_a_table_for_those_who_cannot_see_it(page: Page, sights: Sights) -> None:
+    await page.goto(path_of("items", sights))
+    await page.locator(".chart canvas").wait_for()
+    rows, (times, ok, failed) = await page.evaluate(READ_TABLE)
+    assert len(times) > 10
+    assert [row[1:] for row in rows] == [
+        [f"{good + bad:g}", f"{bad:g}"] for good, bad in zip(ok, failed, strict=True)
+    ]
+    assert all(re.fullmatch(r"\d\d:\d\d(:\d\d)?", row[0]) for row in rows)
+    table = page.get_by_role("table", name="Attempts that ended, a minute")
+    await expect(table.get_by_role("columnheader")).to_have_text(["Time", "ended", "failed"])

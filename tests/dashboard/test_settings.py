@@ -1,13 +1,15 @@
 """Settings are changed by the API's own operations, each with its trace; the overview counts."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
+from batchyard.contact_rules import TeamRules
 from batchyard.dashboard.visitors import PREFIX
-from batchyard.models import BatchState, Kind
-from batchyard.operations import access
+from batchyard.models import BatchState, Kind, Rate
+from batchyard.operations import access, contacts
+from batchyard.operations.limits import set_limit
 from batchyard.operations.providers import set_route
 from tests import factories
 from tests.cli.stored import add_http
@@ -148,6 +150,8 @@ async def test_what_cannot_be_is_said_beside_its_field_and_changes_nothing(yard:
             ("/providers/routes", {"scope": str(other), "provider": "sandbox"}, 404, "agent"),
             ("/providers/routes", {"scope": "", "provider": "sandbox"}, 422, "Choose what"),
             ("/providers/resume/nobody", {}, 404, "no such provider"),
+            ("/providers/pause/nobody", {}, 404, "no such provider"),
+            ("/providers/limits/nobody", {}, 404, "no such provider"),
             ("/tokens", {"name": ""}, 422, "Say what it is for."),
             ("/people", {"name": "A", "email": "no", "scopes": "admin"}, 422, "no address"),
             ("/people", {"name": "A", "email": "a@b.cd", "scopes": "admin", "password": "short"},
@@ -207,6 +211,46 @@ async def test_retries_changed_in_the_form_keep_what_it_does_not_show(yard: Yard
     }
 
 
+async def test_retries_saved_as_they_are_shown_stay_to_the_fraction_of_a_minute(
+    yard: Yard,
+) -> None:
+    team = await factories.make_team(yard.db)
+    batch_id = await factories.make_batch(yard.db, team=team, kind=Kind.CALL)
+    await yard.execute(
+        "UPDATE batches SET retry_policy = %s::jsonb WHERE id = %s",
+        ['{"statuses": ["busy"], "max_retries": 3, "intervals_minutes": [0.5, 1.5, 90]}', batch_id],
+    )
+    path = f"{PREFIX}/batches/{batch_id}/settings"
+    async with yard.client(team=team) as client:
+        page = (await client.get(path)).text
+        [shown] = re.findall(r'name="intervals_minutes" value="([^"]*)"', page)
+        form = {"statuses": "busy", "max_retries": "3", "intervals_minutes": shown}
+        answer = await client.post(f"{path}/retries", data=form)
+    assert shown == "0.5, 1.5, 90"
+    assert answer.status_code == 303, answer.text
+    kept = "SELECT retry_policy -> 'intervals_minutes' FROM batches WHERE id = %s"
+    assert await yard.value(kept, [batch_id]) == [0.5, 1.5, 90]
+
+
+async def test_limits_saved_in_a_form_keep_the_burst_that_it_does_not_show(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    batch_id = await factories.make_batch(yard.db, team=team)
+    settings = {
+        f"team:{team.slug}": "/settings/limits/team",
+        f"batch:{batch_id}": f"/batches/{batch_id}/settings/limits",
+    }
+    async with yard.client(team=team) as client:
+        for scope, path in settings.items():
+            rates = [Rate(count=100, seconds=1)]
+            await set_limit(yard.db, scope=scope, concurrency=None, rates=rates, burst=10)
+            form = {"concurrency": "7", "rate": "50", "per": "1"}
+            answer = await client.post(f"{PREFIX}{path}", data=form)
+            assert answer.status_code == 303, answer.text
+    kept = "SELECT jsonb_agg(jsonb_build_array(count, burst)) FROM rates WHERE key = ANY (%s)"
+    keys = [f"team:{team.id}", f"batch:{batch_id}"]
+    assert await yard.value(kept, [keys]) == [[50, 10], [50, 10]]
+
+
 async def test_team_is_renamed_and_spoken_to_in_its_language_and_time(yard: Yard) -> None:
     team = await factories.make_team(yard.db, slug="nord")
     path = f"{PREFIX}/settings/limits"
@@ -242,6 +286,114 @@ async def test_team_is_renamed_and_spoken_to_in_its_language_and_time(yard: Yard
         {"name": "Nord", "locale": "en", "timezone": "UTC"},
         right,
     ]
+
+
+async def test_provider_is_limited_and_paused_for_everybody(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    agent_id = await factories.make_agent(yard.db, team=team)
+    await add_http(yard.db, "limited")
+    await set_route(yard.db, team=team, kind=Kind.CALL, agent_id=agent_id, provider="limited")
+    path = f"{PREFIX}/settings/providers"
+    stands = (
+        "SELECT jsonb_build_array(l.concurrency, r.count, r.seconds, p.paused_reason)"
+        " FROM providers p LEFT JOIN limits l ON l.key = 'provider:' || p.id"
+        " LEFT JOIN rates r USING (key) WHERE p.name = 'limited'"
+    )
+    async with yard.client(team=team) as client:
+        wrong = await client.post(f"{path}/limits/limited", data={"concurrency": "many"})
+        assert (wrong.status_code, 'value="many"' in wrong.text) == (422, True)
+        form = {"concurrency": "3", "rate": "20", "per": "60"}
+        assert (await client.post(f"{path}/limits/limited", data=form)).status_code == 303
+        paused = await client.post(f"{path}/pause/limited", data={"reason": "Their night."})
+        assert paused.status_code == 303
+        page = (await client.get(path)).text
+    assert await yard.value(stands) == [3, 20, 60, "Their night."]
+    for told in ("Their night.", 'value="3"', 'value="20"', "/resume/limited"):
+        assert told in page
+    assert "/pause/limited" not in page
+    assert await yard.value(ACTIONS, [team.id]) == ["limit.set", "provider.pause"]
+
+
+async def test_share_of_a_team_is_set_with_its_limits(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    path = f"{PREFIX}/settings/limits"
+    weight = "SELECT weight FROM teams WHERE id = %s"
+    async with yard.client(team=team) as client:
+        wrong = await client.post(f"{path}/team", data={"concurrency": "7", "weight": "0"})
+        assert wrong.status_code == 422
+        assert await yard.value(weight, [team.id]) == 1
+        done = await client.post(f"{path}/team", data={"concurrency": "7", "weight": "3"})
+        assert done.status_code == 303
+        assert 'name="weight" value="3"' in (await client.get(path)).text
+        # A form without it leaves it.
+        assert (await client.post(f"{path}/team", data={"concurrency": "8"})).status_code == 303
+    assert await yard.value(weight, [team.id]) == 3
+
+
+async def test_rules_of_the_team_are_set_and_leave_a_trace(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    page, path = f"{PREFIX}/settings/limits", f"{PREFIX}/settings/rules"
+    right: dict[str, object] = {
+        "days": ["1", "2", "5"],
+        "holidays": "2026-12-24, 2026-12-25",
+        "fallback_zone": "America/New_York",
+        "attempts_per_day": "2",
+        "attempts_per_week": "5",
+        "countries": "se, DK",
+    }
+    wrongs: list[tuple[dict[str, object], str]] = [
+        ({"days": []}, "Choose at least one day."),
+        ({"holidays": "Christmas"}, "Enter dates such as 2026-12-24"),
+        ({"fallback_zone": "Mars/Olympus"}, "Enter a time zone"),
+        ({"attempts_per_day": "0"}, "Enter a whole number from 1 to 1000."),
+        ({"countries": "DK, Atlantis"}, "Enter codes of countries"),
+    ]
+    async with yard.client("batches:read", "contacts", team=team) as client:
+        for wrong, told in wrongs:
+            refused = await client.post(path, data=right | wrong)
+            assert (refused.status_code, told in refused.text) == (422, True), told
+            # What was typed is still there, right or wrong.
+            assert 'value="se, DK"' in refused.text or "countries" in wrong
+        assert await contacts.read_rules(yard.db, team=team) == TeamRules()
+        assert await yard.value(ACTIONS, [team.id]) is None
+
+        done = await client.post(path, data=right)
+        assert (done.status_code, done.headers["location"]) == (303, page)
+        set_ = await contacts.read_rules(yard.db, team=team)
+        assert set_ == TeamRules(
+            days=frozenset({1, 2, 5}),
+            holidays=frozenset({date(2026, 12, 24), date(2026, 12, 25)}),
+            fallback_zone="America/New_York",
+            attempts_per_day=2,
+            attempts_per_week=5,
+            countries=frozenset({"DK", "SE"}),
+            refuses_premium=True,
+        )
+        # What the page shows, saved again, changes nothing.
+        shown = _form_of((await client.get(page)).text, path)
+        assert (await client.post(path, data=shown)).status_code == 303
+        assert await contacts.read_rules(yard.db, team=team) == set_
+    traces = "SELECT jsonb_agg(jsonb_build_array(action, before, after) ORDER BY id) FROM audit_log"
+    facts = contacts.facts_of(set_)
+    assert await yard.value(
+        f"{traces} WHERE team_id = %s AND action = 'rules.change'", [team.id]
+    ) == [
+        ["rules.change", contacts.facts_of(TeamRules()), facts],
+        ["rules.change", facts, facts],
+    ]
+
+
+def _form_of(page: str, path: str) -> dict[str, object]:
+    """Return the fields of a form as a browser sends them."""
+    [form] = re.findall(rf'<form[^>]*action="{path}"(.*?)</form>', page, re.DOTALL)
+    sent: dict[str, list[str]] = {}
+    for field in re.findall(r"<input[^>]*>", form):
+        facts = dict(re.findall(r'(\w+)="([^"]*)"', field))
+        if facts["type"] != "checkbox" or " checked" in field:
+            sent.setdefault(facts["name"], []).append(facts.get("value", "on"))
+    for name, text in re.findall(r'<textarea name="(\w+)"[^>]*>(.*?)</textarea>', form):
+        sent[name] = [text]
+    return dict(sent)
 
 
 async def test_only_an_administrator_changes_the_team(yard: Yard) -> None:

@@ -70,6 +70,7 @@ async def _page(
 ) -> Response:
     head = await read_head(visitor, batch_id)
     settings = await _read_settings(visitor, batch_id)
+    policy = retry.from_json(settings.retry_policy)
     return batch_page(
         request,
         visitor,
@@ -77,7 +78,9 @@ async def _page(
         head=head,
         tab="/settings",
         settings=settings,
-        policy=retry.from_json(settings.retry_policy),
+        policy=policy,
+        # To the fraction: a form that is saved stores what it shows.
+        intervals=", ".join(f"{minutes:g}" for minutes in policy.intervals_minutes),
         limit=await limits.read_batch_limit(visitor.db, batch_id=batch_id),
         window=_window(settings.guardrails),
         statuses_to_retry=FAILED_STATUSES[head.standing.batch.kind],
@@ -156,10 +159,11 @@ async def _change(
 
 async def _change_limits(visitor: Visitor, standing: Standing, fields: Fields) -> None:
     concurrency, rates = read_limits(fields)
+    scope = f"batch:{standing.batch.id}"
+    # What the form does not show stays as it is.
+    burst = await limits.read_burst(visitor.db, scope=scope) if rates else None
     async with one_transaction(visitor.db) as work:
-        done = await set_limit(
-            work, scope=f"batch:{standing.batch.id}", concurrency=concurrency, rates=rates
-        )
+        done = await set_limit(work, scope=scope, concurrency=concurrency, rates=rates, burst=burst)
         await note(
             work.connection,
             team=visitor.team,

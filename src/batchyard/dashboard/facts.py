@@ -1,6 +1,7 @@
 """What was uploaded, and what came back, as names and values that people read; pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
 import orjson
@@ -22,6 +23,12 @@ TELLING: tuple[tuple[str, ...], ...] = (
 Fact = tuple[str, str]
 """A name and its value."""
 
+Money = Callable[[float, str], str]
+"""Writes an amount that is given in the smallest unit of a currency."""
+CURRENCY = re.compile("[A-Z]{3}")
+MINOR = "_minor"
+"""Ends the names of amounts in answers of providers; once they are written it says nothing."""
+
 
 def group_facts(
     value: Mapping[str, object], *, columns: Sequence[str] | None = None
@@ -42,6 +49,29 @@ def tell_gist(value: Mapping[str, object], *, columns: Sequence[str] | None = No
     told = [text for path in TELLING if (text := _at(value, path))]
     facts = islice(_walk(_ordered(value, columns), ()), GIST_FACTS)
     return " · ".join(told or [text for _, _, text in facts])
+
+
+def tell_amounts(value: Mapping[str, object], money: Money, *, ending: str) -> Mapping[str, object]:
+    """Return an object with its amounts, known by the ending of their names, written as money.
+
+    They are of the currency that the object names; without one they stay as they are.
+    """
+    currency = value.get("currency")
+    if not (isinstance(currency, str) and CURRENCY.fullmatch(currency)):
+        return value
+    code: str = currency
+
+    def tell(name: str, one: object) -> tuple[str, object]:
+        match one:
+            case Mapping():
+                return name, dict(tell(*pair) for pair in one.items())
+            case list():
+                return name, [tell("", each)[1] for each in one]
+            case int() | float() if name.endswith(ending) and not isinstance(one, bool):
+                return name.removesuffix(MINOR), money(one, code)
+        return name, one
+
+    return dict(tell(*pair) for pair in value.items())
 
 
 def is_nested(value: Mapping[str, object]) -> bool:

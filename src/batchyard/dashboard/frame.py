@@ -48,8 +48,8 @@ class Place:
     """Behind the prefix, with a leading slash."""
     icon: str
     """Its id in `static/icons.svg`."""
-    scope: str = "batches:read"
-    """Shown to those who have it."""
+    scopes: Sequence[str] = ("batches:read",)
+    """Shown to those who have one of them."""
 
 
 class Frame:
@@ -70,6 +70,7 @@ class Frame:
             base_url=base_url,
             pretty=facts.write_pretty,
             facts=facts.group_facts,
+            amounts=facts.tell_amounts,
             gist=facts.tell_gist,
             is_nested=facts.is_nested,
             reasons=REASONS,
@@ -78,6 +79,10 @@ class Frame:
             statuses=words.STATUSES,
             kinds=words.KINDS,
         )
+
+    def places_of(self, visitor: Visitor) -> Sequence[Place]:
+        """Return where somebody may go, in the order of the navigation."""
+        return [place for place in self.places if any(map(visitor.may, place.scopes))]
 
     def page(
         self,
@@ -89,7 +94,7 @@ class Frame:
         **context: object,
     ) -> Response:
         """Answer with a page for somebody who is signed in."""
-        places = [place for place in self.places if visitor.may(place.scope)]
+        places = self.places_of(visitor)
         path = request.url.path.removeprefix(PREFIX)
         notice = _read_notice(request)
         html = self.piece(

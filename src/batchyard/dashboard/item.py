@@ -51,6 +51,8 @@ class Attempt:
     reference: str | None
     error_code: str | None
     error_message: str | None
+    result: Mapping[str, object] | None = None
+    """What was answered; kept of an attempt that was followed by another."""
 
     @property
     def seconds(self) -> float | None:
@@ -179,6 +181,7 @@ def _attempts(item: ShownItem) -> list[Attempt]:
 
 
 def _attempt(kept: Mapping[str, object]) -> Attempt:
+    result = kept.get("result")
     return Attempt(
         number=int(str(kept.get("attempt", 0))),
         key=str(kept.get("key", "")),
@@ -188,6 +191,7 @@ def _attempt(kept: Mapping[str, object]) -> Attempt:
         reference=_text(kept.get("reference")),
         error_code=_text(kept.get("error_code")),
         error_message=_text(kept.get("error_message")),
+        result=result if isinstance(result, Mapping) else None,
     )
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from batchyard.dashboard.frame import Place, frame_of, put_notice
+from batchyard.dashboard.remarks import Remark, read_remarks, tell_remarks
 from batchyard.dashboard.visitors import PREFIX, WRITE, Visitor
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.intake.choices import Duplicates, RowPolicy
@@ -19,13 +20,13 @@ from batchyard.intake.synonyms import SYNONYMS
 from batchyard.intake.verdicts import REFUSALS, WARNINGS
 from batchyard.models import Kind
 from batchyard.operations import agents, imports, mappings
-from batchyard.operations.agents import NAME_KEY, AgentChange
-from batchyard.operations.audit import audited, note
+from batchyard.operations.audit import note
 from batchyard.operations.imports import BatchSettings, CallSettings, ShipmentSettings
 from batchyard.operations.previews import preview_file
 from batchyard.store.db import Connection
+from batchyard.store.ids import new_id
 
-PLACE = Place(name="New batch", path="/new", icon="new", scope="batches:write")
+PLACE = Place(name="New batch", path="/new", icon="new", scopes=("batches:write",))
 LOOK_BYTES = 32 * 1024 * 1024
 """A text is looked at by its beginning; a spreadsheet is sent whole."""
 LEFT_OUT = "-"
@@ -96,6 +97,7 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
     form = _form(request, limit=visitor.config.max_upload_bytes)
     fields = await form.read_fields()
     kind = _kind(fields)
+    settings = await _settings(visitor, kind, fields, file_name=form.file_name)
     length = request.headers.get("content-length", "")
     options = IntakeOptions(
         columns=await mappings.find_columns(
@@ -113,10 +115,19 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
         async for chunk in form.chunks():
             await incoming.feed(chunk)
         await incoming.finish_file()
-        settings = await _settings(visitor, kind, fields, file_name=form.file_name)
 
         async def seal(conn: Connection) -> None:
             report = incoming.report()
+            if isinstance(settings, CallSettings) and incoming.new_agent is not None:
+                await note(
+                    conn,
+                    team=visitor.team,
+                    actor=visitor.actor,
+                    action="agent.create",
+                    subject=str(settings.agent_id),
+                    after={"name": incoming.new_agent},
+                    now=visitor.db.clock(),
+                )
             await note(
                 conn,
                 team=visitor.team,
@@ -135,7 +146,8 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
         report = incoming.report()
     path = f"{PREFIX}/batches/{incoming.batch_id}/rehearsal"
     answer = Response(status_code=204, headers={"HX-Redirect": path})
-    put_notice(answer, visitor.config, _told(visitor, report))
+    remarks = await read_remarks(visitor, incoming.batch_id)
+    put_notice(answer, visitor.config, _told(visitor, report, remarks))
     return answer
 
 
@@ -205,44 +217,44 @@ def _upload_id(fields: Mapping[str, str]) -> UUID | None:
 async def _settings(
     visitor: Visitor, kind: Kind, fields: Mapping[str, str], *, file_name: str | None
 ) -> BatchSettings:
+    """Read what is said beside the file: what is wrong with it is told before the file comes in."""
     reference = fields.get("reference", "").strip()[:255] or None
     if kind is Kind.SHIPMENT:
         return ShipmentSettings(file_name=file_name, reference=reference)
-    return CallSettings(
-        file_name=file_name,
-        reference=reference,
-        agent_id=await _agent(visitor, fields),
-        creates_agent=False,
-    )
-
-
-async def _agent(visitor: Visitor, fields: Mapping[str, str]) -> UUID:
-    """Return the agent that was chosen, or one made of a name."""
-    given = fields.get("agent_id", "")
-    if given != NEW_AGENT:
-        try:
-            return UUID(given)
-        except ValueError as error:
-            raise NotFound("There is no such agent.") from error
+    if fields.get("agent_id") != NEW_AGENT:
+        return CallSettings(
+            file_name=file_name,
+            reference=reference,
+            agent_id=await _known_agent(visitor, fields),
+            creates_agent=False,
+        )
     name = fields.get("agent_name", "").strip()[:200]
     if not name:
         raise InvalidRequest("Give the agent a name.")
-    async with audited(
-        visitor.db,
-        team=visitor.team,
-        actor=visitor.actor,
-        action="agent.create",
-        after={"name": name},
-    ) as work:
-        change = AgentChange(config={NAME_KEY: name}, prompts=None, extra={})
-        return await agents.create_agent(work, team=visitor.team, change=change, webhook_format="")
+    return CallSettings(
+        file_name=file_name,
+        reference=reference,
+        agent_id=new_id(),
+        creates_agent=True,
+        agent_name=name,
+    )
 
 
-def _told(visitor: Visitor, report: UploadReport) -> str:
+async def _known_agent(visitor: Visitor, fields: Mapping[str, str]) -> UUID:
+    try:
+        agent_id = UUID(fields.get("agent_id", ""))
+    except ValueError as error:
+        raise NotFound("There is no such agent.") from error
+    await agents.require_agent(visitor.db, team=visitor.team, agent_id=agent_id)
+    return agent_id
+
+
+def _told(visitor: Visitor, report: UploadReport, remarks: Sequence[Remark]) -> str:
     voice = visitor.voice
     sentences = [voice.count(report.accepted, "1 row was taken.", "{n} rows were taken.")]
     if report.refused:
         sentences.append(
             voice.count(report.refused, "1 row was refused.", "{n} rows were refused.")
         )
+    sentences += tell_remarks(voice, remarks)
     return " ".join([*sentences, voice.say("Nothing has started yet.")])

@@ -124,6 +124,7 @@ async def list_reasons(
 class Health:
     """How a provider does, for everybody who uses it."""
 
+    id: int
     name: str
     kind: str
     paused_reason: str | None
@@ -137,7 +138,7 @@ class Health:
 
 # What the team's items go to: where a route says so, else the sandbox.
 LIST_HEALTH = """
-SELECT p.name, p.kind, p.paused_reason, p.paused_at,
+SELECT p.id, p.name, p.kind, p.paused_reason, p.paused_at,
        CASE WHEN p.slow_until > %(now)s THEN p.slow_until END AS slow_until,
        coalesce(t.ok, 0)::int AS ok, coalesce(t.failed, 0)::int AS failed,
        coalesce(t.seconds, 0) AS seconds

@@ -1,5 +1,6 @@
 """The refused rows of a batch: why, as a file to be corrected, and corrected back in."""
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 from batchyard.dashboard import row_queries
 from batchyard.dashboard.batch_head import batch_page, read_head, read_standing
 from batchyard.dashboard.frame import put_notice
+from batchyard.dashboard.remarks import Remark, read_remarks, tell_remarks
 from batchyard.dashboard.visitors import PREFIX, READ, WRITE, Visitor
 from batchyard.intake.file_forms import FileForm
 from batchyard.intake.options import IntakeOptions, UploadReport
@@ -62,6 +64,7 @@ async def show_refused(
         code=known,
         codes=[word for word in codes if word in REFUSALS],
         verdicts=REFUSALS,
+        remarks=await read_remarks(visitor, batch_id),
         next=rows[-1].line if rows and (has_more or is_before) else None,
         previous=rows[0].line if rows and (has_more if is_before else after) else None,
     )
@@ -125,11 +128,12 @@ async def upload_mended(
     answer = Response(
         status_code=204, headers={"HX-Redirect": f"{PREFIX}/batches/{batch_id}/refused"}
     )
-    put_notice(answer, visitor.config, _told(visitor, report))
+    remarks = await read_remarks(visitor, batch_id, upload_id=upload.batch_id)
+    put_notice(answer, visitor.config, _told(visitor, report, remarks))
     return answer
 
 
-def _told(visitor: Visitor, report: UploadReport) -> str:
+def _told(visitor: Visitor, report: UploadReport, remarks: Sequence[Remark]) -> str:
     voice = visitor.voice
     taken = report.accepted + report.corrected
     sentences = [voice.count(taken, "1 row was taken.", "{n} rows were taken.")]
@@ -137,4 +141,4 @@ def _told(visitor: Visitor, report: UploadReport) -> str:
         sentences.append(
             voice.count(report.refused, "1 is still refused.", "{n} are still refused.")
         )
-    return " ".join(sentences)
+    return " ".join([*sentences, *tell_remarks(voice, remarks)])

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 from batchyard.dashboard.batch_head import batch_page, read_head, read_standing
 from batchyard.dashboard.forms import read_fields
 from batchyard.dashboard.frame import frame_of, go_to
+from batchyard.dashboard.remarks import read_remarks
 from batchyard.dashboard.visitors import READ, WRITE, Visitor
 from batchyard.errors import InvalidRequest
 from batchyard.operations import rehearsals
@@ -56,6 +57,7 @@ async def show_rehearsal(
         head=head,
         tab="/rehearsal",
         is_unstarted=is_unstarted,
+        remarks=await read_remarks(visitor, batch_id) if is_unstarted else (),
         start_at=start_at or _local(visitor, head.standing.batch.scheduled_at),
         earliest=_local(visitor, visitor.db.clock()),
     )

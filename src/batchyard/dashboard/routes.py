@@ -1,8 +1,9 @@
 """The dashboard, all its pages under `/ui`."""
 
 from types import ModuleType
+from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
 from batchyard.config import Config
@@ -26,14 +27,16 @@ from batchyard.dashboard import (
     settings_limits,
     settings_people,
     settings_providers,
+    settings_rules,
     settings_tokens,
     settings_webhooks,
     sign_in,
     steering,
 )
-from batchyard.dashboard.frame import STATIC, Assets, Frame
+from batchyard.dashboard.frame import STATIC, Assets, Frame, frame_of
 from batchyard.dashboard.guard import Guard
-from batchyard.dashboard.visitors import PREFIX
+from batchyard.dashboard.visitors import ANYBODY, PREFIX, Visitor
+from batchyard.errors import Forbidden
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
 
@@ -55,6 +58,7 @@ PAGES: tuple[ModuleType, ...] = (
     settings_frame,
     settings_providers,
     settings_limits,
+    settings_rules,
     settings_webhooks,
     settings_contacts,
     settings_tokens,
@@ -80,13 +84,18 @@ def build_pages(config: Config, db: Database) -> FastAPI:
     async def go_to_dashboard() -> Response:
         return RedirectResponse(f"{PREFIX}/", status_code=303)
 
-    async def go_home() -> Response:
-        return RedirectResponse(f"{PREFIX}{places[0].path}", status_code=303)
-
     for path in ("/", PREFIX):
         door.add_api_route(path, go_to_dashboard, methods=["GET"])
     door.add_api_route(f"{PREFIX}/", go_home, methods=["GET"])
     return door
+
+
+async def go_home(request: Request, visitor: Annotated[Visitor, ANYBODY]) -> Response:
+    """Go to the first page that the person may see."""
+    places = frame_of(request).places_of(visitor)
+    if not places:
+        raise Forbidden("Your account may see no page; ask an administrator for more.")
+    return RedirectResponse(f"{PREFIX}{places[0].path}", status_code=303)
 
 
 def build_door(config: Config, db: Database) -> Guard:

@@ -76,19 +76,90 @@ async def list_refused(
     return rows[::-1] if backwards else rows
 
 
-# Counted by the verdicts of each upload, not by the rows: there may be a million.
+# Counted by the verdicts of each upload, not by the rows: there may be a million. Verdicts that
+# only remarked, and those whose rows were all corrected, are found by the index to have no row.
 LIST_CODES = """
 SELECT code, sum(n::int)::int AS n
   FROM uploads u, jsonb_each_text(u.codes) AS c (code, n)
  WHERE u.batch_id = %(batch_id)s AND u.team_id = %(team_id)s
+   AND EXISTS (SELECT FROM rejected_rows r WHERE r.batch_id = u.batch_id AND r.code = c.code)
  GROUP BY code ORDER BY n DESC, code
 """
 
 
 async def list_codes(conn: Connection, *, team_id: int, batch_id: UUID) -> dict[str, int]:
-    """Return how often each verdict was given when the batch's files came in."""
+    """Return how often each verdict that still refuses rows was given when the files came in."""
     cursor = await conn.execute(LIST_CODES, {"batch_id": batch_id, "team_id": team_id})
     return {str(code): int(str(n)) for code, n in await cursor.fetchall()}
+
+
+# Counted as above. Only for a code that may have refused the rows instead, as the upload wanted,
+# are the remarks themselves looked at: for one of them.
+LIST_REMARKS = """
+SELECT code, sum(n::int)::int AS n
+  FROM uploads u, jsonb_each_text(u.codes) AS c (code, n)
+ WHERE u.batch_id = %(batch_id)s AND u.team_id = %(team_id)s AND u.state <> 'reading'
+   AND (%(upload_id)s::uuid IS NULL OR u.id = %(upload_id)s)
+   AND c.code = ANY (%(codes)s)
+   AND (c.code <> ALL (%(either)s)
+        OR EXISTS (SELECT FROM row_warnings w
+                    WHERE w.batch_id = u.batch_id AND w.code = c.code))
+ GROUP BY code ORDER BY n DESC, code
+"""
+
+
+async def list_remarks(
+    conn: Connection,
+    *,
+    team_id: int,
+    batch_id: UUID,
+    upload_id: UUID | None,
+    codes: Sequence[str],
+    either: Sequence[str],
+) -> dict[str, int]:
+    """Return how often each of `codes` was remarked when the batch's files, or one, came in.
+
+    Those of `either` may have refused rows instead.
+    """
+    cursor = await conn.execute(
+        LIST_REMARKS,
+        {
+            "team_id": team_id,
+            "batch_id": batch_id,
+            "upload_id": upload_id,
+            "codes": list(codes),
+            "either": list(either),
+        },
+    )
+    return {str(code): int(str(n)) for code, n in await cursor.fetchall()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Twin:
+    """Another batch of the very same file."""
+
+    batch_id: UUID
+    name: str
+
+
+FIND_TWIN = """
+SELECT t.batch_id, coalesce(nullif(b.reference, ''), b.file_name, b.identifier,
+                            left(replace(b.id::text, '-', ''), 12)) AS name
+  FROM uploads u
+  JOIN uploads t ON t.team_id = u.team_id AND t.sha256 = u.sha256 AND t.state = 'done'
+       AND t.id <> u.id AND t.ended_at <= u.ended_at
+  JOIN batches b ON b.id = t.batch_id AND b.deleted_at IS NULL AND b.state <> 'cancelled'
+ WHERE u.batch_id = %(batch_id)s AND u.team_id = %(team_id)s
+ ORDER BY t.ended_at DESC
+ LIMIT 1
+"""
+
+
+async def find_twin(conn: Connection, *, team_id: int, batch_id: UUID) -> Twin | None:
+    """Return the batch that the file of this one went into before."""
+    async with conn.cursor(row_factory=class_row(Twin)) as cursor:
+        await cursor.execute(FIND_TWIN, {"team_id": team_id, "batch_id": batch_id})
+        return await cursor.fetchone()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

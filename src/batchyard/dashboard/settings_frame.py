@@ -1,5 +1,6 @@
 """What the pages of the settings share: their tabs, and who sees which."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -7,10 +8,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from batchyard.dashboard.frame import Place, frame_of, go_to
-from batchyard.dashboard.visitors import READ, Visitor, needs
+from batchyard.dashboard.visitors import ANYBODY, Visitor, needs
+from batchyard.errors import NotFound
 from batchyard.operations.access import ADMIN_SCOPE
 
-PLACE = Place(name="Settings", path="/settings", icon="settings")
 ADMIN = needs(ADMIN_SCOPE)
 
 router = APIRouter(prefix="/settings")
@@ -35,12 +36,21 @@ SECTIONS = (
     Section(name="People", path="/people", scope=ADMIN_SCOPE),
     Section(name="Audit log", path="/audit", scope="audit:read"),
 )
+PLACE = Place(
+    name="Settings",
+    path="/settings",
+    icon="settings",
+    scopes=tuple(dict.fromkeys(section.scope for section in SECTIONS)),
+)
 
 
 @router.get("")
-async def show_settings(visitor: Annotated[Visitor, READ]) -> Response:
-    """Go to the first page."""
-    return go_to("/settings/providers", visitor.config)
+async def show_settings(visitor: Annotated[Visitor, ANYBODY]) -> Response:
+    """Go to the first page that the person may see."""
+    sections = _sections_of(visitor)
+    if not sections:
+        raise NotFound("Your account may see none of the settings.")
+    return go_to(f"{PLACE.path}{sections[0].path}", visitor.config)
 
 
 def settings_page(
@@ -58,7 +68,11 @@ def settings_page(
         visitor,
         template,
         status=status,
-        sections=[one for one in SECTIONS if visitor.may(one.scope)],
+        sections=_sections_of(visitor),
         section=section,
         **context,
     )
+
+
+def _sections_of(visitor: Visitor) -> Sequence[Section]:
+    return [section for section in SECTIONS if visitor.may(section.scope)]

@@ -1,4 +1,4 @@
-"""The team: what it is, and how much of its work may be out at once, and how fast it starts."""
+"""The team: what it is, whom it calls, how much of its work is out at once, how fast it starts."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -7,17 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from batchyard.dashboard.forms import UNITS, Fields, read_fields, read_limits
+from batchyard.dashboard.forms import MOST, UNITS, Fields, read_fields, read_limits
 from batchyard.dashboard.frame import go_to
 from batchyard.dashboard.settings_frame import ADMIN, settings_page
 from batchyard.dashboard.visitors import READ, Visitor
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.operations import administration, agents, limits, teams
+from batchyard.operations import administration, agents, contacts, limits, teams
 from batchyard.operations.audit import audited
 from batchyard.store.limits import Ceiling, agent_key, team_key
 
 TEAM = "team"
 FACTS = "facts"
+RULES = "rules"
 """Names of forms; those of agents are their ids."""
 LONGEST = 255
 LANGUAGES: Mapping[str, str] = {"en": "English", "da": "Dansk"}
@@ -34,7 +35,7 @@ router = APIRouter(prefix="/settings/limits")
 @router.get("")
 async def show_limits(request: Request, visitor: Annotated[Visitor, READ]) -> Response:
     """Show them."""
-    return await _page(request, visitor)
+    return await limits_page(request, visitor)
 
 
 @router.post("")
@@ -56,7 +57,7 @@ async def change_team(request: Request, visitor: Annotated[Visitor, Depends(ADMI
             await teams.change_team(work, team=visitor.team, **wanted)
     except InvalidRequest as error:
         faults = {name: fields.faults.get(name, [TEAM_FAULTS[name]]) for name in error.faults}
-        return await _page(request, visitor, typed={FACTS: fields}, faults=faults, status=422)
+        return await limits_page(request, visitor, typed={FACTS: fields}, faults=faults, status=422)
     told = visitor.voice.say("The team is changed.")
     return go_to("/settings/limits", visitor.config, notice=told)
 
@@ -69,13 +70,21 @@ async def set_limits(
     scope = await _scope(visitor, name)
     fields = await read_fields(request)
     try:
+        weight = fields.whole("weight", least=1, most=MOST) if name == TEAM else None
         concurrency, rates = read_limits(fields)
         await administration.set_limit(
-            visitor.db, actor=visitor.actor, scope=scope, concurrency=concurrency, rates=rates
+            visitor.db,
+            actor=visitor.actor,
+            scope=scope,
+            concurrency=concurrency,
+            rates=rates,
+            # What the form does not show stays as it is.
+            burst=await limits.read_burst(visitor.db, scope=scope) if rates else None,
+            weight=weight,
         )
     except InvalidRequest as error:
         faults = error.faults or {"limits": [error.message]}
-        return await _page(request, visitor, typed={name: fields}, faults=faults, status=422)
+        return await limits_page(request, visitor, typed={name: fields}, faults=faults, status=422)
     told = visitor.voice.say("The limits are set; they hold from the next item on.")
     return go_to("/settings/limits", visitor.config, notice=told)
 
@@ -92,7 +101,7 @@ async def _scope(visitor: Visitor, name: str) -> str:
     return f"agent:{agent_id}"
 
 
-async def _page(
+async def limits_page(
     request: Request,
     visitor: Visitor,
     *,
@@ -100,6 +109,7 @@ async def _page(
     faults: Mapping[str, list[str]] | None = None,
     status: int = 200,
 ) -> Response:
+    """Answer with the page; `typed` holds the form that was not right, by its name."""
     known = await limits.list_limits(visitor.db)
     own = await agents.list_agents(visitor.db, team=visitor.team)
     return settings_page(
@@ -111,6 +121,7 @@ async def _page(
             (TEAM, visitor.team.name, known.get(team_key(visitor.team.id), Ceiling())),
             *((str(one.id), one.name, known.get(agent_key(one.id), Ceiling())) for one in own),
         ],
+        rules=await contacts.read_rules(visitor.db, team=visitor.team),
         usual=visitor.config.team_concurrency,
         languages=LANGUAGES,
         units=UNITS,

@@ -1,6 +1,6 @@
-"""Providers and routes: who does a team's items, how they do, and the brake."""
+"""Providers and routes: who does a team's items, how they do, their limits, and the brake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
@@ -9,17 +9,21 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from batchyard.dashboard import overview_queries
-from batchyard.dashboard.forms import read_fields
+from batchyard.dashboard.forms import UNITS, Fields, read_fields, read_limits
 from batchyard.dashboard.frame import go_to
 from batchyard.dashboard.overview_queries import Health
 from batchyard.dashboard.settings_frame import ADMIN, settings_page
 from batchyard.dashboard.visitors import READ, Visitor
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.models import Kind
-from batchyard.operations import administration, agents, providers
+from batchyard.operations import administration, agents, limits, providers
 from batchyard.operations.audit import audited
+from batchyard.store.limits import Ceiling, provider_key
 
 LATELY = timedelta(hours=1)
+LONGEST_REASON = 200
+NO_REASON = "a person"
+"""What others read where a person pauses a provider and does not say why."""
 
 router = APIRouter(prefix="/settings/providers")
 
@@ -43,6 +47,48 @@ async def resume(visitor: Annotated[Visitor, Depends(ADMIN)], name: str) -> Resp
     ) as work:
         await providers.resume_provider(work, name=name)
     told = visitor.voice.say("{name} goes on.", name=name)
+    return go_to("/settings/providers", visitor.config, notice=told)
+
+
+@router.post("/pause/{name}")
+async def pause(
+    request: Request, visitor: Annotated[Visitor, Depends(ADMIN)], name: str
+) -> Response:
+    """Let nothing more be sent to a provider, by any team; what it has goes on."""
+    await _check_offered(visitor, name)
+    fields = await read_fields(request)
+    reason = fields.text("reason", longest=LONGEST_REASON)
+    fields.check()
+    await administration.pause_provider(
+        visitor.db, actor=visitor.actor, name=name, reason=reason or NO_REASON
+    )
+    told = visitor.voice.say("{name} is paused, for every team.", name=name)
+    return go_to("/settings/providers", visitor.config, notice=told)
+
+
+@router.post("/limits/{name}")
+async def set_limits(
+    request: Request, visitor: Annotated[Visitor, Depends(ADMIN)], name: str
+) -> Response:
+    """Set how much a provider is given at once, and how fast, by all teams together."""
+    await _check_offered(visitor, name)
+    fields = await read_fields(request)
+    scope = f"provider:{name}"
+    try:
+        concurrency, rates = read_limits(fields)
+        await administration.set_limit(
+            visitor.db,
+            actor=visitor.actor,
+            scope=scope,
+            concurrency=concurrency,
+            rates=rates,
+            # What the form does not show stays as it is.
+            burst=await limits.read_burst(visitor.db, scope=scope) if rates else None,
+        )
+    except InvalidRequest as error:
+        faults = error.faults or {"limits": [error.message]}
+        return await _page(request, visitor, typed={name: fields}, faults=faults, status=422)
+    told = visitor.voice.say("The limits are set; they hold from the next item on.")
     return go_to("/settings/providers", visitor.config, notice=told)
 
 
@@ -72,9 +118,12 @@ async def _page(
     request: Request,
     visitor: Visitor,
     *,
+    typed: Mapping[str, Fields] | None = None,
     faults: dict[str, list[str]] | None = None,
     status: int = 200,
 ) -> Response:
+    set_ = await limits.list_limits(visitor.db)
+    shown = await _read_health(visitor)
     known = await agents.list_agents(visitor.db, team=visitor.team)
     routes = [
         one for one in await providers.list_routes(visitor.db) if one.team_id == visitor.team.id
@@ -84,7 +133,10 @@ async def _page(
         visitor,
         "settings_providers.html",
         section="/providers",
-        providers=await _read_health(visitor),
+        providers=shown,
+        ceilings={one.name: set_.get(provider_key(one.id), Ceiling()) for one in shown},
+        units=UNITS,
+        typed=typed or {},
         names=await providers.list_offered(visitor.db, team=visitor.team),
         routes=routes,
         agents={agent.id: agent.name for agent in known},

@@ -1,10 +1,12 @@
 """What pages say: texts, numbers and times, in the visitor's language and the team's time zone."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_skeleton, format_timedelta
+from babel.dates import format_datetime, format_skeleton, format_timedelta, get_day_names
 from babel.numbers import (
     format_currency,
     format_decimal,
@@ -23,6 +25,7 @@ LOCALES = {"en": "en_GB", "da": "da_DK"}
 JUST_NOW = timedelta(seconds=10)
 UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 COARSE = 10
+LETTERS_TO_DIGITS = re.compile(r"(?<=[^\W\d_])(?=\d)")
 SMALLEST_SHARE, LARGEST_SHARE = 0.001, 0.999
 """What is beyond is told as `<0.1 %` and `>99.9 %`."""
 
@@ -57,6 +60,13 @@ class Voice:
         """Write an amount that is given in the smallest unit of its currency."""
         amount = minor / 10 ** get_currency_precision(currency)
         return str(format_currency(amount, currency, locale=self._locale))
+
+    def price(self, minor: float, currency: str) -> str:
+        """Write such an amount exactly, with the fractions of the smallest unit."""
+        amount = Decimal(str(minor)).scaleb(-get_currency_precision(currency))
+        written = format_currency(amount, currency, locale=self._locale, decimal_quantization=False)
+        # CLDR sets letters apart from digits; Babel does not.
+        return LETTERS_TO_DIGITS.sub("\N{NO-BREAK SPACE}", written)
 
     def share(self, part: int, whole: int) -> str:
         """Write a share as per cent; a little is never told as nothing, most never as all."""
@@ -97,10 +107,15 @@ class Voice:
         """Say how long ago it was, or how long it is until then."""
         distance = at - self._clock()
         if abs(distance) < JUST_NOW:
-            return self.say("just now")
+            return self.say("in a moment" if distance > timedelta(0) else "just now")
         return str(
             format_timedelta(distance, add_direction=True, threshold=1.2, locale=self._locale)
         )
+
+    def weekdays(self) -> Sequence[tuple[int, str]]:
+        """Name the days of the week with their numbers, Monday is 1."""
+        names = get_day_names(context="stand-alone", locale=self._locale)
+        return [(day + 1, str(names[day])) for day in range(7)]
 
     def lasting(self, seconds: float) -> str:
         """Say how long something lasts: 40 ms, 12 sec, 3 min 20 sec, 5 hr."""

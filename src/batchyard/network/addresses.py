@@ -74,9 +74,8 @@ async def resolve(host: str, port: int, *, allow_private: bool) -> tuple[str, ..
 def check(address: str, *, host: str, allow_private: bool) -> None:
     """Raise `AddressNotAllowed` unless this address of a host may be reached."""
     if not is_allowed(ip_address(address), allow_private=allow_private):
-        raise AddressNotAllowed(
-            f"{host} has the address {address}, which may not be reached from here."
-        )
+        has = "" if host == address else f" has the address {address}, which"
+        raise AddressNotAllowed(f"{host}{has} may not be reached from here.")
 
 
 def fault_of_url(url: str) -> str | None:

@@ -40,14 +40,20 @@ async def require_agent(db: Transactions, *, team: Team, agent_id: UUID) -> None
 
 
 async def use_agent(
-    conn: Connection, *, team: Team, agent_id: UUID, creates: bool, now: datetime
+    conn: Connection,
+    *,
+    team: Team,
+    agent_id: UUID,
+    creates: bool,
+    name: str | None = None,
+    now: datetime,
 ) -> str | None:
     """Make sure within a transaction that the team has this agent.
 
-    `creates` makes one of an id never seen before, and its name is returned. Raises `NotFound`,
-    also for an id that is another team's.
+    `creates` makes one of an id never seen before, called `name` or else by its id, and its name is
+    returned. Raises `NotFound`, also for an id that is another team's.
     """
-    name = f"Agent {agent_id.hex[:8]}"
+    name = name or f"Agent {agent_id.hex[:8]}"
     is_new = creates and await agents.insert_unless_taken(
         conn, agent_id=agent_id, team_id=team.id, name=name, now=now
     )

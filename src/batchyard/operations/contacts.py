@@ -24,6 +24,9 @@ MAX_REASON_LENGTH = 500
 MAX_HOLIDAYS = 1000
 PAGE = 1000
 
+Seal = Callable[[Connection, TeamRules, TeamRules], Awaitable[None]]
+"""Is given the rules as they were and as they are now, in the transaction that changes them."""
+
 BLOCK = 5000
 """Items moved in one transaction."""
 
@@ -144,7 +147,7 @@ async def set_rules(
     *,
     team: Team,
     change: Callable[[TeamRules], TeamRules],
-    seal: Callable[[Connection, TeamRules, TeamRules], Awaitable[None]] | None = None,
+    seal: Seal | None = None,
 ) -> TeamRules:
     """Change a team's rules; effective at its next admission. Raises `InvalidRequest`.
 
@@ -163,6 +166,19 @@ async def set_rules(
     if _windows_of(new) != _windows_of(old):
         await reconsider_windows(db, team=team)
     return new
+
+
+def facts_of(rules: TeamRules) -> dict[str, object]:
+    """Return what a team has set, for the audit log."""
+    return {
+        "attempts_per_day": rules.attempts_per_day,
+        "attempts_per_week": rules.attempts_per_week,
+        "countries": None if rules.countries is None else sorted(rules.countries),
+        "refuses_premium": rules.refuses_premium,
+        "days": sorted(rules.days),
+        "holidays": [day.isoformat() for day in sorted(rules.holidays)],
+        "fallback_zone": rules.fallback_zone,
+    }
 
 
 async def reconsider_windows(

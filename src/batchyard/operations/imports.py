@@ -55,6 +55,8 @@ class CallSettings(BatchSettings):
 
     agent_id: UUID
     creates_agent: bool
+    agent_name: str | None = None
+    """Of an agent that is made; None calls it by its id."""
     from_numbers: Sequence[str] = ()
     webhook_url: str | None = None
     webhook_format: str = ""
@@ -167,6 +169,7 @@ class FileImport(FileReading):
             team=self._team,
             agent_id=settings.agent_id,
             creates=settings.creates_agent,
+            name=settings.agent_name,
             now=now,
         )
         numbers = await choose_numbers(

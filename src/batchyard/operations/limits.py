@@ -65,6 +65,16 @@ async def list_limits(db: Database) -> dict[str, Ceiling]:
         return await limits.read_ceilings(conn, await limits.list_keys(conn))
 
 
+async def read_burst(db: Transactions, *, scope: str) -> int | None:
+    """Return how many items may start at one moment by the rates of a scope; None without any.
+
+    Raises `InvalidRequest` for unknown scopes, `NotFound` for what does not exist.
+    """
+    async with db.transaction() as conn:
+        key, _ = await _resolve(db, conn, scope)
+        return (await limits.read_ceilings(conn, [key])).get(key, Ceiling()).burst
+
+
 async def read_batch_limit(db: Database, *, batch_id: UUID) -> Ceiling:
     """Return what was set for a batch; nothing where nothing was."""
     key = limits.batch_key(batch_id)

@@ -260,10 +260,12 @@ class Ceiling:
     concurrency: int | None = None
     rates: Mapping[int, int] = field(default_factory=dict)
     """Items by the seconds they are counted in."""
+    burst: int | None = None
+    """The largest of its rates: so many may start at one moment."""
 
 
 READ_CEILINGS = """
-SELECT l.key, l.concurrency, r.seconds, r.count
+SELECT l.key, l.concurrency, r.seconds, r.count, r.burst
   FROM limits l LEFT JOIN rates r ON r.key = l.key
  WHERE l.key = ANY (%(keys)s)
  ORDER BY l.key, r.seconds
@@ -274,12 +276,13 @@ async def read_ceilings(conn: Connection, keys: Collection[str]) -> dict[str, Ce
     """Read what was set for these limits, without locking them."""
     ceilings: dict[str, Ceiling] = {}
     rows = await (await conn.execute(READ_CEILINGS, {"keys": list(keys)})).fetchall()
-    for key, concurrency, seconds, count in rows:
+    for key, concurrency, seconds, count, burst in rows:
         known = ceilings.get(str(key), Ceiling())
         rate = {} if seconds is None else {int(str(seconds)): int(str(count))}
         ceilings[str(key)] = Ceiling(
             concurrency=None if concurrency is None else int(str(concurrency)),
             rates={**known.rates, **rate},
+            burst=None if burst is None else max(int(str(burst)), known.burst or 1),
         )
     return ceilings
 

@@ -23,6 +23,8 @@
     for (const field of form.querySelectorAll("[data-for]")) field.hidden = field.dataset.for !== kind();
     const named = form.querySelector("[data-new-agent]");
     named.hidden = named.hidden || agent !== "new";
+    // Asked for before the file is sent, and only where it can be seen.
+    named.querySelector("input").required = !named.hidden;
   }
 
   // The columns go along only once they are known: another file or kind begins anew.
