@@ -172,12 +172,12 @@ class Admitter:
                 return Order.BY_PRIORITY
 
     def _keys(self, team: Team, run: Run, line: Connected) -> list[str]:
-        keys = [
-            limits.team_key(team.id),
-            limits.provider_key(line.provider_id),
-            limits.batch_key(run.id),
-        ]
-        return keys if run.agent_id is None else [*keys, limits.agent_key(run.agent_id)]
+        return limits.keys_of(
+            team_id=team.id,
+            provider_id=line.provider_id,
+            batch_id=run.id,
+            agent_id=run.agent_id,
+        )
 
     async def _lock_limits(
         self,
