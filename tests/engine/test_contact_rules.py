@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchyard.contact_rules import TeamRules
+from batchyard.engine.admission import Admitter
 from batchyard.models import Accepted, Answer, Ended, Lost, Policy, Request, RetryPolicy
 from batchyard.operations import contacts
 from tests.engine.calls import (
@@ -20,7 +21,8 @@ from tests.engine.calls import (
     set_clock,
     set_rules,
 )
-from tests.engine.conftest import Yard
+from tests.engine.conftest import OneLine, Yard
+from tests.engine.test_windows import admit
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 POLICIES = pytest.mark.parametrize("policy", [Policy.NEITHER, Policy.REPEATABLE])
@@ -199,6 +201,20 @@ async def test_retry_is_an_attempt(yard: Yard) -> None:
         await yard.until_ended(batch_id)
     assert await outcomes(yard, batch_id) == {DANE: ("canceled", "attempts_reached")}
     assert [request.attempt for request in yard.provider.sent] == [1, 2]
+
+
+async def test_call_over_the_limit_is_ended_with_the_claim_that_carries_its_intent(
+    yard: Yard,
+) -> None:
+    """A process that dies right behind it leaves nothing whose key would be sent again."""
+    yard.provider.promises(policy=Policy.REPEATABLE)
+    await set_rules(yard, TeamRules(attempts_per_day=1))
+    batch_id = await make_calls(yard, [DANE, DANE], guardrails=None)
+    admission = await admit(yard, Admitter(yard.config, OneLine(yard.provider), worker_id=1))
+    assert (admission.count, len(admission.blocked)) == (1, 1)
+    assert await yard.counts(batch_id) == {"sending": 1, "canceled": 1}
+    ended = "SELECT error_code FROM item_data WHERE ended_at IS NOT NULL"
+    assert await yard.value(ended) == "attempts_reached"
 
 
 @POLICIES

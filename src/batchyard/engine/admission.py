@@ -13,6 +13,7 @@ from batchyard.contact_rules import Block, TeamRules
 from batchyard.engine.assignment import Assignment
 from batchyard.engine.hours import SLAB, Hours, HoursBook
 from batchyard.engine.look import Admission, Look, Wait, join
+from batchyard.engine.outcome import cancel
 from batchyard.engine.screening import contact_of, judge_numbers, screen
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.errors import InvalidRequest
@@ -127,6 +128,7 @@ class Admitter:
             if hours is not None and len(claimed) < room:
                 look.ajar.append((run, hours))
             refused = await self._screen(conn, run, assignment, claimed, rules, now=now)
+            await _end_intended(conn, claimed, refused, now=now)
             look.take(run, assignment, claimed, refused, keys)
             if len(claimed) == room:
                 look.note_full(line.provider_id)
@@ -302,6 +304,29 @@ class Admitter:
         counted = [c for c in reached if c.day_at is not None and c.item_id not in blocked]
         await attempts.add(conn, counted, now=now)
         return blocked
+
+
+async def _end_intended(
+    conn: Connection,
+    claimed: Sequence[ClaimedItem],
+    refused: Mapping[UUID, Block],
+    *,
+    now: datetime,
+) -> None:
+    """End what must not be sent although its claim carries the intent.
+
+    With the claim, or not at all: after a crash it could not be told from what was sent, and its
+    key would be sent again.
+    """
+    ended = [
+        cancel(
+            item_id=item.id, attempt=item.attempt, lease=item.lease, block=refused[item.id]
+        ).settlement
+        for item in claimed
+        if item.id in refused and item.intent_at is not None
+    ]
+    if ended:
+        await items.settle(conn, ended, now=now)
 
 
 def _looks(passed: PassedOver) -> Iterator[tuple[int, PassedOver | None]]:
