@@ -10,6 +10,7 @@ from batchyard.contact_rules import TeamRules
 from batchyard.engine.admission import Admitter
 from batchyard.models import Accepted, Answer, Ended, Lost, Policy, Request, RetryPolicy
 from batchyard.operations import contacts
+from batchyard.store import limits
 from tests.engine.calls import (
     DANE,
     JAPANESE,
@@ -52,6 +53,26 @@ async def test_listed_number_is_not_called_whatever_is_bypassed(yard: Yard, poli
     }
     assert called(yard) == [NEW_YORKER]
     assert await yard.value("SELECT bool_and(ended_at IS NOT NULL) FROM item_data")
+
+
+async def test_first_number_of_a_list_holds_for_an_admission_that_waits_meanwhile(
+    yard: Yard,
+) -> None:
+    yard.provider.promises(policy=Policy.REPEATABLE)
+    batch_id = await make_calls(yard, [DANE, NEW_YORKER], guardrails=None)
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    async with yard.db.transaction() as conn:
+        key = limits.team_key(yard.team_id)
+        await limits.lock(conn, [key], defaults={key: 5})
+        admitting = asyncio.create_task(admit(yard, admitter))
+        await yard.until(
+            "SELECT count(*) = 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        await list_number(yard, DANE)
+    admission = await admitting
+    assert [item.number for _, claimed in admission.started for item in claimed] == [NEW_YORKER]
+    assert (await outcomes(yard, batch_id))[DANE] == ("canceled", "do_not_contact")
 
 
 async def test_list_of_another_team_does_not_count(yard: Yard) -> None:

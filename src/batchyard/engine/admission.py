@@ -283,12 +283,19 @@ class Admitter:
         """Return which of the claimed items must not be sent.
 
         What the database has to say is asked here only where the claim carries the intent;
-        elsewhere the journal asks when it writes the intent.
+        elsewhere the journal asks when it writes the intent. Whether the team has a list is asked
+        behind the claim: what was put on it while this waited for a lock holds.
         """
-        if not claimed or not (run.has_rules or run.has_entries):
+        if not claimed or run.kind != Kind.CALL:
             return {}
-        blocked = await judge_numbers({item.id: item.number for item in claimed}, rules)
+        blocked: dict[UUID, Block] = {}
+        if run.has_rules:
+            blocked = await judge_numbers({item.id: item.number for item in claimed}, rules)
         if not assignment.is_repeatable:
+            return blocked
+        if not rules.limits_attempts and not await contacts.has_entries(
+            conn, team_id=assignment.team_id
+        ):
             return blocked
         reached = [
             contact

@@ -31,8 +31,6 @@ class Run:
     bypass_windows: bool
     has_rules: bool
     """Whether the team has set rules for its calls."""
-    has_entries: bool
-    """Whether the team has numbers that it does not contact."""
     traceparent: str | None
     """The span of the request that let it run, where that was traced."""
     restored_at: datetime | None
@@ -61,9 +59,7 @@ SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, 
        {ROUTED} AS provider_id,
        a.config -> 'calling_guardrails' AS guardrails, b.bypass_windows,
        b.kind = 'call' AND EXISTS (
-           SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules,
-       b.kind = 'call' AND EXISTS (
-           SELECT FROM do_not_contact n WHERE n.team_id = b.team_id) AS has_entries
+           SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules
   FROM batches b LEFT JOIN agents a ON a.id = b.agent_id
 """
 
