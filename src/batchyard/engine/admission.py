@@ -104,6 +104,7 @@ class Admitter:
         look = Look(slots=slots)
         routed = await self._route(look, candidates)
         look.allowances = await self._lock_limits(conn, team, routed, now=now)
+        known_at = monotonic()
         closed = await providers.list_closed(
             conn, {line.provider_id for _, line in routed}, now=now
         )
@@ -122,7 +123,14 @@ class Admitter:
                 look.waits[run.id] = Wait(reason="window_invalid")
                 continue
             assignment = await self._assign(
-                conn, team, run, line, rules=rules, hours=hours, sender=sender
+                conn,
+                team,
+                run,
+                line,
+                known_at=known_at,
+                rules=rules,
+                hours=hours,
+                sender=sender,
             )
             claimed = await self._claim(conn, run, assignment, limit=room, now=now)
             if hours is not None and len(claimed) < room:
@@ -230,6 +238,7 @@ class Admitter:
         run: Run,
         line: Connected,
         *,
+        known_at: float,
         rules: TeamRules,
         hours: Hours | None,
         sender: JsonObject | None,
@@ -245,6 +254,7 @@ class Admitter:
             restored_at=run.restored_at,
             backup_at=run.backup_at,
             issued_at=monotonic(),
+            known_at=known_at,
             hours=hours,
             traceparent=run.traceparent,
             counted_zones=await self._book.zone_sets(conn) if counts else None,

@@ -1,6 +1,6 @@
 """Batches as the engine sees them: which may be admitted from, started, finished, dispatched."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -313,7 +313,7 @@ SELECT id FROM batches
 """
 
 
-async def list_halted(conn: Connection, *, batch_ids: Sequence[UUID]) -> set[UUID]:
+async def list_halted(conn: Connection, *, batch_ids: Collection[UUID]) -> set[UUID]:
     """Tell which of these batches must not send any more."""
     cursor = await conn.execute(HALTED, {"batch_ids": list(batch_ids)})
     return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
