@@ -15,8 +15,8 @@ from batchyard.engine.admission import Admitter
 from batchyard.engine.failpoints import Failpoint
 from batchyard.engine.journal import Journal
 from batchyard.engine.runner import Runner
-from batchyard.models import Answer, Ended, Policy, Request
-from batchyard.operations import providers
+from batchyard.models import Answer, Ended, Kind, Policy, Request
+from batchyard.operations import control, providers
 from batchyard.store import providers as rows
 from tests.engine.conftest import OneLine, Yard
 from tests.engine.test_control import find_team
@@ -119,4 +119,36 @@ async def test_newer_look_lets_items_be_sent(
         await desk.runner.halts.look()
         await desk.take(items=3, known_ago=61)
         looked.set()
+    assert await yard.counts(batch_id) == {"booked": 5}
+
+
+async def test_calls_not_yet_handed_over_when_their_batch_stops_end_stopped(yard: Yard) -> None:
+    """The worker has not looked since, yet intends nothing."""
+    desk = Desk(yard)
+    batch_id = await yard.make_batch(items=5, kind=Kind.CALL)
+    await desk.take(items=3)
+    team = await find_team(yard)
+    await control.stop_batch(yard.db, team=team, kind=Kind.CALL, batch_id=batch_id)
+    assert await yard.counts(batch_id) == {"stopped": 2, "waiting": 3}
+    async with desk.writing():
+        pass
+    await control.end_stopped_items(yard.db)
+    assert yard.provider.sent == []
+    assert await yard.counts(batch_id) == {"stopped": 5}
+
+
+async def test_items_of_a_batch_that_was_paused_meanwhile_go_on_later(yard: Yard) -> None:
+    desk = Desk(yard)
+    batch_id = await yard.make_batch(items=5)
+    await desk.take(items=5)
+    team = await find_team(yard)
+    await control.pause_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+    async with desk.writing():
+        pass
+    assert yard.provider.sent == []
+    assert await yard.value(UNSENT)
+    assert await yard.value("SELECT max(sends) FROM items") == 0
+    await control.resume_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+    async with desk.writing():
+        await desk.take(items=5)
     assert await yard.counts(batch_id) == {"booked": 5}

@@ -155,12 +155,7 @@ class Runner:
         issued_at, intent_at = assignment.issued_at, item.intent_at
         if intent_at is None and self._may_send(assignment, item, monotonic()):
             issued_at, intent_at = monotonic(), self._db.clock()
-            intended = await self._journal.intend(intent_of(assignment, item, intent_at))
-            if isinstance(intended, Block):
-                self.cancel(item, intended)
-            if isinstance(intended, NumberHeld):
-                self._wait_for_number(item, intended)
-            if intended is not True:
+            if not await self._intend(assignment, item, intent_at):
                 return
         if intent_at is None or not self._may_send(assignment, item, issued_at):
             self._hand_back(assignment, item)
@@ -173,6 +168,19 @@ class Runner:
             self._hand_back(assignment, item)
         else:
             self._record(assignment, item, key, answer, intent_at)
+
+    async def _intend(self, assignment: Assignment, item: ClaimedItem, now: datetime) -> bool:
+        """Write the intent; where it may not be sent, decide what becomes of the item instead."""
+        intended = await self._journal.intend(intent_of(assignment, item, now))
+        match intended:
+            case Block():
+                self.cancel(item, intended)
+            case NumberHeld():
+                self._wait_for_number(item, intended)
+            case False:
+                # Its batch does not run any more; where its claim was taken away this does nothing.
+                self._hand_back(assignment, item)
+        return intended is True
 
     def cancel(self, item: ClaimedItem, block: Block) -> None:
         """End an item that was not sent, and must not be."""

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from psycopg.rows import args_row
 
-from batchyard.lifecycle import LIVE_ORDER, SENT_PHASES
+from batchyard.lifecycle import ADMITTING_STATES, LIVE_ORDER, SENT_PHASES
 from batchyard.models import Phase
 from batchyard.store.attempts import Contact
 from batchyard.store.db import Connection
@@ -140,12 +140,15 @@ async def claim(
 
 
 # Fenced by lease and worker: a claim that was taken away intends nothing. Repeating the statement
-# after a commit whose answer was lost changes nothing and returns the same rows.
+# after a commit whose answer was lost changes nothing and returns the same rows, as long as the
+# batch runs: of one that was paused, stopped or deleted before nothing is intended. Its row is read
+# and not locked, for whoever stops it later finds the item sent.
 INTEND = """
 WITH locked AS MATERIALIZED (
     SELECT w.*
       FROM json_to_recordset(%(rows)s::json) AS w (id uuid, lease bigint, deadline_seconds float8)
       JOIN items i ON i.id = w.id
+      JOIN batches b ON b.id = i.batch_id AND b.state = ANY (%(admitting)s)
      ORDER BY i.id
        FOR UPDATE OF i
 )
@@ -177,13 +180,19 @@ class Intent:
 async def intend(
     conn: Connection, intents: Sequence[Intent], *, worker_id: int, now: datetime
 ) -> set[UUID]:
-    """Write intents; return the ids whose claim still held."""
+    """Write intents; return the ids whose claim still held, and whose batch still runs."""
     rows = [
         {"id": i.id, "lease": i.lease, "deadline_seconds": i.deadline.total_seconds()}
         for i in intents
     ]
     cursor = await conn.execute(
-        INTEND, {"rows": orjson.dumps(rows).decode(), "worker_id": worker_id, "now": now}
+        INTEND,
+        {
+            "rows": orjson.dumps(rows).decode(),
+            "worker_id": worker_id,
+            "admitting": list(ADMITTING_STATES),
+            "now": now,
+        },
     )
     return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
 
