@@ -71,11 +71,16 @@ class Assignment:
     def asks_first(self, ordered_at: datetime | None) -> bool:
         """Tell whether, after a restore, to ask about a key before it is sent.
 
-        What a person ordered since then is sent: it was looked at.
+        A person who ordered it looked at the key before it; this one may be in use all the same.
+        But where asking never proves an absence, what a person ordered since then is sent: else it
+        would wait for that person again and again.
         """
-        if self.restored_at is None or not self.provider.promise.is_askable:
+        promise = self.provider.promise
+        if self.restored_at is None or not promise.is_askable:
             return False
-        return ordered_at is None or ordered_at <= self.restored_at
+        if promise.is_one_sided and ordered_at is not None:
+            return ordered_at <= self.restored_at
+        return True
 
     def repeats(self, ordered_at: datetime | None) -> bool:
         """Tell whether, after a restore, a key is sent without knowing if it was before."""
