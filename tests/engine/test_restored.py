@@ -96,3 +96,19 @@ async def test_what_a_stop_left_unsent_is_not_unknown_but_stopped(yard: Yard) ->
     assert done.unknown == 0
     await control.end_stopped_items(yard.db)
     assert await yard.counts(batch_id) == {"stopped": 3}
+
+
+async def test_absence_at_a_provider_that_promises_nothing_makes_unknown(yard: Yard) -> None:
+    batch_id = await yard.make_batch(items=2, state="running")
+    await bring_back(yard)
+    await long_ago(yard)
+    yard.provider.promises(policy=Policy.NEITHER)
+    yard.provider.answers_when_asked = lambda request: (
+        Ended(status="booked") if request.payload["n"] == 0 else NotReceived()
+    )
+    async with yard.working():
+        team = await find_team(yard)
+        await control.resume_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+        await yard.until("SELECT bool_and(phase IN ('done', 'unknown')) FROM items")
+    assert await yard.counts(batch_id) == {"booked": 1, "unknown": 1}
+    assert yard.provider.sent == []

@@ -78,9 +78,9 @@ class Assignment:
         promise = self.provider.promise
         if self.restored_at is None or not promise.is_askable:
             return False
-        if promise.is_one_sided and ordered_at is not None:
-            return ordered_at <= self.restored_at
-        return True
+        if promise.proves_absence or ordered_at is None:
+            return True
+        return ordered_at <= self.restored_at
 
     def repeats(self, ordered_at: datetime | None) -> bool:
         """Tell whether, after a restore, a key is sent without knowing if it was before."""

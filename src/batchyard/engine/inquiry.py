@@ -26,6 +26,7 @@ from batchyard.models import (
     Lost,
     NotReceived,
     Phase,
+    Policy,
     Refused,
     Request,
     key_of,
@@ -196,7 +197,7 @@ class Inquiry:
             key=key_of(question.id, question.attempt),
             retry_policy=retry.from_json(question.retry_policy),
             undecided_since=question.undecided_since,
-            can_be_asked_again=is_askable or repeat.ruling is not Ruling.NEVER,
+            can_be_asked_again=_can_be_asked_again(question, provider, repeat),
             asking=_asking(question, provider),
             sends=repeat.sends,
             now=now,
@@ -231,7 +232,9 @@ class Inquiry:
             request = replace(request, taken=taken)
         finding = await ask_once(provider, request, self._patience)
         if isinstance(finding, NotReceived) and not self._is_believed(finding, question, provider):
-            return Lost(code="not_settled", message="Too early to believe 'not received'.")
+            if provider.promise.proves_absence:
+                return Lost(code="not_settled", message="Too early to believe 'not received'.")
+            return Lost(code="not_found", message="It is not found there, which proves nothing.")
         return finding
 
     def _is_believed(
@@ -239,7 +242,8 @@ class Inquiry:
     ) -> bool:
         """Tell whether "not received" may count; where it takes several looks, as one of them."""
         promise = provider.promise
-        if promise.is_one_sided and not (finding.is_certain and _is_booked_here(question)):
+        is_certain = finding.is_certain and _is_booked_here(question)
+        if not (promise.proves_absence or is_certain):
             return False
         if promise.looks:
             return True
@@ -277,6 +281,17 @@ def _news(
 def _is_booked_here(question: OpenQuestion) -> bool:
     """Tell whether our books know all that was done for a key: not where a backup cut them off."""
     return question.restored_at is None or question.intent_at > question.restored_at
+
+
+def _can_be_asked_again(question: OpenQuestion, provider: Provider, repeat: Repeat) -> bool:
+    """Tell whether another look may decide more; one is enough where nothing is promised of a key.
+
+    What such a provider does find is used.
+    """
+    promise = provider.promise
+    if promise.policy is Policy.NEITHER and question.phase == Phase.CALLING:
+        return False
+    return promise.is_askable or repeat.ruling is not Ruling.NEVER
 
 
 def _asking(question: OpenQuestion, provider: Provider) -> Asking:

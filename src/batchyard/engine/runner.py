@@ -271,7 +271,7 @@ class Runner:
             )
             if not isinstance(finding, NotReceived):
                 return finding
-            if assignment.provider.promise.is_one_sided:
+            if not assignment.provider.promise.proves_absence:
                 return Lost(
                     code=NEVER_PROVEN,
                     message="It may have been sent before the restore; that it is not found there "
