@@ -8,6 +8,7 @@ from batchyard.models import Answer, Ended, Finding, Kind, Lost, NotReceived, Po
 from batchyard.operations import changes, control, outcomes, restore
 from batchyard.operations.outcomes import Verdict
 from batchyard.operations.restore import Restored
+from tests.engine.asking import SANDBOX, make_overdue
 from tests.engine.conftest import Yard
 from tests.engine.test_control import find_team
 
@@ -112,3 +113,27 @@ async def test_absence_at_a_provider_that_promises_nothing_makes_unknown(yard: Y
         await yard.until("SELECT bool_and(phase IN ('done', 'unknown')) FROM items")
     assert await yard.counts(batch_id) == {"booked": 1, "unknown": 1}
     assert yard.provider.sent == []
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+async def test_key_under_way_is_not_sent_again_to_a_provider_that_is_to_get_none(
+    yard: Yard, state: str
+) -> None:
+    """Also not where somebody opens a stopped batch again."""
+    yard.provider.promises(policy=Policy.REPEATABLE, timeout=timedelta(milliseconds=50))
+    batch_id = await make_overdue(yard, items=2)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET state = %s", (state,))
+    done = await restore.mark_restored(yard.db, silent_providers=[SANDBOX], default_provider=2)
+    assert done.unknown == 2
+    assert await yard.counts(batch_id) == {"unknown": 2}
+    assert await yard.value("SELECT bool_and(deadline_at IS NULL) FROM items")
+    reasons = "SELECT array_agg(DISTINCT error_code) FROM item_data"
+    assert await yard.value(reasons) == ["restored"]
+
+
+async def test_key_under_way_elsewhere_is_left_to_be_found_out(yard: Yard) -> None:
+    batch_id = await make_overdue(yard, items=2)
+    done = await restore.mark_restored(yard.db, silent_providers=[2], default_provider=2)
+    assert done.unknown == 0
+    assert await yard.counts(batch_id) == {"sending": 2}
