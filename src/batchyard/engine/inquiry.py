@@ -40,6 +40,8 @@ from batchyard.store.inquiries import OpenQuestion
 PARALLEL = 50
 """Questions that are out at once, of each provider and phase: what is due in a live call does not
 wait behind lost answers."""
+OUR_CODES = frozenset({"held", "not_settled"})
+"""Why nobody looks or believes yet; what the other side said last tells a person more."""
 HOLD = timedelta(seconds=10)
 """How long others leave a question alone. The leader knows what it asks, however long that takes,
 so another asks the same only after a crash, and then it should be soon; asking twice at once harms
@@ -267,7 +269,7 @@ def _news(
         sent_at=question.intent_at,
     )
     is_held = not isinstance(finding, Ended)
-    return news_of(
+    news = news_of(
         sent,
         finding,
         change,
@@ -276,6 +278,9 @@ def _news(
         known=question.result or {},
         now=now,
     )
+    if change.is_undecided and isinstance(finding, Lost) and finding.code in OUR_CODES:
+        del news.settlement["error_code"], news.settlement["error_message"]
+    return news
 
 
 def _is_booked_here(question: OpenQuestion) -> bool:

@@ -251,7 +251,9 @@ class Settled(NamedTuple):
 # rank, with when to look the row up for it, but no row steps back. Who asked neither puts off nor
 # gives up what news made due meanwhile. A reference belongs to one key, and what comes back unsent
 # was not done under any: with an item that is ready none stays. The history keeps it, told with the
-# end or long before.
+# end or long before. Why an item was refused, or its answer lost, is its error until it is accepted
+# or ends; that is written only where it is another one, so that a provider that is away for hours
+# costs one row for each item.
 SETTLE = """
 WITH locked AS MATERIALIZED (
     SELECT n.*
@@ -312,13 +314,19 @@ WITH locked AS MATERIALIZED (
            provider_reference = CASE WHEN s.phase <> 'ready'
                 THEN coalesce(s.reference, d.provider_reference) END,
            result = coalesce(s.result, d.result),
-           error_code = s.error_code, error_message = s.error_message,
+           error_code = CASE WHEN s.phase = 'ready' AND s.entry IS NULL AND s.error_code IS NULL
+                THEN d.error_code ELSE s.error_code END,
+           error_message = CASE WHEN s.phase = 'ready' AND s.entry IS NULL AND s.error_code IS NULL
+                THEN d.error_message ELSE s.error_message END,
            ended_at = CASE WHEN s.phase = 'done' THEN %(now)s::timestamptz END
       FROM settled s
      WHERE d.item_id = s.id
        AND (s.entry IS NOT NULL OR s.reference IS NOT NULL OR s.result IS NOT NULL
             OR s.phase IN ('done', 'unknown')
-            OR s.phase = 'ready' AND d.provider_reference IS NOT NULL)
+            OR s.phase = 'ready' AND d.provider_reference IS NOT NULL
+            OR s.phase = 'live' AND d.error_code IS NOT NULL
+            OR s.error_code IS NOT NULL AND (s.error_code, s.error_message)
+               IS DISTINCT FROM (d.error_code, d.error_message))
 )
 SELECT id, batch_id, team_id, provider_id, phase, due_at FROM settled
 """
