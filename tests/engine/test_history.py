@@ -17,9 +17,10 @@ from batchyard.models import (
     RetryPolicy,
     key_of,
 )
-from batchyard.operations import control, outcomes, waiting
+from batchyard.operations import changes, control, corrections, outcomes, waiting
 from batchyard.operations.outcomes import Verdict
 from batchyard.operations.waiting import Waiting
+from batchyard.store.corrections import Correction
 from tests.clocks import StandingClock
 from tests.engine.conftest import Yard
 from tests.engine.test_control import find_team
@@ -112,6 +113,48 @@ async def test_history_keeps_why_an_outcome_was_unknown_that_a_person_decided(ya
     assert (first["error_code"], first["error_message"]) == ("reset", "Connection reset")
     assert first["resolved_by"] == "cli:ann"
     assert (second["attempt"], second["status"], second["reference"]) == (2, "booked", "ref-2")
+
+
+async def answer_each(request: Request) -> Answer:
+    """Say something of the first attempt, and nothing of the second."""
+    if request.attempt == 1:
+        told = {"rings": 3, "batchyard": {"note": 1}}
+        return Ended(status="busy", result=told)
+    return Ended(status="failed", error_code="x")
+
+
+async def test_attempt_that_another_follows_keeps_its_own_answer(yard: Yard) -> None:
+    yard.provider.script = answer_each
+    policy = RetryPolicy(statuses=("busy",), max_retries=1, intervals_minutes=(0.001,))
+    batch_id = await yard.make_batch(items=1, kind=Kind.CALL, retry_policy=policy)
+    async with yard.working():
+        await yard.until_ended(batch_id)
+    first, second = await history(yard)
+    assert first["result"] == {"rings": 3}
+    assert "result" not in second
+
+
+@pytest.mark.parametrize("is_corrected", [True, False])
+async def test_attempt_that_a_person_wants_anew_keeps_its_own_answer(
+    yard: Yard, *, is_corrected: bool
+) -> None:
+    yard.provider.script = answer_each
+    batch_id = await yard.make_batch(items=1, kind=Kind.CALL)
+    async with yard.working():
+        await yard.until_ended(batch_id)
+        assert "result" not in (await history(yard))[0]
+        team, item_id = await find_team(yard), yard.provider.sent[0].item_id
+        if is_corrected:
+            correction = Correction(
+                item_id=item_id, payload={"n": 1}, number=None, reference=None, zone_set=None
+            )
+            await corrections.correct_item(yard.db, correction, team=team)
+        else:
+            await changes.retry_item(yard.db, team=team, item_id=item_id)
+        await yard.until_ended(batch_id)
+    first, second = await history(yard)
+    assert first["result"] == {"rings": 3}
+    assert (second["attempt"], "result" in second) == (2, False)
 
 
 ERROR = "SELECT error_code || ': ' || error_message FROM item_data"
