@@ -40,7 +40,9 @@ from batchyard.store.inquiries import OpenQuestion
 PARALLEL = 50
 """Questions that are out at once, of each provider and phase: what is due in a live call does not
 wait behind lost answers."""
-OUR_CODES = frozenset({"held", "not_settled"})
+NOT_ASKABLE = "not_askable"
+"""Of a provider that cannot be asked, about this item or at all."""
+OUR_CODES = frozenset({"held", "not_settled", NOT_ASKABLE})
 """Why nobody looks or believes yet; what the other side said last tells a person more."""
 HOLD = timedelta(seconds=10)
 """How long others leave a question alone. The leader knows what it asks, however long that takes,
@@ -190,6 +192,11 @@ class Inquiry:
                 empty_looks=question.empty_looks,
                 now=now,
             )
+        silent_at = _silent_at(question, provider, finding)
+        if silent_at is not None and silent_at > now:
+            return lifecycle.change_for_silence(
+                status=question.status, attempt=question.attempt, until=silent_at
+            )
         return lifecycle.change_for_finding(
             finding,
             kind=Kind(question.kind),
@@ -221,7 +228,7 @@ class Inquiry:
                     "could be sent again.",
                 )
             if question.result is None:
-                return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
+                return Lost(code=NOT_ASKABLE, message=f"{provider.name} cannot be asked.")
         return await self._look_up(question, provider)
 
     async def _look_up(self, question: OpenQuestion, provider: Provider) -> Finding:
@@ -297,6 +304,20 @@ def _can_be_asked_again(question: OpenQuestion, provider: Provider, repeat: Repe
     if promise.policy is Policy.NEITHER and question.phase == Phase.CALLING:
         return False
     return promise.is_askable or repeat.ruling is not Ruling.NEVER
+
+
+def _silent_at(
+    question: OpenQuestion, provider: Provider, finding: Finding | Refused
+) -> datetime | None:
+    """Return when a live item that nobody can be asked about has been silent for too long.
+
+    It counts from the last news. The deadline counts from the first: news does not put off a look,
+    and only here it is known that there is none to be had.
+    """
+    is_unasked = isinstance(finding, Lost) and finding.code == NOT_ASKABLE
+    if not is_unasked or provider.promise.is_askable or question.phase != Phase.LIVE:
+        return None
+    return question.updated_at + lifecycle.LIVE_CHECK
 
 
 def _asking(question: OpenQuestion, provider: Provider) -> Asking:
