@@ -399,6 +399,11 @@ def change_for_hold(
     return replace(again, empty_looks=empty_looks)
 
 
+def change_for_silence(*, status: str, attempt: int, until: datetime) -> Change:
+    """Leave a live item alone whose provider brings the news by itself, and was heard of lately."""
+    return _look_again(Phase.LIVE, status, attempt, until)
+
+
 def _look_again(phase: Phase, status: str, attempt: int, at: datetime) -> Change:
     return Change(
         phase=phase,

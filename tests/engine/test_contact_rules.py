@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchyard.contact_rules import TeamRules
+from batchyard.engine.admission import Admitter
 from batchyard.models import Accepted, Answer, Ended, Lost, Policy, Request, RetryPolicy
 from batchyard.operations import contacts
+from batchyard.store import limits
 from tests.engine.calls import (
     DANE,
     JAPANESE,
@@ -20,7 +22,8 @@ from tests.engine.calls import (
     set_clock,
     set_rules,
 )
-from tests.engine.conftest import Yard
+from tests.engine.conftest import OneLine, Yard
+from tests.engine.test_windows import admit
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 POLICIES = pytest.mark.parametrize("policy", [Policy.NEITHER, Policy.REPEATABLE])
@@ -50,6 +53,26 @@ async def test_listed_number_is_not_called_whatever_is_bypassed(yard: Yard, poli
     }
     assert called(yard) == [NEW_YORKER]
     assert await yard.value("SELECT bool_and(ended_at IS NOT NULL) FROM item_data")
+
+
+async def test_first_number_of_a_list_holds_for_an_admission_that_waits_meanwhile(
+    yard: Yard,
+) -> None:
+    yard.provider.promises(policy=Policy.REPEATABLE)
+    batch_id = await make_calls(yard, [DANE, NEW_YORKER], guardrails=None)
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    async with yard.db.transaction() as conn:
+        key = limits.team_key(yard.team_id)
+        await limits.lock(conn, [key], defaults={key: 5})
+        admitting = asyncio.create_task(admit(yard, admitter))
+        await yard.until(
+            "SELECT count(*) = 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        await list_number(yard, DANE)
+    admission = await admitting
+    assert [item.number for _, claimed in admission.started for item in claimed] == [NEW_YORKER]
+    assert (await outcomes(yard, batch_id))[DANE] == ("canceled", "do_not_contact")
 
 
 async def test_list_of_another_team_does_not_count(yard: Yard) -> None:
@@ -199,6 +222,20 @@ async def test_retry_is_an_attempt(yard: Yard) -> None:
         await yard.until_ended(batch_id)
     assert await outcomes(yard, batch_id) == {DANE: ("canceled", "attempts_reached")}
     assert [request.attempt for request in yard.provider.sent] == [1, 2]
+
+
+async def test_call_over_the_limit_is_ended_with_the_claim_that_carries_its_intent(
+    yard: Yard,
+) -> None:
+    """A process that dies right behind it leaves nothing whose key would be sent again."""
+    yard.provider.promises(policy=Policy.REPEATABLE)
+    await set_rules(yard, TeamRules(attempts_per_day=1))
+    batch_id = await make_calls(yard, [DANE, DANE], guardrails=None)
+    admission = await admit(yard, Admitter(yard.config, OneLine(yard.provider), worker_id=1))
+    assert (admission.count, len(admission.blocked)) == (1, 1)
+    assert await yard.counts(batch_id) == {"sending": 1, "canceled": 1}
+    ended = "SELECT error_code FROM item_data WHERE ended_at IS NOT NULL"
+    assert await yard.value(ended) == "attempts_reached"
 
 
 @POLICIES

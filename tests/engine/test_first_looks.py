@@ -7,7 +7,18 @@ import pytest
 
 from batchyard.asking import ASK_PATIENCE
 from batchyard.engine.inquiry import HOLD
-from batchyard.models import Accepted, Answer, Ended, Lost, Policy, Refused, Request
+from batchyard.lifecycle import LIVE_CHECK
+from batchyard.models import (
+    Accepted,
+    Answer,
+    Ended,
+    Kind,
+    Lost,
+    Policy,
+    Progress,
+    Refused,
+    Request,
+)
 from tests.clocks import StandingClock
 from tests.engine.asking import SANDBOX, Lines, asking, make_overdue
 from tests.engine.conftest import Yard
@@ -142,3 +153,26 @@ async def test_time_in_a_pause_costs_no_patience(yard: Yard, clock: StandingCloc
 async def set_state(yard: Yard, batch_id: UUID, state: str) -> None:
     async with yard.db.transaction() as conn:
         await conn.execute("UPDATE batches SET state = %s WHERE id = %s", (state, batch_id))
+
+
+async def test_live_item_that_cannot_be_asked_about_is_given_up_an_hour_after_its_last_news(
+    yard: Yard, clock: StandingClock
+) -> None:
+    async def accept(_: Request) -> Answer:
+        return Accepted()
+
+    yard.provider.script = accept
+    await yard.make_batch(items=1, kind=Kind.CALL)
+    rings_at = NOON + timedelta(minutes=58)
+    async with yard.working():
+        await yard.until("SELECT status = 'initiated' FROM items")
+        clock.set(rings_at)
+        yard.report(yard.provider.sent[0].key, Progress(status="ringing"))
+        await yard.until("SELECT status = 'ringing' FROM items")
+    await look(yard, clock, NOON + LIVE_CHECK)
+    assert await phase(yard) == "live"
+    assert await yard.value("SELECT deadline_at FROM items") == rings_at + LIVE_CHECK
+    assert await yard.value("SELECT error_code FROM item_data") is None
+    await look(yard, clock, rings_at + LIVE_CHECK)
+    assert await phase(yard) == "unknown"
+    assert await yard.value("SELECT error_code FROM item_data") == "not_askable"

@@ -1,7 +1,7 @@
 """A key whose answer was lost is sent again by the rules of sending; else it is only asked for."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -19,19 +19,25 @@ from batchyard.models import (
     Lost,
     Phase,
     Policy,
+    Rate,
     Refused,
     Request,
 )
-from batchyard.operations import control, deletions, providers
+from batchyard.operations import control, deletions, limits, providers
 from batchyard.store import inquiries
 from batchyard.store import providers as rows
 from batchyard.store.inquiries import OpenQuestion
+from tests.clocks import StandingClock
 from tests.engine.asking import SANDBOX, Lines, asking, make_overdue
 from tests.engine.conftest import Yard
 from tests.engine.test_control import find_team
+from tests.engine.test_limits import SCOPES, scope_of
 
 pytestmark = pytest.mark.usefixtures("known_moves")
 
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+HOURLY = Rate(count=1, seconds=3600)
+IN_LINE = "SELECT count(*) = %s FROM items WHERE phase = 'calling' AND deadline_at = %s"
 LOOKED_TWICE = "SELECT bool_and(lease >= 2) FROM items"
 """Taken again, so the first question about each came to its end."""
 PHASES = "SELECT array_agg(DISTINCT phase ORDER BY phase) FROM items"
@@ -285,3 +291,46 @@ async def test_what_asking_tells_during_a_pause_is_written(yard: Yard, finding: 
         await yard.until("SELECT phase IN ('live', 'done') FROM items")
     expected = Phase.LIVE if isinstance(finding, Accepted) else Phase.DONE
     assert await yard.value(PHASES) == [expected]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_lost_keys_keep_to_the_rate_of_every_scope(yard: Yard, scope: str) -> None:
+    clock = yard.db.clock = StandingClock(NOON)
+    batch_id = await make_overdue(yard, items=10)
+    name = await scope_of(yard, scope, batch_id)
+    await limits.set_limit(yard.db, scope=name, concurrency=None, rates=[HOURLY])
+    async with asking(yard, lines(yard)):
+        await yard.until(IN_LINE, [9, NOON + repeats.LONGEST_LINE])
+        assert len(yard.provider.sent) == 1
+        later = NOON + timedelta(hours=2)
+        clock.set(later)
+        await yard.until(IN_LINE, [8, later + repeats.LONGEST_LINE])
+    assert len(yard.provider.sent) == 2
+    assert await yard.value("SELECT sum(sends) FROM items") == 12
+
+
+async def test_lost_keys_keep_to_the_rate_that_the_provider_asks_for(yard: Yard) -> None:
+    yard.db.clock = StandingClock(NOON)
+    yard.provider.rate = HOURLY
+    # Whoever sets nothing but a cap has taken away the rate that was there.
+    await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=20, rates=[])
+    await make_overdue(yard, items=10)
+    async with asking(yard, lines(yard)):
+        await yard.until(IN_LINE, [9, NOON + repeats.LONGEST_LINE])
+    assert len(yard.provider.sent) == 1
+
+
+async def test_lost_keys_come_one_after_the_other_for_the_next_tokens(yard: Yard) -> None:
+    clock = yard.db.clock = StandingClock(NOON)
+    each_second = Rate(count=50, seconds=49)
+    await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=None, rates=[each_second])
+    await make_overdue(yard, items=4)
+    due = "SELECT array_agg(deadline_at ORDER BY deadline_at) = %s FROM items WHERE phase <> 'done'"
+    async with asking(yard, lines(yard)):
+        for second in (0, 1, 2):
+            clock.set(NOON + timedelta(seconds=second))
+            await yard.until(due, [[NOON + timedelta(seconds=n) for n in range(second + 1, 4)]])
+            assert len(yard.provider.sent) == second + 1
+        clock.set(NOON + timedelta(seconds=3))
+        await yard.until("SELECT bool_and(phase = 'done') FROM items")
+    assert set(yard.provider.effects.values()) == {1}

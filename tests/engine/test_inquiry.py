@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchyard.engine import inquiry as asked
-from batchyard.models import Accepted, Ended
+from batchyard.models import Accepted, Ended, Finding, Lost, NotReceived, Policy
 from batchyard.providers.base import Surroundings
 from tests.clocks import StandingClock
 from tests.engine.asking import (
@@ -114,6 +114,30 @@ async def test_question_that_is_broken_off_is_asked_by_the_next_who_leads(
         await asked_of(slow, 2)
         slow.may_answer.set()
         await yard.until(IS_ENDED, [batch_id])
+
+
+@pytest.mark.parametrize(
+    "finding,phase",
+    [
+        (NotReceived(), "unknown"),
+        (Lost(code="http_503", message="Try later"), "unknown"),
+        (Ended(status="completed"), "done"),
+        (Accepted(status="ringing"), "live"),
+    ],
+)
+async def test_provider_that_promises_nothing_is_asked_once_and_sent_nothing(
+    yard: Yard, finding: Finding, phase: str
+) -> None:
+    yard.provider.promises(policy=Policy.NEITHER, is_askable=True)
+    yard.provider.answers_when_asked = lambda _: finding
+    await make_overdue(yard)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE items SET intent_at = intent_at - interval '1 hour'")
+    async with asking(yard, Lines({SANDBOX: yard.provider})):
+        await yard.until("SELECT phase <> 'calling' FROM items")
+    assert await yard.value("SELECT phase FROM items") == phase
+    assert len(yard.provider.asked) == 1
+    assert yard.provider.sent == []
 
 
 @pytest.mark.parametrize("status", ["sending", "in-progress"])

@@ -92,7 +92,7 @@ async def test_a_one_sided_provider_is_believed_only_where_our_books_prove_it(
         if is_certain:
             await yard.until("SELECT status = 'booked' FROM items")
         else:
-            await yard.until("SELECT error_code IS NULL AND sends = 1 FROM items, item_data")
+            await yard.until("SELECT error_code = 'not_found' AND sends = 1 FROM items, item_data")
             await yard.until("SELECT lease > 2 FROM items")
             assert len(yard.provider.sent) == 1
 

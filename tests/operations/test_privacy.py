@@ -72,7 +72,8 @@ async def fill(db: Database, team: Team) -> UUID:
     )
     (item_id,) = (await run(db, "SELECT id FROM items WHERE status = 'completed'"))[0]
     result = Jsonb({"transcript": f"Hello {NAME}", "summary": WRITTEN})
-    attempts = Jsonb([{"attempt": 1, "error_message": f"{NAME} hung up"}])
+    earlier = {"transcript": f"{NAME} is not at home"}
+    attempts = Jsonb([{"attempt": 1, "error_message": f"{NAME} hung up", "result": earlier}])
     for statement, values in (
         (
             "UPDATE item_data SET result = %s, attempts = %s WHERE item_id = %s",

@@ -143,6 +143,22 @@ async def test_batches_that_stay_open_keep_no_other_waiting(
     assert [await payload(db, item_id) for item_id in items] == [GONE] * 5
 
 
+async def test_transcripts_of_earlier_attempts_expire_too(db: Database) -> None:
+    team = await factories.make_team(db)
+    await retention.set_days(db, team=team, days={"transcripts_days": 5})
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.COMPLETED)
+    item_id = await add(db, team, batch_id)
+    earlier = {"transcript": NAME, "duration_seconds": 3}
+    attempts = [{"attempt": 1, "result": earlier}, {"attempt": 2}]
+    await run(db, "UPDATE item_data SET attempts = %s", Jsonb(attempts))
+    await age(db, batch_id)
+
+    await expire(db)
+
+    kept = [{"attempt": 1, "result": {"duration_seconds": 3}}, {"attempt": 2}]
+    assert await run(db, "SELECT item_id, attempts FROM item_data") == [(item_id, kept)]
+
+
 async def test_documents_and_webhook_bodies_expire_and_young_ones_stay(db: Database) -> None:
     team = await factories.make_team(db)
     await retention.set_days(db, team=team, days={"documents_days": 5, "webhooks_days": 5})

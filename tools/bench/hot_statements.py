@@ -14,7 +14,7 @@ from batchyard.api.bolna.translate import DEFAULT_VERSION
 from batchyard.api.operator import item_queries as operator
 from batchyard.api.smartsend import queries as smartsend
 from batchyard.clock import machine_now
-from batchyard.lifecycle import LIVE_ORDER, SENT_PHASES
+from batchyard.lifecycle import ADMITTING_STATES, LIVE_ORDER, SENT_PHASES
 from batchyard.models import Kind
 from batchyard.store import items, limits, queue, runs, tokens
 from batchyard.store.item_filters import NO_FILTERS
@@ -147,6 +147,7 @@ def _of_the_engine(filled: Filled) -> Iterator[tuple[str, HotStatement]]:
                     [{"id": i, "lease": 1, "deadline_seconds": 30.0} for i in filled.claimed]
                 ),
                 "worker_id": WORKER,
+                "admitting": list(ADMITTING_STATES),
                 "now": now,
             },
             remark="For providers that are not `repeatable`.",

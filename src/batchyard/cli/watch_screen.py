@@ -156,7 +156,8 @@ def describe_wait(batch: Batch) -> str | None:
     if batch.waiting is None:
         return None
     until = "" if batch.waiting.until is None else f" Until {show_time(batch.waiting.until)}."
-    return f"Waits: {batch.waiting.sentence}{until}"
+    met = "" if batch.waiting.error is None else f" Last time: {plain(batch.waiting.error)}"
+    return f"Waits: {batch.waiting.sentence}{until}{met}"
 
 
 def describe_end(sight: Sight) -> list[str]:

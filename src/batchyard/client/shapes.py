@@ -22,6 +22,8 @@ class Waiting(Shown):
     until: datetime | None
     by: str | None = None
     """Who paused it, where that is known."""
+    error: str | None = None
+    """What the next item of a batch met last, where it waits for another try."""
 
 
 class Batch(Shown):

@@ -13,6 +13,7 @@ from batchyard.contact_rules import Block, TeamRules
 from batchyard.engine.assignment import Assignment
 from batchyard.engine.hours import SLAB, Hours, HoursBook
 from batchyard.engine.look import Admission, Look, Wait, join
+from batchyard.engine.outcome import cancel
 from batchyard.engine.screening import contact_of, judge_numbers, screen
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.errors import InvalidRequest
@@ -109,6 +110,7 @@ class Admitter:
         look = Look(slots=slots)
         routed = await self._route(look, candidates)
         look.allowances = await self._lock_limits(conn, team, routed, now=now)
+        known_at = monotonic()
         closed = await providers.list_closed(
             conn, {line.provider_id for _, line in routed}, now=now
         )
@@ -127,12 +129,20 @@ class Admitter:
                 look.waits[run.id] = Wait(reason="window_invalid")
                 continue
             assignment = await self._assign(
-                conn, team, run, line, rules=rules, hours=hours, sender=sender
+                conn,
+                team,
+                run,
+                line,
+                known_at=known_at,
+                rules=rules,
+                hours=hours,
+                sender=sender,
             )
             claimed = await self._claim(conn, run, assignment, limit=room, now=now)
             if hours is not None and len(claimed) < room:
                 look.ajar.append((run, hours))
             refused = await self._screen(conn, run, assignment, claimed, rules, now=now)
+            await _end_intended(conn, claimed, refused, now=now)
             look.take(run, assignment, claimed, refused, keys)
             if len(claimed) == room:
                 look.note_full(line.provider_id)
@@ -184,12 +194,12 @@ class Admitter:
                 return Order.BY_PRIORITY
 
     def _keys(self, team: Team, run: Run, line: Connected) -> list[str]:
-        keys = [
-            limits.team_key(team.id),
-            limits.provider_key(line.provider_id),
-            limits.batch_key(run.id),
-        ]
-        return keys if run.agent_id is None else [*keys, limits.agent_key(run.agent_id)]
+        return limits.keys_of(
+            team_id=team.id,
+            provider_id=line.provider_id,
+            batch_id=run.id,
+            agent_id=run.agent_id,
+        )
 
     async def _lock_limits(
         self,
@@ -240,6 +250,7 @@ class Admitter:
         run: Run,
         line: Connected,
         *,
+        known_at: float,
         rules: TeamRules,
         hours: Hours | None,
         sender: JsonObject | None,
@@ -255,6 +266,7 @@ class Admitter:
             restored_at=run.restored_at,
             backup_at=run.backup_at,
             issued_at=monotonic(),
+            known_at=known_at,
             hours=hours,
             traceparent=run.traceparent,
             counted_zones=await self._book.zone_sets(conn) if counts else None,
@@ -293,12 +305,19 @@ class Admitter:
         """Return which of the claimed items must not be sent.
 
         What the database has to say is asked here only where the claim carries the intent;
-        elsewhere the journal asks when it writes the intent.
+        elsewhere the journal asks when it writes the intent. Whether the team has a list is asked
+        behind the claim: what was put on it while this waited for a lock holds.
         """
-        if not claimed or not (run.has_rules or run.has_entries):
+        if not claimed or run.kind != Kind.CALL:
             return {}
-        blocked = await judge_numbers({item.id: item.number for item in claimed}, rules)
+        blocked: dict[UUID, Block] = {}
+        if run.has_rules:
+            blocked = await judge_numbers({item.id: item.number for item in claimed}, rules)
         if not assignment.is_repeatable:
+            return blocked
+        if not rules.limits_attempts and not await contacts.has_entries(
+            conn, team_id=assignment.team_id
+        ):
             return blocked
         reached = [
             contact
@@ -314,6 +333,29 @@ class Admitter:
         counted = [c for c in reached if c.day_at is not None and c.item_id not in blocked]
         await attempts.add(conn, counted, now=now)
         return blocked
+
+
+async def _end_intended(
+    conn: Connection,
+    claimed: Sequence[ClaimedItem],
+    refused: Mapping[UUID, Block],
+    *,
+    now: datetime,
+) -> None:
+    """End what must not be sent although its claim carries the intent.
+
+    With the claim, or not at all: after a crash it could not be told from what was sent, and its
+    key would be sent again.
+    """
+    ended = [
+        cancel(
+            item_id=item.id, attempt=item.attempt, lease=item.lease, block=refused[item.id]
+        ).settlement
+        for item in claimed
+        if item.id in refused and item.intent_at is not None
+    ]
+    if ended:
+        await items.settle(conn, ended, now=now)
 
 
 def _looks(passed: PassedOver) -> Iterator[tuple[int, PassedOver | None]]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from batchyard import lifecycle
+from batchyard.engine.halts import Place
 from batchyard.engine.hours import Hours
 from batchyard.engine.screening import contact_of
 from batchyard.engine.switchboard import Connected
@@ -30,6 +31,8 @@ class Assignment:
     """Set after a restore: ask about a key before it is sent."""
     issued_at: float
     """`monotonic()` before the claim; dates the intent where the claim carries it."""
+    known_at: float
+    """`monotonic()` before it was seen that neither the batch nor the provider is paused."""
     hours: Hours | None = None
     """The calling window; None where there is none."""
     counted_zones: ZoneSets | None = None
@@ -43,6 +46,11 @@ class Assignment:
     def provider(self) -> Provider:
         """Who does the items."""
         return self.line.provider
+
+    @property
+    def place(self) -> Place:
+        """What a pause or a stop may halt."""
+        return self.batch_id, self.line.provider_id
 
     @property
     def is_repeatable(self) -> bool:
@@ -63,11 +71,16 @@ class Assignment:
     def asks_first(self, ordered_at: datetime | None) -> bool:
         """Tell whether, after a restore, to ask about a key before it is sent.
 
-        What a person ordered since then is sent: it was looked at.
+        A person who ordered it looked at the key before it; this one may be in use all the same.
+        But where asking never proves an absence, what a person ordered since then is sent: else it
+        would wait for that person again and again.
         """
-        if self.restored_at is None or not self.provider.promise.is_askable:
+        promise = self.provider.promise
+        if self.restored_at is None or not promise.is_askable:
             return False
-        return ordered_at is None or ordered_at <= self.restored_at
+        if promise.proves_absence or ordered_at is None:
+            return True
+        return ordered_at <= self.restored_at
 
     def repeats(self, ordered_at: datetime | None) -> bool:
         """Tell whether, after a restore, a key is sent without knowing if it was before."""

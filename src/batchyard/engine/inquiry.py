@@ -26,6 +26,7 @@ from batchyard.models import (
     Lost,
     NotReceived,
     Phase,
+    Policy,
     Refused,
     Request,
     key_of,
@@ -39,6 +40,10 @@ from batchyard.store.inquiries import OpenQuestion
 PARALLEL = 50
 """Questions that are out at once, of each provider and phase: what is due in a live call does not
 wait behind lost answers."""
+NOT_ASKABLE = "not_askable"
+"""Of a provider that cannot be asked, about this item or at all."""
+OUR_CODES = frozenset({"held", "not_settled", NOT_ASKABLE})
+"""Why nobody looks or believes yet; what the other side said last tells a person more."""
 HOLD = timedelta(seconds=10)
 """How long others leave a question alone. The leader knows what it asks, however long that takes,
 so another asks the same only after a crash, and then it should be soon; asking twice at once harms
@@ -194,6 +199,11 @@ class Inquiry:
                 empty_looks=question.empty_looks,
                 now=now,
             )
+        silent_at = _silent_at(question, provider, finding)
+        if silent_at is not None and silent_at > now:
+            return lifecycle.change_for_silence(
+                status=question.status, attempt=question.attempt, until=silent_at
+            )
         return lifecycle.change_for_finding(
             finding,
             kind=Kind(question.kind),
@@ -203,7 +213,7 @@ class Inquiry:
             key=key_of(question.id, question.attempt),
             retry_policy=retry.from_json(question.retry_policy),
             undecided_since=question.undecided_since,
-            can_be_asked_again=is_askable or repeat.ruling is not Ruling.NEVER,
+            can_be_asked_again=_can_be_asked_again(question, provider, repeat),
             asking=_asking(question, provider),
             sends=repeat.sends,
             now=now,
@@ -225,7 +235,7 @@ class Inquiry:
                     "could be sent again.",
                 )
             if question.result is None:
-                return Lost(code="not_askable", message=f"{provider.name} cannot be asked.")
+                return Lost(code=NOT_ASKABLE, message=f"{provider.name} cannot be asked.")
         return await self._look_up(question, provider)
 
     async def _look_up(self, question: OpenQuestion, provider: Provider) -> Finding:
@@ -238,7 +248,9 @@ class Inquiry:
             request = replace(request, taken=taken)
         finding = await ask_once(provider, request, self._patience)
         if isinstance(finding, NotReceived) and not self._is_believed(finding, question, provider):
-            return Lost(code="not_settled", message="Too early to believe 'not received'.")
+            if provider.promise.proves_absence:
+                return Lost(code="not_settled", message="Too early to believe 'not received'.")
+            return Lost(code="not_found", message="It is not found there, which proves nothing.")
         return finding
 
     def _is_believed(
@@ -246,7 +258,8 @@ class Inquiry:
     ) -> bool:
         """Tell whether "not received" may count; where it takes several looks, as one of them."""
         promise = provider.promise
-        if promise.is_one_sided and not (finding.is_certain and _is_booked_here(question)):
+        is_certain = finding.is_certain and _is_booked_here(question)
+        if not (promise.proves_absence or is_certain):
             return False
         if promise.looks:
             return True
@@ -270,7 +283,7 @@ def _news(
         sent_at=question.intent_at,
     )
     is_held = not isinstance(finding, Ended)
-    return news_of(
+    news = news_of(
         sent,
         finding,
         change,
@@ -279,11 +292,39 @@ def _news(
         known=question.result or {},
         now=now,
     )
+    if change.is_undecided and isinstance(finding, Lost) and finding.code in OUR_CODES:
+        del news.settlement["error_code"], news.settlement["error_message"]
+    return news
 
 
 def _is_booked_here(question: OpenQuestion) -> bool:
     """Tell whether our books know all that was done for a key: not where a backup cut them off."""
     return question.restored_at is None or question.intent_at > question.restored_at
+
+
+def _can_be_asked_again(question: OpenQuestion, provider: Provider, repeat: Repeat) -> bool:
+    """Tell whether another look may decide more; one is enough where nothing is promised of a key.
+
+    What such a provider does find is used.
+    """
+    promise = provider.promise
+    if promise.policy is Policy.NEITHER and question.phase == Phase.CALLING:
+        return False
+    return promise.is_askable or repeat.ruling is not Ruling.NEVER
+
+
+def _silent_at(
+    question: OpenQuestion, provider: Provider, finding: Finding | Refused
+) -> datetime | None:
+    """Return when a live item that nobody can be asked about has been silent for too long.
+
+    It counts from the last news. The deadline counts from the first: news does not put off a look,
+    and only here it is known that there is none to be had.
+    """
+    is_unasked = isinstance(finding, Lost) and finding.code == NOT_ASKABLE
+    if not is_unasked or provider.promise.is_askable or question.phase != Phase.LIVE:
+        return None
+    return question.updated_at + lifecycle.LIVE_CHECK
 
 
 def _asking(question: OpenQuestion, provider: Provider) -> Asking:

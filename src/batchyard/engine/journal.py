@@ -138,7 +138,7 @@ class Journal:
         self._has_room.set()
 
     async def intend(self, intent: Intent) -> bool | Obstacle:
-        """Commit an intent together with others; True when the claim still held.
+        """Commit an intent together with others; True when claim and batch allowed it.
 
         Where the item must not be sent nothing is written and the reason is returned.
         """

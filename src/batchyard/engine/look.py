@@ -25,7 +25,7 @@ class Admission:
     opens_at: datetime | None
     """When time alone lets something in: an item falls due, a rate or a provider opens."""
     blocked: Sequence[tuple[ClaimedItem, Block]] = ()
-    """Claimed items that must not be sent; they have to be ended."""
+    """Claimed items that must not be sent; those without an intent have to be ended yet."""
     ajar: Sequence[tuple[Run, Hours]] = ()
     """Batches that had less to send than they might: something may wait for its window."""
     held_by: frozenset[int] = frozenset()

@@ -36,6 +36,14 @@ def join_result(settlement: Settlement, *, known: JsonObject, stored: JsonObject
     result = merge(
         stored, known=known, told=settlement["result"], wins=is_end or "lease" not in settlement
     )
-    if is_end:
-        result = {name: value for name, value in result.items() if name not in ON_THE_WAY}
-    return {**settlement, "result": result}
+    if not is_end:
+        return {**settlement, "result": result}
+    result, entry = without_marks(result), settlement["entry"]
+    if "result" in entry:
+        entry = {**entry, "result": result}
+    return {**settlement, "result": result, "entry": entry}
+
+
+def without_marks(result: JsonObject) -> JsonObject:
+    """Return what is left of a result at the end of its attempt."""
+    return {name: value for name, value in result.items() if name not in ON_THE_WAY}

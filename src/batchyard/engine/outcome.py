@@ -7,6 +7,7 @@ from uuid import UUID
 
 from batchyard.contact_rules import SENTENCES, Block
 from batchyard.engine.journal import News
+from batchyard.engine.merging import without_marks
 from batchyard.lifecycle import CANCELED_STATUS, FAILURE_STATUSES, SENT_PHASES, Change
 from batchyard.models import (
     Accepted,
@@ -76,7 +77,7 @@ def news_of(
         "is_undecided": change.is_undecided or None,
         "undecided_since": change.undecided_since,
         "empty_looks": change.empty_looks,
-        "entry": _entry(sent, answer, now=now) if isinstance(answer, Ended) else None,
+        "entry": _entry(sent, answer, change, now=now) if isinstance(answer, Ended) else None,
         "provider": sent.provider,
         "reference": getattr(answer, "reference", None),
         "result": answer.result if isinstance(answer, Ended | Accepted) else None,
@@ -156,20 +157,22 @@ def _is_failure(
             return None
 
 
-def _entry(
-    sent: Sent, answer: Accepted | Progress | Ended | Refused | Lost | NotReceived, *, now: datetime
-) -> Mapping[str, object]:
+def _entry(sent: Sent, answer: Ended, change: Change, *, now: datetime) -> Mapping[str, object]:
+    """Return what the history keeps; the answer only where the next attempt's takes its place."""
     code, message = _error(answer)
-    return {
+    entry: dict[str, object] = {
         "attempt": sent.attempt,
         "key": sent.key,
-        "status": getattr(answer, "status", None),
+        "status": answer.status,
         "sent_at": sent.sent_at,
         "ended_at": now,
-        "reference": getattr(answer, "reference", None),
+        "reference": answer.reference,
         "error_code": code,
         "error_message": message,
     }
+    if change.phase is Phase.READY and (result := without_marks(answer.result)):
+        entry["result"] = result
+    return entry
 
 
 def _error(

@@ -1,7 +1,7 @@
 """Whether the key of a lost answer is sent again: by all the rules of sending."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from batchyard import lifecycle
@@ -10,11 +10,15 @@ from batchyard.contact_rules import TeamRules
 from batchyard.engine.hours import HoursBook
 from batchyard.engine.screening import judge_numbers
 from batchyard.errors import InvalidRequest
+from batchyard.limits import Allowance, strictest
 from batchyard.models import Kind, Phase, Policy
 from batchyard.providers.base import Provider
-from batchyard.store import contacts, inquiries, runs
-from batchyard.store.db import Database
+from batchyard.store import contacts, inquiries, limits, runs
+from batchyard.store.db import Connection, Database
 from batchyard.store.inquiries import OpenQuestion, RepeatIntent
+
+LONGEST_LINE = timedelta(minutes=1)
+"""Who waits longer for a token than this looks again meanwhile: the rate may be another one."""
 
 
 class Ruling(StrEnum):
@@ -48,6 +52,8 @@ class Repeats:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._book = HoursBook()
+        self._lines: dict[str, datetime] = {}
+        """By limit: when the last of those that wait for its tokens comes again."""
 
     async def decide(self, question: OpenQuestion, provider: Provider) -> Repeat:
         """Decide about the key of a taken question; where it is to be sent, the intent is written.
@@ -63,11 +69,47 @@ class Repeats:
             now, began = self._db.clock(), monotonic()
             if opens_at > now:
                 return Repeat(ruling=Ruling.HOLD, until=opens_at)
-            intent = await inquiries.intend_repeat(conn, question, now=now)
+            rates = await self._lock_rates(conn, question, provider, now=now)
+            _, holder = strictest(rates, at_most=1)
+            intent = await inquiries.intend_repeat(
+                conn, question, has_token=holder is None, now=now
+            )
+            if intent is not None and intent.sends is not None:
+                await limits.write_tokens(conn, [allowance.take(1) for allowance in rates])
         if monotonic() - began > lifecycle.SEND_WITHIN.total_seconds():
             # Somebody may count on it that what was intended then does not leave any more.
             return Repeat(ruling=Ruling.DROP)
-        return _judge(intent, now=now)
+        repeat = _judge(intent, now=now)
+        if repeat is None and holder is not None:
+            repeat = Repeat(ruling=Ruling.HOLD, until=self._line_up(holder, now=now))
+        return repeat or Repeat(ruling=Ruling.DROP)
+
+    async def _lock_rates(
+        self, conn: Connection, question: OpenQuestion, provider: Provider, *, now: datetime
+    ) -> list[Allowance]:
+        """Lock what the key's rates still allow: to them it is an item like any other."""
+        keys = limits.keys_of(
+            team_id=question.team_id,
+            provider_id=question.provider_id,
+            batch_id=question.batch_id,
+            agent_id=question.agent_id,
+        )
+        key = limits.provider_key(question.provider_id)
+        defaults = {} if provider.rate is None else {key: provider.rate}
+        return await limits.lock_rates(conn, keys, defaults=defaults, now=now)
+
+    def _line_up(self, holder: Allowance, *, now: datetime) -> datetime:
+        """Return when a key comes again that found no token: one after another, as tokens do.
+
+        All at once would take turns in finding nothing, thousands of times for each token.
+        """
+        at = holder.opens_at or now
+        if (last := self._lines.get(holder.key)) is not None:
+            at = max(at, last + holder.interval)
+        at = min(at, now + LONGEST_LINE)
+        self._lines = {key: end for key, end in self._lines.items() if end > now}
+        self._lines[holder.key] = at
+        return at
 
     async def _opening(self, question: OpenQuestion) -> datetime | None:
         """Return when its recipient may be called, None for never."""
@@ -101,7 +143,8 @@ def _is_honoured(question: OpenQuestion, provider: Provider, *, now: datetime) -
     return promise.key_ttl is None or age + promise.timeout < promise.key_ttl
 
 
-def _judge(intent: RepeatIntent | None, *, now: datetime) -> Repeat:
+def _judge(intent: RepeatIntent | None, *, now: datetime) -> Repeat | None:
+    """Return what the batch and the provider have to say; None where they hold nothing back."""
     if intent is None:
         return Repeat(ruling=Ruling.DROP)
     if intent.sends is not None:
@@ -112,4 +155,4 @@ def _judge(intent: RepeatIntent | None, *, now: datetime) -> Repeat:
         return Repeat(ruling=Ruling.HOLD)
     if intent.slow_until is not None and intent.slow_until > now:
         return Repeat(ruling=Ruling.HOLD, until=intent.slow_until)
-    return Repeat(ruling=Ruling.DROP)
+    return None

@@ -9,14 +9,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import structlog
-
 from batchyard import lifecycle, tracing
 from batchyard.clock import monotonic
 from batchyard.contact_rules import Block
 from batchyard.engine.assignment import Assignment, intent_of
 from batchyard.engine.contact import ask_once, send_once
 from batchyard.engine.failpoints import Failpoint, Step
+from batchyard.engine.halts import Halts
 from batchyard.engine.journal import Journal, Stop
 from batchyard.engine.lanes import Lanes
 from batchyard.engine.outcome import Sent, cancel, hand_back, news_of, slow_of
@@ -33,13 +32,10 @@ from batchyard.models import (
     key_of,
 )
 from batchyard.operations.senders import with_sender
-from batchyard.store import number_claims, runs
-from batchyard.store.db import TRANSIENT, Database
+from batchyard.store import number_claims
+from batchyard.store.db import Database
 from batchyard.store.items import ClaimedItem
 from batchyard.store.number_claims import NumberHeld
-
-HALT_CHECK_SECONDS = 0.25
-"""How old the knowledge of a batch's state may be when one of its items is sent."""
 
 EXPRESS_SHARE = 20
 """One slot in so many is kept for single calls and bookings."""
@@ -49,8 +45,6 @@ NEVER_PROVEN = "never_proven"
 
 STOPPED_HERE = timedelta(seconds=5)
 """So long this worker leaves a stopped provider alone by itself; then the database says so."""
-
-log = structlog.get_logger("batchyard.runner")
 
 
 class Runner:
@@ -63,8 +57,7 @@ class Runner:
         self._slots = slots
         self._lanes = Lanes(self._serve_one, ended=self.look_again)
         self._held: dict[UUID, int] = {}
-        self._by_batch: Counter[UUID] = Counter()
-        self._halted: set[UUID] = set()
+        self.halts = Halts(db)
         self._slow_until: dict[int, datetime] = {}
         self._by_team: Counter[str] = Counter()
         self._weights: dict[str, int] = {}
@@ -131,7 +124,7 @@ class Runner:
         """Send these items, each once; returns at once."""
         self._failpoint.reach(Step.AFTER_CLAIM)
         for item in claimed:
-            self._by_batch[assignment.batch_id] += 1
+            self.halts.add(assignment.place)
             self._by_team[assignment.team] += 1
             self._held[item.id] = item.lease
             self._lanes.put((assignment, item))
@@ -148,20 +141,6 @@ class Runner:
         """Wait no longer for what is out, which leaves it to be asked for."""
         await self._lanes.break_off()
 
-    async def watch_batches(self) -> None:
-        """Learn of pauses and stops; run until cancelled."""
-        while True:
-            await asyncio.sleep(HALT_CHECK_SECONDS)
-            held = list(self._by_batch)
-            if not held:
-                self._halted = set()
-                continue
-            try:
-                async with self._db.pool.connection() as conn:
-                    self._halted = await runs.list_halted(conn, batch_ids=held)
-            except TRANSIENT as error:
-                log.warning("runner.batches_unread", error=str(error))
-
     async def _serve_one(self, work: tuple[Assignment, ClaimedItem]) -> None:
         assignment, item = work
         try:
@@ -169,21 +148,14 @@ class Runner:
         finally:
             self._held.pop(item.id, None)
             self._by_team[assignment.team] -= 1
-            self._by_batch[assignment.batch_id] -= 1
-            if self._by_batch[assignment.batch_id] <= 0:
-                del self._by_batch[assignment.batch_id]
+            self.halts.remove(assignment.place)
 
     async def _serve(self, assignment: Assignment, item: ClaimedItem) -> None:
         await self._journal.room()
         issued_at, intent_at = assignment.issued_at, item.intent_at
         if intent_at is None and self._may_send(assignment, item, monotonic()):
             issued_at, intent_at = monotonic(), self._db.clock()
-            intended = await self._journal.intend(intent_of(assignment, item, intent_at))
-            if isinstance(intended, Block):
-                self.cancel(item, intended)
-            if isinstance(intended, NumberHeld):
-                self._wait_for_number(item, intended)
-            if intended is not True:
+            if not await self._intend(assignment, item, intent_at):
                 return
         if intent_at is None or not self._may_send(assignment, item, issued_at):
             self._hand_back(item)
@@ -197,6 +169,19 @@ class Runner:
         else:
             self._record(assignment, item, key, answer, intent_at)
 
+    async def _intend(self, assignment: Assignment, item: ClaimedItem, now: datetime) -> bool:
+        """Write the intent; where it may not be sent, decide what becomes of the item instead."""
+        intended = await self._journal.intend(intent_of(assignment, item, now))
+        match intended:
+            case Block():
+                self.cancel(item, intended)
+            case NumberHeld():
+                self._wait_for_number(item, intended)
+            case False:
+                # Its batch does not run any more; where its claim was taken away this does nothing.
+                self._hand_back(assignment, item)
+        return intended is True
+
     def cancel(self, item: ClaimedItem, block: Block) -> None:
         """End an item that was not sent, and must not be."""
         self._journal.write(
@@ -208,7 +193,7 @@ class Runner:
         return (
             not self.is_fenced
             and (slow_until is None or slow_until <= self._db.clock())
-            and assignment.batch_id not in self._halted
+            and self.halts.allows(assignment.place, known_at=assignment.known_at)
             and monotonic() - issued_at <= lifecycle.SEND_WITHIN.total_seconds()
             and (
                 assignment.hours is None
@@ -282,7 +267,7 @@ class Runner:
             )
             if not isinstance(finding, NotReceived):
                 return finding
-            if assignment.provider.promise.is_one_sided:
+            if not assignment.provider.promise.proves_absence:
                 return Lost(
                     code=NEVER_PROVEN,
                     message="It may have been sent before the restore; that it is not found there "

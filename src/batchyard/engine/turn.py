@@ -167,7 +167,8 @@ class Turns:
     async def _set_aside(self, admission: Admission) -> bool:
         """End what must not be sent, put off what is outside its window; False if nothing was."""
         for item, block in admission.blocked:
-            self._runner.cancel(item, block)
+            if item.intent_at is None:  # Else it was ended with its claim.
+                self._runner.cancel(item, block)
         is_changed = bool(admission.blocked)
         for run, hours in admission.ajar:
             async with self._db.transaction() as conn:

@@ -109,7 +109,7 @@ async def _work(
     writing = asyncio.create_task(journal.run(), name="journal")
     writers = [writing, asyncio.create_task(reports.run(), name="reports")]
     movers = [
-        asyncio.create_task(runner.watch_batches(), name="batch watch"),
+        asyncio.create_task(runner.halts.watch(), name="halts"),
         asyncio.create_task(strays.run(), name="strays"),
         asyncio.create_task(housekeeping.run(), name="housekeeping"),
         asyncio.create_task(switchboard.watch(), name="switchboard"),

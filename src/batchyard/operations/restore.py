@@ -132,7 +132,8 @@ async def mark_restored(
     """Bring running batches up paused, and mark what may have been sent since the backup.
 
     `silent_providers` can neither be asked nor be sent a key again: their items become unknown.
-    For all others a restored batch asks about a key before it sends it. The log of every team tells
+    For all others a restored batch asks about a key before it sends it, also one that had ended and
+    is opened again. The log of every team tells
     that `actor` did it. Run it while no worker runs; safe to repeat.
     """
     async with db.transaction() as conn:
@@ -140,6 +141,7 @@ async def mark_restored(
         await live.forget_transactions(conn)
         backup_at = await restores.read_backup_time(conn)
         batches, paused = await restores.pause_all(conn, backup_at=backup_at, now=now)
+        await restores.mark_ended(conn, backup_at=backup_at, now=now)
         await workers.end_silent(conn, before=now, now=now)
         await workers.take_back(conn, now=now)
         if actor is not None:

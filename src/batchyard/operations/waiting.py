@@ -1,6 +1,6 @@
 """Why nothing is happening: derived from the rules that hold something back, never guessed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -67,6 +67,8 @@ class Waiting:
     until: datetime | None = None
     by: str | None = None
     """Who wants it so, where that is known."""
+    error: str | None = None
+    """Of a batch that waits for another try: what its next item met last, code and words."""
 
     @property
     def text(self) -> str:
@@ -136,7 +138,8 @@ def _explain(batch: BatchWait, now: datetime) -> Waiting | None:
     if batch.alive_workers == 0:
         return Waiting(reason="no_worker")
     if batch.next_due_at > now:
-        return _later(batch.next_status, batch.next_due_at, is_held=batch.is_next_held is True)
+        later = _later(batch.next_status, batch.next_due_at, is_held=batch.is_next_held is True)
+        return replace(later, error=batch.next_error) if later.reason == "retry" else later
     if batch.wait_reason is not None and is_believed(batch.wait_noted_at, now):
         # Of a time that has just passed the next admission knows more.
         is_ahead = batch.wait_until is not None and batch.wait_until > now

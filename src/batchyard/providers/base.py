@@ -56,6 +56,11 @@ class Promise:
     ever one; for askable providers."""
 
     @property
+    def proves_absence(self) -> bool:
+        """Whether asking can prove that a key was never received, so that it may be sent again."""
+        return not self.is_one_sided and self.policy is not Policy.NEITHER
+
+    @property
     def settles_after(self) -> timedelta:
         """How long after a request could last arrive a key that is not found counts as unknown."""
         return max((self.ask_settles_after, *self.looks))

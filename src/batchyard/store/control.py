@@ -74,7 +74,8 @@ WITH stopped AS MATERIALIZED (
       FROM chosen c WHERE i.id = c.id
     RETURNING i.id
 )
-UPDATE item_data d SET ended_at = %(now)s FROM ended e WHERE d.item_id = e.id
+UPDATE item_data d SET ended_at = %(now)s, error_code = NULL, error_message = NULL
+  FROM ended e WHERE d.item_id = e.id
 """
 
 
@@ -138,7 +139,8 @@ WITH ended AS (
      WHERE id = %(item_id)s AND phase = 'ready'
     RETURNING id
 )
-UPDATE item_data d SET ended_at = %(now)s FROM ended e WHERE d.item_id = e.id
+UPDATE item_data d SET ended_at = %(now)s, error_code = NULL, error_message = NULL
+  FROM ended e WHERE d.item_id = e.id
 """
 
 

@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from batchyard.models import JsonObject
 from batchyard.store.db import Connection
+from batchyard.store.histories import with_answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +65,7 @@ async def lock(conn: Connection, *, team_id: int, item_id: UUID) -> CorrectedIte
 
 
 # An effect that failed and is wanted again gets a new key.
-WRITE = """
+WRITE = f"""
 WITH corrected AS (
     UPDATE items
        SET zone_set = %(zone_set)s, updated_at = %(now)s,
@@ -83,6 +84,7 @@ UPDATE item_data d
    SET corrections = d.corrections || jsonb_build_object(
            'at', %(now)s::timestamptz, 'attempt', c.attempt, 'number', d.number,
            'payload', d.payload),
+       attempts = {with_answer("c.attempt")},
        payload = %(payload)s, number = %(number)s, reference = %(reference)s, ended_at = NULL,
        provider_reference = CASE WHEN NOT %(tries_again)s THEN d.provider_reference END
   FROM corrected c

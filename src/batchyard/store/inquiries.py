@@ -21,6 +21,7 @@ class OpenQuestion:
     team_id: int
     team: str
     kind: str
+    agent_id: UUID | None
     provider_id: int
     provider: str
     attempt: int
@@ -57,7 +58,7 @@ class OpenQuestion:
 
 
 QUESTION = """
-SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, t.provider_id,
+SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, b.agent_id, t.provider_id,
        p.name AS provider, t.try AS attempt, t.lease, t.sends, t.phase,
        t.status, t.deadline_at AS held_until, t.intent_at, t.repeated_at, t.updated_at,
        t.undecided_since, t.zone_set, d.number, d.reference,
@@ -178,6 +179,7 @@ WITH rules AS (
      WHERE i.id = %(item_id)s AND i.lease = %(lease)s AND i.phase = 'calling'
        AND r.state = ANY (%(admitting)s) AND NOT r.is_deleted AND NOT r.is_provider_paused
        AND (r.slow_until IS NULL OR r.slow_until <= %(now)s)
+       AND %(has_token)s
     RETURNING i.sends
 )
 SELECT r.*, (SELECT sends FROM repeated) AS sends FROM rules r
@@ -199,11 +201,11 @@ class RepeatIntent:
 
 
 async def intend_repeat(
-    conn: Connection, question: OpenQuestion, *, now: datetime
+    conn: Connection, question: OpenQuestion, *, has_token: bool, now: datetime
 ) -> RepeatIntent | None:
     """Write that the key of a taken question is about to be sent again, if that may be.
 
-    None when its batch is gone.
+    `has_token` says whether its rates, which are locked, allow it. None when its batch is gone.
     """
     async with conn.cursor(row_factory=class_row(RepeatIntent)) as cursor:
         await cursor.execute(
@@ -214,6 +216,7 @@ async def intend_repeat(
                 "batch_id": question.batch_id,
                 "provider_id": question.provider_id,
                 "admitting": list(ADMITTING_STATES),
+                "has_token": has_token,
                 "now": now,
             },
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from psycopg.rows import args_row
 
-from batchyard.lifecycle import LIVE_ORDER, SENT_PHASES
+from batchyard.lifecycle import ADMITTING_STATES, LIVE_ORDER, SENT_PHASES
 from batchyard.models import Phase
 from batchyard.store.attempts import Contact
 from batchyard.store.db import Connection
@@ -140,12 +140,15 @@ async def claim(
 
 
 # Fenced by lease and worker: a claim that was taken away intends nothing. Repeating the statement
-# after a commit whose answer was lost changes nothing and returns the same rows.
+# after a commit whose answer was lost changes nothing and returns the same rows, as long as the
+# batch runs: of one that was paused, stopped or deleted before nothing is intended. Its row is read
+# and not locked, for whoever stops it later finds the item sent.
 INTEND = """
 WITH locked AS MATERIALIZED (
     SELECT w.*
       FROM json_to_recordset(%(rows)s::json) AS w (id uuid, lease bigint, deadline_seconds float8)
       JOIN items i ON i.id = w.id
+      JOIN batches b ON b.id = i.batch_id AND b.state = ANY (%(admitting)s)
      ORDER BY i.id
        FOR UPDATE OF i
 )
@@ -177,13 +180,19 @@ class Intent:
 async def intend(
     conn: Connection, intents: Sequence[Intent], *, worker_id: int, now: datetime
 ) -> set[UUID]:
-    """Write intents; return the ids whose claim still held."""
+    """Write intents; return the ids whose claim still held, and whose batch still runs."""
     rows = [
         {"id": i.id, "lease": i.lease, "deadline_seconds": i.deadline.total_seconds()}
         for i in intents
     ]
     cursor = await conn.execute(
-        INTEND, {"rows": orjson.dumps(rows).decode(), "worker_id": worker_id, "now": now}
+        INTEND,
+        {
+            "rows": orjson.dumps(rows).decode(),
+            "worker_id": worker_id,
+            "admitting": list(ADMITTING_STATES),
+            "now": now,
+        },
     )
     return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}
 
@@ -242,7 +251,9 @@ class Settled(NamedTuple):
 # rank, with when to look the row up for it, but no row steps back. Who asked neither puts off nor
 # gives up what news made due meanwhile. A reference belongs to one key, and what comes back unsent
 # was not done under any: with an item that is ready none stays. The history keeps it, told with the
-# end or long before.
+# end or long before. Why an item was refused, or its answer lost, is its error until it is accepted
+# or ends; that is written only where it is another one, so that a provider that is away for hours
+# costs one row for each item.
 SETTLE = """
 WITH locked AS MATERIALIZED (
     SELECT n.*
@@ -303,13 +314,19 @@ WITH locked AS MATERIALIZED (
            provider_reference = CASE WHEN s.phase <> 'ready'
                 THEN coalesce(s.reference, d.provider_reference) END,
            result = coalesce(s.result, d.result),
-           error_code = s.error_code, error_message = s.error_message,
+           error_code = CASE WHEN s.phase = 'ready' AND s.entry IS NULL AND s.error_code IS NULL
+                THEN d.error_code ELSE s.error_code END,
+           error_message = CASE WHEN s.phase = 'ready' AND s.entry IS NULL AND s.error_code IS NULL
+                THEN d.error_message ELSE s.error_message END,
            ended_at = CASE WHEN s.phase = 'done' THEN %(now)s::timestamptz END
       FROM settled s
      WHERE d.item_id = s.id
        AND (s.entry IS NOT NULL OR s.reference IS NOT NULL OR s.result IS NOT NULL
             OR s.phase IN ('done', 'unknown')
-            OR s.phase = 'ready' AND d.provider_reference IS NOT NULL)
+            OR s.phase = 'ready' AND d.provider_reference IS NOT NULL
+            OR s.phase = 'live' AND d.error_code IS NOT NULL
+            OR s.error_code IS NOT NULL AND (s.error_code, s.error_message)
+               IS DISTINCT FROM (d.error_code, d.error_message))
 )
 SELECT id, batch_id, team_id, provider_id, phase, due_at FROM settled
 """

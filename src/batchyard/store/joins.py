@@ -10,6 +10,7 @@ from uuid import UUID
 
 from batchyard.models import BatchState
 from batchyard.store.db import Connection
+from batchyard.store.histories import with_answer
 
 # Shipments that a client added one by one have taken lines too: one each.
 BEGIN = """
@@ -100,7 +101,7 @@ async def lock(conn: Connection, *, batch_id: UUID) -> BatchState | None:
 
 # A correction is a new intended effect, so it gets a new key; what was replaced is kept. Of two
 # rows for one item the later one counts.
-CORRECT = """
+CORRECT = f"""
 WITH chosen AS (
     SELECT DISTINCT ON (item_id) item_id, line, payload, number, reference, zone_set
       FROM staged_mends
@@ -124,6 +125,7 @@ WITH chosen AS (
        SET corrections = d.corrections || jsonb_build_object(
                'at', %(now)s::timestamptz, 'attempt', a.attempt, 'number', d.number,
                'payload', d.payload),
+           attempts = {with_answer("a.attempt")},
            payload = c.payload, number = c.number, reference = c.reference, ended_at = NULL,
            provider_reference = NULL
       FROM again a JOIN chosen c ON c.item_id = a.id

@@ -32,6 +32,12 @@ def batch_key(batch_id: UUID) -> str:
     return f"batch:{batch_id}"
 
 
+def keys_of(*, team_id: int, provider_id: int, batch_id: UUID, agent_id: UUID | None) -> list[str]:
+    """Name every limit that an item is under."""
+    keys = [team_key(team_id), provider_key(provider_id), batch_key(batch_id)]
+    return keys if agent_id is None else [*keys, agent_key(agent_id)]
+
+
 # In key order, so that admissions of different workers never wait for each other in a circle.
 LOCK = """
 SELECT key, concurrency FROM limits WHERE key = ANY (%(keys)s) ORDER BY key FOR UPDATE
@@ -125,17 +131,7 @@ async def read_allowances(
     rows = await counted.fetchall()
     in_flight = {str(key): int(str(n)) for key, n, _ in rows}
     waiting = {str(key): others for key, _, others in rows if isinstance(others, list)}
-    buckets: dict[str, list[Bucket]] = {}
-    rates = await conn.execute(READ_RATES, {"keys": list(caps)})
-    for key, seconds, count, burst, tokens, refilled_at in await rates.fetchall():
-        bucket = Bucket(
-            seconds=int(str(seconds)),
-            count=int(str(count)),
-            burst=int(str(burst)),
-            tokens=float(str(tokens)),
-            refilled_at=refilled_at if isinstance(refilled_at, datetime) else now,
-        )
-        buckets.setdefault(str(key), []).append(bucket.refill(now))
+    buckets = await _read_buckets(conn, caps, now=now)
     allowances = {
         key: Allowance(
             key=key,
@@ -152,6 +148,24 @@ async def read_allowances(
     return allowances
 
 
+async def _read_buckets(
+    conn: Connection, keys: Collection[str], *, now: datetime
+) -> dict[str, list[Bucket]]:
+    """Read the rates of locked limits, refilled until now."""
+    buckets: dict[str, list[Bucket]] = {}
+    rates = await conn.execute(READ_RATES, {"keys": list(keys)})
+    for key, seconds, count, burst, tokens, refilled_at in await rates.fetchall():
+        bucket = Bucket(
+            seconds=int(str(seconds)),
+            count=int(str(count)),
+            burst=int(str(burst)),
+            tokens=float(str(tokens)),
+            refilled_at=refilled_at if isinstance(refilled_at, datetime) else now,
+        )
+        buckets.setdefault(str(key), []).append(bucket.refill(now))
+    return buckets
+
+
 async def _read_claims(conn: Connection, key: str, team_ids: Sequence[int]) -> list[Claim]:
     (provider_id,) = _names([key], "provider")
     async with conn.cursor(row_factory=class_row(Claim)) as cursor:
@@ -159,6 +173,36 @@ async def _read_claims(conn: Connection, key: str, team_ids: Sequence[int]) -> l
             READ_CLAIMS, {"provider_id": int(provider_id), "team_ids": list(team_ids)}
         )
         return await cursor.fetchall()
+
+
+# Only limits that have a rate, or get one: who starts a single item that is in flight already holds
+# up nobody else's admission. In key order, as in LOCK.
+LOCK_RATED = """
+SELECT l.key FROM limits l
+ WHERE l.key = ANY (%(keys)s::text[])
+   AND (l.key = ANY (%(defaulted)s::text[]) OR EXISTS (SELECT FROM rates r WHERE r.key = l.key))
+ ORDER BY l.key
+   FOR UPDATE OF l
+"""
+
+
+async def lock_rates(
+    conn: Connection, keys: Collection[str], *, defaults: Mapping[str, Rate], now: datetime
+) -> list[Allowance]:
+    """Lock those limits that have a rate until the end of the transaction; return what is left.
+
+    `defaults` are the rates of scopes that have one unless another was set.
+    """
+    given = {"keys": sorted(keys), "defaulted": sorted(defaults)}
+    rows = await (await conn.execute(LOCK_RATED, given)).fetchall()
+    locked = [str(row[0]) for row in rows]
+    if missing := {key: rate for key, rate in defaults.items() if key in locked}:
+        await add_default_rates(conn, missing, now=now)
+    buckets = await _read_buckets(conn, locked, now=now) if locked else {}
+    return [
+        Allowance(key=key, cap=None, in_flight=0, buckets=tuple(found))
+        for key, found in buckets.items()
+    ]
 
 
 TAKE_TOKENS = """

@@ -125,7 +125,7 @@ ERASE_ITEMS = f"""
 UPDATE item_data
    SET payload = '{ERASED}', number = NULL, reference = NULL, provider_reference = NULL,
        result = NULL, corrections = '[]', error_message = NULL,
-       attempts = (SELECT coalesce(jsonb_agg(e - 'error_message' - 'reference'), '[]')
+       attempts = (SELECT coalesce(jsonb_agg(e - 'error_message' - 'reference' - 'result'), '[]')
                      FROM jsonb_array_elements(attempts) AS e),
        ended_at = CASE WHEN item_id = ANY (%(ended)s) THEN coalesce(ended_at, %(now)s) END
  WHERE item_id = ANY (%(ids)s)

@@ -40,26 +40,49 @@ async def pause_all(
     return len(rows), sum(bool(row[0]) for row in rows)
 
 
+# What had ended may have been opened again after the backup, and tried under keys that nobody here
+# knows of. It keeps its state; from now on it asks about each key before it sends it.
+MARK_ENDED = """
+UPDATE batches
+   SET restored_at = %(now)s, backup_at = least(backup_at, %(backup_at)s)
+ WHERE state IN ('stopped', 'completed', 'failed') AND deleted_at IS NULL
+"""
+
+
+async def mark_ended(conn: Connection, *, backup_at: datetime | None, now: datetime) -> None:
+    """Mark every batch that has ended, and could be opened again, as restored."""
+    await conn.execute(MARK_ENDED, {"now": now, "backup_at": backup_at or now})
+
+
 # Ready and claimed items may have been sent after the backup was made. Where the provider can be
-# asked, a restored batch asks before it sends; here are the others.
+# asked, a restored batch asks before it sends; here are the others. What a stop had left unsent is
+# not sent by anybody. What was under way is with the provider that it was claimed for, wherever the
+# routes lead now, and its key would be sent there again.
 MARK_UNKNOWN = """
 WITH doubtful AS MATERIALIZED (
-    SELECT i.id, coalesce(a.provider_id, k.provider_id, %(default_id)s) AS provider_id
+    SELECT i.id, r.provider_id
       FROM items i
       JOIN batches b ON b.id = i.batch_id
       LEFT JOIN routes a ON a.team_id = b.team_id AND a.kind = b.kind AND a.agent_id = b.agent_id
       LEFT JOIN routes k ON k.team_id = b.team_id AND k.kind = b.kind AND k.agent_id IS NULL
-     WHERE i.phase IN ('ready', 'claimed')
+     CROSS JOIN LATERAL (
+           SELECT CASE i.phase
+                  WHEN 'calling' THEN i.provider_id
+                  ELSE coalesce(a.provider_id, k.provider_id, %(default_id)s) END AS provider_id
+           ) AS r
+     WHERE i.phase IN ('ready', 'claimed', 'calling')
        AND b.restored_at = %(restored_at)s
-       AND coalesce(a.provider_id, k.provider_id, %(default_id)s) = ANY (%(provider_ids)s)
+       AND (i.phase = 'calling'
+            OR b.state IN ('open', 'scheduled', 'queued', 'running', 'paused'))
+       AND r.provider_id = ANY (%(provider_ids)s)
      ORDER BY i.id
      LIMIT %(limit)s
        FOR UPDATE OF i
 ), marked AS (
     UPDATE items i
        SET phase = 'unknown', status = 'unknown', worker_id = NULL, lease = i.lease + 1,
-           provider_id = d.provider_id, intent_at = coalesce(i.intent_at, %(restored_at)s),
-           updated_at = %(restored_at)s
+           deadline_at = NULL, provider_id = d.provider_id,
+           intent_at = coalesce(i.intent_at, %(restored_at)s), updated_at = %(restored_at)s
       FROM doubtful d
      WHERE i.id = d.id
     RETURNING i.id

@@ -111,7 +111,7 @@ EXPIRE_ITEMS = f"""
 UPDATE item_data
    SET payload = '{EXPIRED}', number = NULL, reference = NULL, result = NULL, corrections = '[]',
        error_message = NULL, provider_reference = NULL,
-       attempts = (SELECT coalesce(jsonb_agg(e - 'error_message' - 'reference'), '[]')
+       attempts = (SELECT coalesce(jsonb_agg(e - 'error_message' - 'reference' - 'result'), '[]')
                      FROM jsonb_array_elements(attempts) AS e)
  WHERE item_id IN (
        SELECT d.item_id FROM item_data d JOIN items i ON i.id = d.item_id
@@ -127,9 +127,19 @@ UPDATE rejected_rows
         WHERE batch_id = %(batch_id)s AND cells NOT IN ('[]', '{EXPIRED}') LIMIT %(limit)s)
 """
 EXPIRE_TRANSCRIPTS = """
-UPDATE item_data SET result = result - %(keys)s::text[]
+UPDATE item_data
+   SET result = result - %(keys)s::text[],
+       attempts = (SELECT coalesce(jsonb_agg(
+                              CASE WHEN e ? 'result' THEN jsonb_set(
+                                   e, '{result}', (e -> 'result') - %(keys)s::text[]) ELSE e END
+                              ORDER BY n), '[]')
+                     FROM jsonb_array_elements(attempts) WITH ORDINALITY AS a (e, n))
  WHERE item_id IN (SELECT item_id FROM item_data
-                    WHERE batch_id = %(batch_id)s AND result ?| %(keys)s::text[] LIMIT %(limit)s)
+                    WHERE batch_id = %(batch_id)s
+                      AND (result ?| %(keys)s::text[]
+                           OR EXISTS (SELECT FROM jsonb_array_elements(attempts) AS e
+                                       WHERE e -> 'result' ?| %(keys)s::text[]))
+                    LIMIT %(limit)s)
 """
 EXPIRE_DOCUMENTS = """
 DELETE FROM documents WHERE id IN (

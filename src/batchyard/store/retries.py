@@ -7,17 +7,18 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from batchyard.store.db import Connection
+from batchyard.store.histories import with_answer
 
 # Answered items only: each was proven not done. A retry is a new intended effect, so it gets a new
 # key. `before` keeps out what failed anew since the operation began; what was erased is not sent.
-RETRY = """
+RETRY = f"""
 WITH chosen AS (
     SELECT i.id FROM items i
      WHERE i.batch_id = %(batch_id)s AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
        AND i.updated_at <= %(before)s
        AND NOT EXISTS (SELECT FROM item_data g
                         WHERE g.item_id = i.id
-                          AND g.payload IN ('{"erased": true}', '{"expired": true}'))
+                          AND g.payload IN ('{{"erased": true}}', '{{"expired": true}}'))
        AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
      ORDER BY i.id
      LIMIT %(limit)s
@@ -28,9 +29,10 @@ WITH chosen AS (
            deadline_at = NULL, updated_at = %(now)s
       FROM chosen c
      WHERE i.id = c.id
-    RETURNING i.id
+    RETURNING i.id, i.try - 1 AS attempt
 )
-UPDATE item_data d SET ended_at = NULL, provider_reference = NULL
+UPDATE item_data d
+   SET attempts = {with_answer("a.attempt")}, ended_at = NULL, provider_reference = NULL
   FROM again a WHERE d.item_id = a.id
 """
 

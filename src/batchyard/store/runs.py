@@ -1,6 +1,6 @@
 """Batches as the engine sees them: which may be admitted from, started, finished, dispatched."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -32,8 +32,6 @@ class Run:
     bypass_windows: bool
     has_rules: bool
     """Whether the team has set rules for its calls."""
-    has_entries: bool
-    """Whether the team has numbers that it does not contact."""
     traceparent: str | None
     """The span of the request that let it run, where that was traced."""
     restored_at: datetime | None
@@ -62,9 +60,7 @@ SELECT b.id, b.kind, b.agent_id, b.from_numbers, b.retry_policy, b.wait_reason, 
        {ROUTED} AS provider_id,
        a.config -> 'calling_guardrails' AS guardrails, b.bypass_windows,
        b.kind = 'call' AND EXISTS (
-           SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules,
-       b.kind = 'call' AND EXISTS (
-           SELECT FROM do_not_contact n WHERE n.team_id = b.team_id) AS has_entries
+           SELECT FROM team_rules r WHERE r.team_id = b.team_id) AS has_rules
   FROM batches b LEFT JOIN agents a ON a.id = b.agent_id
 """
 
@@ -321,7 +317,7 @@ SELECT id FROM batches
 """
 
 
-async def list_halted(conn: Connection, *, batch_ids: Sequence[UUID]) -> set[UUID]:
+async def list_halted(conn: Connection, *, batch_ids: Collection[UUID]) -> set[UUID]:
     """Tell which of these batches must not send any more."""
     cursor = await conn.execute(HALTED, {"batch_ids": list(batch_ids)})
     return {row[0] for row in await cursor.fetchall() if isinstance(row[0], UUID)}

@@ -24,6 +24,8 @@ class BatchWait:
     alive_workers: int
     next_status: str | None
     next_due_at: datetime | None
+    next_error: str | None
+    """What the next item met last."""
     is_next_held: bool | None
     """Another call to the next item's number is undecided."""
     is_behind: bool
@@ -55,6 +57,8 @@ SELECT b.state, b.scheduled_at, b.wait_reason, b.wait_until, b.wait_noted_at,
        (SELECT count(*)::int FROM workers
          WHERE ended_at IS NULL AND beat_at >= %(alive_since)s) AS alive_workers,
        i.status AS next_status, i.due_at AS next_due_at,
+       (SELECT concat_ws(': ', d.error_code, nullif(d.error_message, '')) FROM item_data d
+         WHERE d.item_id = i.id AND d.error_code IS NOT NULL) AS next_error,
        i.id IS NOT NULL AND {IS_HELD.strip()} AS is_next_held,
        {IS_BEHIND.strip()} AS is_behind
   FROM batches b

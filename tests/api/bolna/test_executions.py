@@ -231,6 +231,14 @@ async def test_unknown_outcome_becomes_an_error_after_its_grace(
     assert first["error_message"] == "The outcome of this call is not known."
 
 
+async def test_call_that_was_not_made_yet_has_no_error(caller: Caller, db: Database) -> None:
+    """Why its provider refused it is told to those who operate it."""
+    batch_id = await caller.upload_batch()
+    await run(db, "UPDATE item_data SET error_code = 'http_429', error_message = 'Slow down'")
+    calls = (await caller.get(f"/batches/{batch_id}/executions")).json()
+    assert [call["error_message"] for call in calls] == [None, None]
+
+
 async def test_retries_are_told_when_they_are_on(caller: Caller, db: Database) -> None:
     batch_id = await caller.upload_batch(
         "contact_number\n+4520123456\n", retry_config='{"enabled": true}'

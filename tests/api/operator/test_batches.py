@@ -81,6 +81,7 @@ async def test_paused_batch_says_who_paused_it(client: Client) -> None:
         "sentence": "test paused the batch; resume it to go on.",
         "until": None,
         "by": "test",
+        "error": None,
     }
     await client.post(f"{path}/resume")
     async with client.db.transaction() as conn:

@@ -16,8 +16,8 @@ json_build_object(
     'total_cost', CASE WHEN coalesce(d.result ->> 'currency', 'USD') = 'USD'
                        THEN d.result -> 'cost_minor' END,
     'status', w.word,
-    'error_message', CASE WHEN i.phase = 'unknown' AND w.word = 'error'
-                          THEN '{UNKNOWN_MESSAGE}' ELSE d.error_message END,
+    'error_message', CASE WHEN i.phase = 'unknown' AND w.word = 'error' THEN '{UNKNOWN_MESSAGE}'
+                          WHEN i.phase IN ('done', 'unknown') OR i.try > 1 THEN d.error_message END,
     'answered_by_voice_mail', d.result -> 'answered_by_voice_mail',
     'transcript', d.result -> 'transcript',
     'created_at', {sql_time("d.created_at")},

@@ -226,6 +226,7 @@ def with_waiting(shown: str, found: Waiting | None) -> bytes:
             "sentence": found.sentence,
             "until": found.until,
             "by": found.by,
+            "error": found.error,
         }
     return shown.rstrip()[:-1].encode() + b',"waiting":' + orjson.dumps(told) + b"}"
 
