@@ -179,7 +179,7 @@ class Runner:
                 self._wait_for_number(item, intended)
             case False:
                 # Its batch does not run any more; where its claim was taken away this does nothing.
-                self._hand_back(assignment, item)
+                self._hand_back(item)
         return intended is True
 
     def cancel(self, item: ClaimedItem, block: Block) -> None:

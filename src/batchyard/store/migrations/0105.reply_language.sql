@@ -1,5 +1,5 @@
 -- A remembered answer is given again in its own language, and says so.
--- depends: 0080.batches_of_team
+-- depends: 0095.wait_noted
 
 ALTER TABLE idempotency ADD COLUMN language text;
 

@@ -1,5 +1,5 @@
 -- Contents outside the database whose documents are gone, until they are gone too.
--- depends: 0080.batches_of_team
+-- depends: 0105.reply_language
 
 CREATE TABLE removals (
     location  text PRIMARY KEY,

@@ -1,5 +1,5 @@
 -- How often a key was sent and then believed never to have arrived.
--- depends: 0080.batches_of_team
+-- depends: 0110.removals
 
 ALTER TABLE items
     ADD COLUMN absences smallint,
