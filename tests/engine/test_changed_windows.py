@@ -1,7 +1,7 @@
 """A window that changes while calls are put off: none of them stays with the old one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -26,7 +26,7 @@ SELECT count(*) = 1 FROM pg_stat_activity
  WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
-Change = Callable[[Yard, UUID], Awaitable[None]]
+Change = Callable[[Yard, UUID], Coroutine[object, object, None]]
 
 
 async def change_days(yard: Yard, _: UUID) -> None:
