@@ -12,7 +12,7 @@ from batchyard.dashboard.frame import put_notice
 from batchyard.dashboard.visitors import PREFIX, READ, WRITE, Visitor
 from batchyard.intake.file_forms import FileForm
 from batchyard.intake.options import IntakeOptions, UploadReport
-from batchyard.intake.verdicts import REFUSALS
+from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED
 from batchyard.operations import joins, mappings, mends
 from batchyard.operations.traces import note_batch
 from batchyard.store.db import Connection
@@ -132,9 +132,11 @@ async def upload_mended(
 def _told(visitor: Visitor, report: UploadReport) -> str:
     voice = visitor.voice
     taken = report.accepted + report.corrected
+    before = report.codes.get(ROW_NOT_REFUSED, 0)
+    refused = report.refused - before
     sentences = [voice.count(taken, "1 row was taken.", "{n} rows were taken.")]
-    if report.refused:
-        sentences.append(
-            voice.count(report.refused, "1 is still refused.", "{n} are still refused.")
-        )
+    if refused:
+        sentences.append(voice.count(refused, "1 is still refused.", "{n} are still refused."))
+    if before:
+        sentences.append(voice.count(before, "1 was mended before.", "{n} were mended before."))
     return " ".join(sentences)

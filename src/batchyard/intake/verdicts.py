@@ -16,6 +16,8 @@ class Verdict:
         return f"{self.sentence} {self.cure}"
 
 
+ROW_NOT_REFUSED = "row_not_refused"
+
 REFUSALS: dict[str, Verdict] = {
     "phone_missing": Verdict(
         sentence="The row has no phone number.",
@@ -157,6 +159,10 @@ REFUSALS: dict[str, Verdict] = {
     "item_not_failed": Verdict(
         sentence="The item with this item_id did not fail, or is already tried again.",
         cure="Leave the row out; or empty item_id to add it once more.",
+    ),
+    ROW_NOT_REFUSED: Verdict(
+        sentence="No row is refused under this error_line, or not any more.",
+        cure="Leave the row out: it was mended before; or empty error_line to add it once more.",
     ),
     "cells_missing": Verdict(
         sentence="The row has fewer cells than the header.",
