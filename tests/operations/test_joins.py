@@ -428,3 +428,23 @@ async def test_correction_to_a_number_not_to_be_contacted_is_refused(
     report = await add(db, csv_of(changed), team=team, batch_id=batch_id)
     assert dict(report.codes) == {"do_not_contact": 1}
     await check_books(db)
+
+
+async def test_very_same_file_is_told_and_can_be_refused_where_it_joins(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    more = b"phone\n+4520123458\n+4520123459\n"
+    assert (await add(db, more, team=team, batch_id=batch_id)).duplicate_of is None
+    # Taken, also while its rows are still on their way.
+    await rows_of(db, "UPDATE uploads SET state = 'joining', ended_at = NULL RETURNING id")
+    again = await add(db, more, team=team, batch_id=batch_id)
+    assert (again.duplicate_of, again.codes["same_file"]) == (batch_id, 1)
+    remarks = "SELECT reason LIKE %s FROM row_warnings WHERE code = 'same_file'"
+    assert await rows_of(db, remarks, f"%{batch_id}%") == [(True,)]
+    options = replace(CALLS, refuses_same_file=True)
+    with pytest.raises(InvalidRequest) as refused:
+        await add(db, more, team=team, batch_id=batch_id, options=options)
+    assert refused.value.code == "same_file"
+    assert await rows_of(db, "SELECT total_rows FROM batches") == [(8,)]
+    await check_books(db)

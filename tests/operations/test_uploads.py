@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from batchyard.intake.pool import open_pool
 from batchyard.models import Kind, Team
 from batchyard.operations import contacts, reading
 from batchyard.operations.batches import cancel_batch
-from batchyard.operations.imports import import_file, list_uploads, read_upload
+from batchyard.operations.imports import FileImport, import_file, list_uploads, read_upload
 from batchyard.operations.mappings import (
     delete_mapping,
     find_columns,
@@ -30,6 +31,7 @@ from batchyard.operations.mappings import (
 )
 from batchyard.operations.reading import RowsRefused
 from batchyard.store.db import Database
+from tests.clocks import StandingClock
 from tests.factories import make_team
 from tests.intake.sheets import write_sheet
 from tests.operations.lists import (
@@ -38,6 +40,7 @@ from tests.operations.lists import (
     SHIPMENTS,
     check_books,
     rows_of,
+    settings,
     shipment_row,
     upload,
 )
@@ -267,6 +270,24 @@ async def test_very_same_file_is_told_and_can_be_refused(db: Database, team: Tea
     assert (await upload(db, CSV, team=await make_team(db))).duplicate_of is None
     for one in (first, second):
         await cancel_batch(db, team=team, kind=Kind.CALL, batch_id=one.batch_id)
+    assert (await upload(db, CSV, team=team)).duplicate_of is None
+
+
+async def test_very_same_file_is_told_however_long_it_comes_in(db: Database, team: Team) -> None:
+    clock = StandingClock(db.clock())
+    db.clock = clock
+
+    async def upload_slowly() -> FileImport:
+        async with import_file(db, team=team, options=CALLS) as importing:
+            await importing.feed(CSV)
+            clock.set(clock() + timedelta(minutes=8))
+            await importing.finish_file()
+            await importing.open(settings(Kind.CALL))
+        return importing
+
+    first, second = await upload_slowly(), await upload_slowly()
+    assert second.duplicate_of == first.batch_id
+    clock.set(clock() + timedelta(minutes=16))
     assert (await upload(db, CSV, team=team)).duplicate_of is None
 
 

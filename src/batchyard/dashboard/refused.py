@@ -12,7 +12,7 @@ from batchyard.dashboard.frame import put_notice
 from batchyard.dashboard.visitors import PREFIX, READ, WRITE, Visitor
 from batchyard.intake.file_forms import FileForm
 from batchyard.intake.options import IntakeOptions, UploadReport
-from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED
+from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED, WARNINGS
 from batchyard.operations import joins, mappings, mends
 from batchyard.operations.traces import note_batch
 from batchyard.store.db import Connection
@@ -98,6 +98,7 @@ async def upload_mended(
             visitor.db, team=visitor.team, kind=standing.batch.kind, given=None, name=None
         ),
         refuses_unassigned=visitor.config.phone_check == "valid",
+        refuses_same_file=visitor.config.refuse_same_file,
         total_bytes=int(length) if length.isdecimal() else None,
     )
     async with joins.add_rows(
@@ -108,7 +109,7 @@ async def upload_mended(
         await upload.finish_file()
 
         async def trace(conn: Connection) -> None:
-            report = upload.staging.report()
+            report = upload.report()
             await note_batch(
                 conn,
                 team=visitor.team,
@@ -139,4 +140,6 @@ def _told(visitor: Visitor, report: UploadReport) -> str:
         sentences.append(voice.count(refused, "1 is still refused.", "{n} are still refused."))
     if before:
         sentences.append(voice.count(before, "1 was mended before.", "{n} were mended before."))
+    if report.duplicate_of is not None:
+        sentences.append(voice.say(WARNINGS["same_file"].sentence))
     return " ".join(sentences)

@@ -210,7 +210,7 @@ WARNINGS: dict[str, Verdict] = {
     ),
     "same_file": Verdict(
         sentence="The very same file was uploaded minutes ago.",
-        cure="Cancel one of the two batches if that was a mistake.",
+        cure="Cancel one of the two batches, or stop what is there twice, if that was a mistake.",
     ),
     "column_guessed": Verdict(
         sentence="A column was found by a usual other name.",
@@ -294,7 +294,7 @@ FILE_REFUSALS: dict[str, Verdict] = {
     ),
     "same_file": Verdict(
         sentence="The very same file was uploaded within the last 15 minutes.",
-        cure="Use the batch that it made.",
+        cure="Use the batch that it went into.",
     ),
     "rows_refused": Verdict(
         sentence="Rows were refused, and all or nothing was asked for.",

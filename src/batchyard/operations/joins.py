@@ -46,7 +46,8 @@ class RowsImport(FileReading):
         """Put the complete upload into its batch, and return what became of the rows.
 
         An ended batch runs again with what is new. `seal` does more in the transaction that
-        decides: from it on every row joins, also after a crash. Raises `Conflict` and `NotFound`.
+        decides: from it on every row joins, also after a crash. Raises `Conflict`, `NotFound`,
+        `RowsRefused`, and `InvalidRequest` for the very same file where that is refused.
         """
         async with self._db.transaction() as conn:
             now = self._db.clock()
@@ -57,6 +58,7 @@ class RowsImport(FileReading):
                 conn, batch_id=self.batch_id, rows=0, refused=0, now=now
             ):
                 raise removed()
+            await self.find_same(conn)
             await self.staging.warn(conn, self.remarks())
             facts = self.facts(file_name)
             await uploads.describe(
@@ -84,7 +86,7 @@ class RowsImport(FileReading):
                 await seal(conn)
         if not joined.is_complete:
             await _join_rest(self._db, joining)
-        return self.staging.report()
+        return self.report()
 
     async def _tell_missed(self, conn: Connection, joined: "_Joined") -> None:
         """Report rows that were checked in time and came too late as what they are: refused."""
@@ -94,7 +96,7 @@ class RowsImport(FileReading):
             conn, accepted=joined.missed_mends, corrected=joined.missed_corrections
         )
         if self._options.policy is RowPolicy.ALL_OR_NOTHING:
-            raise RowsRefused(self.staging.report())
+            raise RowsRefused(self.report())
 
     async def give_up(self) -> None:
         """Remove everything that was staged."""

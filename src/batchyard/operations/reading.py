@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,7 +24,8 @@ from batchyard.operations.contact_checks import open_check
 from batchyard.operations.duplicates import Lookup
 from batchyard.operations.offers import find_offer
 from batchyard.operations.staging import Staging
-from batchyard.store.db import Database
+from batchyard.store import uploads
+from batchyard.store.db import Connection, Database
 from batchyard.store.ids import new_id
 from batchyard.store.imports import RowWarning
 from batchyard.store.uploads import FileFacts
@@ -35,6 +37,8 @@ BLOCK_BYTES = 1024 * 1024
 """Rows that are checked, and stored in a transaction, at once: what is reached first."""
 SIGN_OF_LIFE = timedelta(seconds=30)
 """How often a slow upload shows that it still lives."""
+SAME_FILE_WITHIN = timedelta(minutes=15)
+"""From the end of one upload to the beginning of the next."""
 
 
 Checking = tuple[Sequence[Record], asyncio.Task[CheckedBlock]]
@@ -66,6 +70,9 @@ class FileReading:
         staging: Staging | None = None,
     ) -> None:
         self.batch_id = options.upload_id or new_id()
+        self.duplicate_of: UUID | None = None
+        """The batch that the very same file went into minutes ago, once that was looked for."""
+        self._began_at = db.clock()
         self._db = db
         self._team = team
         self._options = options
@@ -158,9 +165,33 @@ class FileReading:
             sha256=self._digest.digest(),
         )
 
+    def report(self) -> UploadReport:
+        """Return what became of the rows."""
+        return replace(self.staging.report(), duplicate_of=self.duplicate_of)
+
+    async def find_same(self, conn: Connection) -> None:
+        """Find out whether the very same file was there minutes ago.
+
+        Raises `InvalidRequest` where that is refused.
+        """
+        self.duplicate_of = await uploads.find_same(
+            conn,
+            team_id=self._team.id,
+            upload_id=self.batch_id,
+            sha256=self.sha256,
+            since=self._began_at - SAME_FILE_WITHIN,
+        )
+        if self.duplicate_of is not None and self._options.refuses_same_file:
+            raise InvalidRequest(
+                f"The very same file was uploaded minutes ago, into batch {self.duplicate_of}.",
+                code="same_file",
+            )
+
     def remarks(self) -> list[RowWarning]:
-        """Return what is to be said about the columns."""
+        """Return what is to be said about the file and its columns."""
         header, remarks = self.header, list[RowWarning]()
+        if self.duplicate_of is not None:
+            remarks.append(warn(None, "same_file", f" Its batch is {self.duplicate_of}."))
         if header is None:
             return remarks
         if header.is_renamed:

@@ -6,7 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from batchyard.config import Config
 from batchyard.models import BatchState, Kind
+from batchyard.store.db import Database
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
 from tests.intake.sheets import write_book
@@ -134,6 +136,33 @@ async def test_rows_join_a_batch_and_refused_ones_are_mended(client: Client) -> 
     batch = (await client.get(f"/batches/{batch_id}")).json()
     assert batch["total"] == 4
     assert (await client.get(f"/batches/{batch_id}/rows")).json()["data"] == []
+
+
+@pytest.mark.parametrize("way", ["rows", "mend"])
+async def test_the_very_same_file_into_a_batch_is_told_or_refused(client: Client, way: str) -> None:
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    path, more = f"/batches/{batch_id}/{way}", b"contact_number\n+4520123459\n"
+    first = await upload(client, path, more)
+    assert "batchyard-duplicate-of" not in first.headers
+    again = await upload(client, path, more)
+    assert (again.status_code, again.headers["batchyard-duplicate-of"]) == (200, batch_id)
+    assert again.json()["duplicate_of"] == batch_id
+    refused = await upload(client, path, more, refuses_same_file="true")
+    assert (refused.status_code, refused.json()["code"]) == (422, "same_file")
+    assert (await client.get(f"/batches/{batch_id}")).json()["total"] == 4
+
+
+async def test_the_very_same_file_is_refused_into_batches_where_the_server_says_so(
+    db: Database,
+) -> None:
+    team = await factories.make_team(db)
+    strict = Clients(db, Config(refuse_same_file=True))
+    client = await strict.of(team)
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    for way in ("rows", "mend"):
+        refused = await upload(client, f"/batches/{batch_id}/{way}")
+        assert (refused.status_code, refused.json()["code"]) == (422, "same_file")
+    await strict.close()
 
 
 async def test_batches_of_another_team_take_no_rows(clients: Clients) -> None:

@@ -29,6 +29,9 @@ class Rows(BaseModel):
     duplicates: Duplicates = Field(default=Duplicates.KEEP, description="within the list")
     recent: Duplicates = Field(default=Duplicates.KEEP, description="against earlier batches")
     recent_days: int = Field(default=7, ge=0, le=365)
+    refuses_same_file: bool = Field(
+        default=False, description="refuses a file that came within the last 15 minutes"
+    )
     upload_id: UUID | None = Field(
         default=None, description="chosen by you, to follow it at `/uploads/{upload_id}` meanwhile"
     )
@@ -46,7 +49,6 @@ class NewBatch(Rows):
     priority: int | None = Field(default=None, ge=0, le=9)
     bypass_windows: bool | None = None
     has_brake: bool | None = None
-    refuses_same_file: bool = False
 
     @model_validator(mode="after")
     def check_kind(self) -> Self:
@@ -144,8 +146,7 @@ async def options_of(request: Request, caller: Caller, said: Rows, *, kind: Kind
         recent=said.recent,
         recent_days=said.recent_days,
         refuses_unassigned=caller.config.phone_check == "valid",
-        refuses_same_file=isinstance(said, NewBatch)
-        and (said.refuses_same_file or caller.config.refuse_same_file),
+        refuses_same_file=said.refuses_same_file or caller.config.refuse_same_file,
         total_bytes=int(length) if length.isdecimal() else None,
         upload_id=said.upload_id,
     )

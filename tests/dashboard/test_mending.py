@@ -1,0 +1,37 @@
+"""Refused rows come out of the dashboard and go back in: what is told of them."""
+
+import io
+from urllib.parse import unquote
+from uuid import UUID
+
+import pytest
+
+from batchyard.dashboard.frame import NOTICE_COOKIE
+from tests.dashboard.conftest import Yard, batch_path
+from tests.operations.lists import CALLS, upload
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FILE = b"contact_number,name\n+4520123451,a\n12,b\n13,c\n"
+
+
+async def load(yard: Yard) -> UUID:
+    """Upload a list with two refused rows."""
+    return (await upload(yard.db, FILE, team=yard.team, options=CALLS)).batch_id
+
+
+async def test_file_that_is_sent_again_is_told(yard: Yard) -> None:
+    path = batch_path(await load(yard), "/refused/file")
+    notices = []
+    async with yard.client() as client:
+        file = (await client.get(path)).content.replace(b"\r\n12,", b"\r\n+4520123452,")
+        for _ in range(2):
+            answer = await client.post(path, files={"file": ("mended.csv", io.BytesIO(file))})
+            assert answer.status_code == 204, answer.text
+            notices.append(unquote(answer.cookies[NOTICE_COOKIE]))
+    first, second = notices
+    assert first == "1 row was taken. 1 is still refused."
+    assert second == (
+        "0 rows were taken. 1 is still refused. 1 was mended before. "
+        "The very same file was uploaded minutes ago."
+    )
