@@ -209,6 +209,20 @@ def tables() -> list[Case]:
             refused={2: "row_too_long"},
         ),
         Case(
+            name="row-too-long-in-quotes.csv.gz",
+            content=gzip.compress(
+                csv(
+                    "contact_number,note",
+                    f'{GOOD},"{"x" * 1_100_000}"',
+                    f"{OTHER},b",
+                    f'{GOOD},"{"y" * 1_100_000}"',
+                ),
+                mtime=0,
+            ),
+            accepted=1,
+            refused={2: "row_too_long", 4: "row_too_long"},
+        ),
+        Case(
             name="too-many-columns.csv",
             content=csv("contact_number," + ",".join(f"c{n}" for n in range(10_000))),
             file="columns_too_many",
