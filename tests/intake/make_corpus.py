@@ -7,16 +7,14 @@ import gzip
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.intake.cases import GOOD, OTHER, Case, csv
+from tests.intake.dialects import dialects
 from tests.intake.sheets import write_sheet
 
 CORPUS = Path(__file__).with_name("corpus")
-
-GOOD = "+4520123456"
-OTHER = "+46701740641"
 
 SHIPMENT = {
     "currency": "DKK",
@@ -36,26 +34,6 @@ SHIPMENT = {
 }
 FLAT = "currency,carrier,service,name,address,zip,city,country,weight\n"
 FLAT_GOOD = "DKK,postnord,home,Bo,Vej 1,1234,By,DK,500\n"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A file, and what becomes of it."""
-
-    name: str
-    content: bytes
-    kind: str = "call"
-    file: str | None = None
-    """The code with which the file is refused as a whole."""
-    accepted: int = 0
-    refused: Mapping[int, str] = field(default_factory=dict)
-    """Codes by line."""
-    warned: Mapping[int, str] = field(default_factory=dict)
-
-
-def csv(*lines: str, encoding: str = "utf-8", ending: str = "\n") -> bytes:
-    """Return a file of such lines."""
-    return ending.join([*lines, ""]).encode(encoding)
 
 
 def one(name: str, number: str, code: str) -> Case:
@@ -458,7 +436,8 @@ def main() -> None:
     """Write every file, and what is expected of it."""
     CORPUS.mkdir(exist_ok=True)
     expected = {}
-    for case in [*numbers(), *tables(), *packed(), *objects(), *shipments(), *sheets()]:
+    texts = [*numbers(), *tables(), *dialects(), *packed(), *objects(), *shipments()]
+    for case in [*texts, *sheets()]:
         (CORPUS / case.name).write_bytes(case.content)
         expected[case.name] = {
             "kind": case.kind,

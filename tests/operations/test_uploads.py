@@ -29,6 +29,7 @@ from batchyard.operations.mappings import (
     propose_mapping,
     save_mapping,
 )
+from batchyard.operations.previews import preview_file
 from batchyard.operations.reading import RowsRefused
 from batchyard.store.db import Database
 from tests.clocks import StandingClock
@@ -371,6 +372,23 @@ async def test_proposal_says_what_is_missing(db: Database, team: Team) -> None:
     assert (proposal.columns, proposal.missing) == (("a", "b"), ("contact_number",))
     proposal = await propose_mapping(db, team=team, kind=Kind.CALL, beginning=b"Tlf;b\n1;2\n")
     assert (proposal.guessed, proposal.missing) == (("Tlf",), ())
+
+
+@pytest.mark.parametrize(
+    "kind,columns",
+    [
+        (Kind.CALL, ("phone", "note (a,b,c)")),
+        (Kind.SHIPMENT, ("parties.receiver.address.city", "x (a,b,c)")),
+    ],
+)
+async def test_separator_is_told_beforehand_as_the_upload_finds_it(
+    db: Database, team: Team, kind: Kind, columns: tuple[str, ...]
+) -> None:
+    beginning = ";".join(columns).encode() + b"\n1;2\n"
+    proposal = await propose_mapping(db, team=team, kind=kind, beginning=beginning)
+    assert proposal.columns == columns
+    seen = await preview_file(db, team=team, kind=kind, beginning=beginning, is_whole=True)
+    assert (seen.delimiter, seen.columns) == (";", columns)
 
 
 async def test_blocks_are_checked_in_processes_of_their_own_and_stay_in_order(

@@ -107,12 +107,12 @@ def refuse_other_formats(beginning: bytes) -> None:
 
 def find_delimiter(beginning: str, *, columns: Columns) -> str:
     """Return the separator that finds the columns looked for, else the one that finds most."""
-    wanted = {plain(name) for name in (*columns.needed, *dict(columns.given))}
-    best, best_score = DELIMITERS[0], (0, 0)
+    best, best_score = DELIMITERS[0], (0, 0, 0)
     for delimiter in DELIMITERS:
         quote = find_quote(beginning, delimiter=delimiter)
         cells = _first_cells(beginning, delimiter=delimiter, quote=quote)
-        score = (len(wanted.intersection(map(plain, cells))), len(cells))
+        names = set(map(plain, cells))
+        score = (len(names & columns.named), len(names & columns.likely), len(cells))
         if score > best_score:
             best, best_score = delimiter, score
     return best
