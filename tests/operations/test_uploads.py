@@ -70,6 +70,22 @@ def sheet_of(folder: Path) -> bytes:
     return write_sheet(folder / "a.xlsx", rows)
 
 
+@pytest.mark.parametrize(
+    "content", ["phone;имя\n+4520123451;Жанна", '{"имя": "Жанна", "phone": "+4520123451"}']
+)
+async def test_letters_are_read_as_is_said_and_a_guess_is_told(
+    db: Database, team: Team, content: str
+) -> None:
+    names = "SELECT payload FROM item_data WHERE batch_id = %s"
+    guessed = await upload(db, content.encode("cp1251"), team=team)
+    assert guessed.report().codes["encoding_guessed"] == 1
+    assert await rows_of(db, names, guessed.batch_id) == [({"èìÿ": "Æàííà"},)]
+    options = replace(CALLS, encoding="windows-1251")
+    said = await upload(db, content.encode("cp1251"), team=team, options=options)
+    assert "encoding_guessed" not in said.report().codes
+    assert await rows_of(db, names, said.batch_id) == [({"имя": "Жанна"},)]
+
+
 async def test_turns_go_on_from_block_to_block(
     db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,11 +24,12 @@ NOT_TEXT = {
 class TableReader:
     """Turns chunks of a CSV file into its header and its rows, blank ones left out."""
 
-    def __init__(self, columns: Columns) -> None:
-        """`columns` says without which the file is refused."""
+    def __init__(self, columns: Columns, *, encoding: str | None = None) -> None:
+        """`columns` says without which the file is refused; an encoding is found unless said."""
         self.header: Header | None = None
         self.delimiter = DELIMITERS[0]
         self._columns = columns
+        self._said = encoding
         self._beginning = bytearray()
         self._decoder: TextDecoder | None = None
         self._rows: RowReader | None = None
@@ -37,6 +38,11 @@ class TableReader:
     def encoding(self) -> str | None:
         """How the characters are written; known once there is a header."""
         return None if self._decoder is None else self._decoder.encoding
+
+    @property
+    def is_encoding_guessed(self) -> bool:
+        """Whether that is only what is usual."""
+        return self._decoder is not None and self._decoder.is_guessed
 
     def feed(self, data: bytes) -> list[Row]:
         """Return the rows complete with these bytes; raise `InvalidRequest` if it is no CSV."""
@@ -58,7 +64,7 @@ class TableReader:
         beginning = bytes(self._beginning)
         self._beginning.clear()
         refuse_other_formats(beginning)
-        self._decoder = TextDecoder(beginning)
+        self._decoder = TextDecoder(beginning, said=self._said)
         text = self._decoder.decode(beginning, is_last=is_last)
         if not text.strip():
             raise InvalidRequest("The file is empty.", code="file_empty")

@@ -212,6 +212,10 @@ WARNINGS: dict[str, Verdict] = {
         sentence="The very same file was uploaded minutes ago.",
         cure="Cancel one of the two batches, or stop what is there twice, if that was a mistake.",
     ),
+    "encoding_guessed": Verdict(
+        sentence="The letters are no UTF-8 and were read as Western European (Windows-1252).",
+        cure="Upload it with its encoding, such as windows-1251, if they are wrong.",
+    ),
     "column_guessed": Verdict(
         sentence="A column was found by a usual other name.",
         cure="Say what it means in the mapping if that is wrong.",
@@ -263,6 +267,10 @@ FILE_REFUSALS: dict[str, Verdict] = {
     "format_unknown": Verdict(
         sentence="The file is none of the formats that are read.",
         cure="Save it as CSV, XLSX, JSON or NDJSON.",
+    ),
+    "encoding_unknown": Verdict(
+        sentence="The encoding that was said is none that is read.",
+        cure="Say another one, such as utf-8 or windows-1251, or none.",
     ),
     "file_damaged": Verdict(
         sentence="The file is damaged or cut off.",

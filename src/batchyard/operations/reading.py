@@ -84,6 +84,7 @@ class FileReading:
             options.columns,
             formats=options.formats,
             takes_gzip=options.takes_gzip,
+            encoding=options.encoding,
             max_unpacked_bytes=options.max_unpacked_bytes,
         )
         self._digest = hashlib.sha256()
@@ -192,6 +193,8 @@ class FileReading:
         header, remarks = self.header, list[RowWarning]()
         if self.duplicate_of is not None:
             remarks.append(warn(None, "same_file", f" Its batch is {self.duplicate_of}."))
+        if self.reader.is_encoding_guessed:
+            remarks.append(warn(None, "encoding_guessed"))
         if header is None:
             return remarks
         if header.is_renamed:

@@ -73,6 +73,21 @@ async def test_rows_of_json_become_a_batch_with_a_mapping(client: Client) -> Non
     assert [item["number"] for item in found] == ["+4520123456"]
 
 
+async def test_a_file_is_read_in_the_encoding_that_is_said(client: Client) -> None:
+    agent_id = str(await factories.make_agent(client.db, team=client.team))
+    told = {"kind": "call", "agent_id": agent_id, "encoding": "windows-1251"}
+    rows = {"rows": [{"contact_number": "+4520123457", "имя": "Жанна"}]}
+    content = "contact_number,имя\n+4520123456,Жанна\n".encode("cp1251")
+    assert (await upload(client, "/batches", content, **told)).status_code == 201
+    # Rows in a body are UTF-8, whatever is said.
+    assert (await client.post("/batches", told | rows)).status_code == 201
+    found = (await client.get("/items")).json()["data"]
+    items = [(await client.get(f"/items/{item['id']}")).json() for item in found]
+    assert [item["payload"] for item in items] == [{"имя": "Жанна"}] * 2
+    refused = await upload(client, "/batches", content, **told | {"encoding": "klingon"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "encoding_unknown")
+
+
 async def test_columns_are_mapped(client: Client) -> None:
     agent_id = await factories.make_agent(client.db, team=client.team)
     made = await upload(
