@@ -23,6 +23,20 @@ def dialects() -> list[Case]:
             accepted=1,
         ),
         Case(
+            name="quotes-with-backslashes.csv",
+            content=csv(
+                "contact_number,name",
+                f'{GOOD},"Bo \\"The Boss\\", Ek"',
+                f'{OTHER},"Al; C:\\\\dir\\\\"',
+            ),
+            accepted=2,
+        ),
+        Case(
+            name="backslash-at-the-end.csv",
+            content=csv("folder,contact_number", f'"C:\\dir\\",{GOOD}', f'"D:\\",{OTHER}'),
+            accepted=2,
+        ),
+        Case(
             name="shipment-commas-in-semicolon-header.csv",
             kind="shipment",
             content=csv(

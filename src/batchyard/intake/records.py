@@ -32,11 +32,12 @@ csv.field_size_limit(4 * MAX_ROW_CHARACTERS)
 class RowReader:
     """Turns chunks of text into rows, whatever the borders of the chunks; empty lines are none."""
 
-    def __init__(self, delimiter: str, quote: str = '"') -> None:
+    def __init__(self, delimiter: str, quote: str = '"', *, escape: str | None = None) -> None:
+        """`escape` is what stands before a quotation mark within a cell; else it is doubled."""
         self._delimiter = delimiter
         self._tail = ""
         self._lines = _Lines()
-        self._csv = csv.reader(self._lines, delimiter=delimiter, quotechar=quote)
+        self._csv = csv.reader(self._lines, delimiter=delimiter, quotechar=quote, escapechar=escape)
         self._line = 1
         self._unclosed = 0
 

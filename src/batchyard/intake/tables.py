@@ -1,5 +1,6 @@
 """An uploaded CSV file as a stream: encoding, separator and header found, then row by row."""
 
+import re
 from collections.abc import Sequence
 
 from batchyard.errors import InvalidRequest
@@ -9,6 +10,7 @@ from batchyard.intake.records import Row, RowReader
 from batchyard.intake.synonyms import plain
 
 DELIMITERS = (",", ";", "\t", "|")
+BACKSLASH = "\\"
 NOT_TEXT = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet",
@@ -70,7 +72,8 @@ class TableReader:
             raise InvalidRequest("The file is empty.", code="file_empty")
         self.delimiter = find_delimiter(text[:DETECT_BYTES], columns=self._columns)
         quote = find_quote(text[:DETECT_BYTES], delimiter=self.delimiter)
-        self._rows = RowReader(self.delimiter, quote)
+        escape = find_escape(text[:DETECT_BYTES], delimiter=self.delimiter, quote=quote)
+        self._rows = RowReader(self.delimiter, quote, escape=escape)
         rows = self._rows.feed(text)
         if is_last:
             rows += self._rows.finish()
@@ -129,6 +132,25 @@ def find_quote(beginning: str, *, delimiter: str) -> str:
     cells = _first_cells(beginning, delimiter=delimiter, quote='"')
     is_apostrophe = all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells)
     return "'" if cells and is_apostrophe else '"'
+
+
+def find_escape(beginning: str, *, delimiter: str, quote: str) -> str | None:
+    """Return the backslash where cells have it before their quotation marks; None where not.
+
+    It shows where such a mark would end a cell, but the cell goes on behind it. A cell that only
+    ends with a backslash, as the path of a folder may, is no sign.
+    """
+    mark, between = re.escape(quote), re.escape(delimiter)
+    cell = re.compile(
+        f"(?:{mark}([^{mark}]*(?:{mark}{mark}[^{mark}]*)*){mark})?"
+        f"([^{between}\r\n]*)(?:{between}|\r\n?|\n|\\Z)"
+    )
+    for found in cell.finditer(beginning):
+        inside, behind = found[1] or "", found[2]
+        backslashes = len(inside) - len(inside.rstrip(BACKSLASH))
+        if backslashes % 2 == 1 and behind.strip():
+            return BACKSLASH
+    return None
 
 
 def _first_cells(beginning: str, *, delimiter: str, quote: str) -> list[str]:
