@@ -301,6 +301,17 @@ def objects() -> list[Case]:
             file="file_damaged",
         ),
         Case(
+            name="row-not-closed.json",
+            content=b'[{"contact_number": "+4520123456", {"contact_number": "+4520123457"}]',
+            file="file_damaged",
+        ),
+        Case(
+            name="row-not-closed.ndjson",
+            content=csv(json.dumps(good), json.dumps(good)[:-1], '{"name": "a}', json.dumps(good)),
+            accepted=2,
+            refused={2: "json_malformed", 3: "json_malformed"},
+        ),
+        Case(
             name="bracket-too-many.json",
             content=b'[{"contact_number": "+4520123456"}}, {"contact_number": "+4520123457"}]',
             accepted=1,
