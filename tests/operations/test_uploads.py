@@ -1,5 +1,6 @@
 """Files of every format become batches; what is asked of them is done."""
 
+import asyncio
 import gzip
 import json
 import tempfile
@@ -13,7 +14,7 @@ import orjson
 import pytest
 
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.intake import spool
+from batchyard.intake import files, spool
 from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Columns
 from batchyard.intake.options import IntakeOptions
@@ -328,6 +329,42 @@ async def test_progress_can_be_followed_while_the_file_comes_in(
         with pytest.raises(NotFound):
             await read_upload(db, team=await make_team(db), upload_id=options.upload_id)
     assert importing.batch_id == options.upload_id
+
+
+async def test_progress_of_a_spreadsheet_is_seen_before_its_rows_are(
+    db: Database, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "READ_BYTES", 1)
+    monkeypatch.setattr(files, "DETECT_BYTES", 1000)
+    monkeypatch.setattr(reading, "SIGN_OF_PROGRESS", timedelta(0))
+    upload_id, content = uuid4(), sheet_of(tmp_path)
+    async with import_file(db, team=team, options=replace(CALLS, upload_id=upload_id)) as importing:
+        for end in (2000, 3000):
+            await importing.feed(content[importing.staging.bytes : end])
+            seen = await read_upload(db, team=team, upload_id=upload_id)
+            assert (seen.state, seen.bytes, seen.rows) == ("reading", end, 0)
+        await importing.feed(content[3000:])
+        await importing.finish_file()
+        await importing.open(settings(Kind.CALL))
+    assert (await read_upload(db, team=team, upload_id=upload_id)).rows == 3
+
+
+async def test_spreadsheet_that_waits_for_others_shows_that_it_lives(
+    db: Database, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SIGN_OF_LIFE", timedelta(microseconds=1))
+    upload_id = uuid4()
+
+    async def run_once_it_lived(work: Callable[..., None], folder: str, *, sheet: str) -> None:
+        before = await read_upload(db, team=team, upload_id=upload_id)
+        async with asyncio.timeout(15):
+            while (await read_upload(db, team=team, upload_id=upload_id)) == before:
+                pass
+        work(folder, sheet=sheet)
+
+    monkeypatch.setattr(reading, "run_apart", run_once_it_lived)
+    options = replace(CALLS, upload_id=upload_id)
+    assert (await upload(db, sheet_of(tmp_path), team=team, options=options)).report().rows == 3
 
 
 async def test_mapping_is_saved_used_and_offered_when_its_header_comes_again(

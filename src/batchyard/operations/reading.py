@@ -37,6 +37,8 @@ BLOCK_BYTES = 1024 * 1024
 """Rows that are checked, and stored in a transaction, at once: what is reached first."""
 SIGN_OF_LIFE = timedelta(seconds=30)
 """How often a slow upload shows that it still lives."""
+SIGN_OF_PROGRESS = timedelta(seconds=1)
+"""The same of a spreadsheet, whose rows come only after its last byte."""
 SAME_FILE_WITHIN = timedelta(minutes=15)
 """From the end of one upload to the beginning of the next."""
 
@@ -227,17 +229,30 @@ class FileReading:
         if self._spool is None:
             self._spool = await asyncio.to_thread(Spool)
         await asyncio.to_thread(self._spool.write, pieces)
+        if self.staging.alive_at is None or self.staging.is_silent_for(SIGN_OF_PROGRESS):
+            await self.staging.show_life()
 
     async def _read_spool(self) -> None:
         if self._spool is None:
             raise InvalidRequest("The file is empty.", code="file_empty")
-        folder = self._spool.complete()
-        await run_apart(convert, folder, sheet=self._options.sheet)
+        await self._convert(self._spool.complete())
         rows = self._spool.rows()
         while (some := await asyncio.to_thread(next, rows, None)) is not None:
             await self._add(self.reader.take_rows(some))
         if self.header is None:
             raise InvalidRequest("The sheet is empty.", code="file_empty")
+
+    async def _convert(self, folder: str) -> None:
+        """Turn the spreadsheet into rows; show life while others are before it, and meanwhile."""
+        converting = asyncio.create_task(run_apart(convert, folder, sheet=self._options.sheet))
+        try:
+            while not converting.done():
+                await asyncio.wait([converting], timeout=SIGN_OF_LIFE.total_seconds())
+                if self.staging.is_silent_for(SIGN_OF_LIFE):
+                    await self.staging.show_life()
+            await converting
+        finally:
+            converting.cancel()
 
     async def _add(self, records: list[Record]) -> None:
         self._pending += records
