@@ -137,6 +137,21 @@ async def test_row_that_the_database_refuses_is_kept_without_its_protection(
     assert await rows_of(db, "SELECT cells -> 1 FROM rejected_rows") == [("-ring",)]
 
 
+async def test_column_whose_name_was_protected_keeps_its_name(db: Database, team: Team) -> None:
+    content = b"phone,@handle,'=x\n12,a,b\n+4520123451,c,d\n"
+    batch_id = (await upload(db, content, team=team)).batch_id
+    table = (await mend_file(db, team, batch_id)).decode()
+    assert table.startswith("\ufeffphone,'@handle,''=x,error_code,")
+    mended = table.replace("12,", "+4520123452,").encode()
+    assert (await add(db, mended, team=team, batch_id=batch_id)).accepted == 1
+    assert await rows_of(db, "SELECT payload FROM item_data ORDER BY position") == [
+        ({"@handle": "a", "'=x": "b"},),
+        ({"@handle": "c", "'=x": "d"},),
+    ]
+    columns = "SELECT columns[2] FROM uploads ORDER BY created_at"
+    assert await rows_of(db, columns) == [("@handle",), ("@handle",)]
+
+
 async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:
     content = b"phone,note,note\n12,a,b\n13,c,d\n+4520123451,e,f\n"
     batch_id = (await upload(db, content, team=team)).batch_id

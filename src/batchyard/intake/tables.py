@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.columns import Columns, Header, name_columns
+from batchyard.intake.columns import Columns, Header, find_marks, name_columns
 from batchyard.intake.decoding import DETECT_BYTES, TextDecoder
+from batchyard.intake.exports import unprotect
 from batchyard.intake.records import Row, RowReader
 from batchyard.intake.synonyms import plain
 
@@ -171,6 +172,9 @@ def make_header(row: Row, *, columns: Columns) -> Header:
     # Spreadsheets leave separators of columns that were cleared.
     while cells and not cells[-1].strip():
         cells = cells[:-1]
+    if find_marks(cells):
+        # We wrote it ourselves, and protected its names as well as its cells.
+        cells = [unprotect(cell) for cell in cells]
     return name_columns(cells, columns)
 
 
