@@ -12,6 +12,7 @@ from python_calamine import CalamineWorkbook
 
 from batchyard.intake.files import Format
 from batchyard.models import Team
+from batchyard.operations import mends
 from batchyard.operations.contacts import add_do_not_contact
 from batchyard.operations.mends import open_mend_file
 from batchyard.store.db import Database
@@ -66,6 +67,22 @@ async def test_mend_file_is_safe_to_open_unless_it_is_asked_for_exactly(
     names = "SELECT payload ->> 'name' FROM item_data WHERE position = 2"
     assert await rows_of(db, names) == [("+note",)]
     await check_books(db)
+
+
+async def test_large_rows_are_not_held_all_at_once(
+    db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "x" * 400
+    rows = [f"{number},{note}{number}" for number in (*range(10), *range(4520123450, 4520123460))]
+    content = "\n".join(["phone,note", *rows]).replace("\n45", "\n+45")
+    batch_id = (await upload(db, content.encode(), team=team)).batch_id
+    await rows_of(db, "UPDATE items SET phase = 'done', status = 'failed' RETURNING id")
+    monkeypatch.setattr(mends, "BYTES_AT_ONCE", 1000)
+    file = await open_mend_file(db, team=team, batch_id=batch_id)
+    pieces = [piece async for piece in file.content]
+    assert [piece.count(note.encode()) for piece in pieces if piece] == [2] * 10
+    found = read_table(b"".join(pieces))[1:]
+    assert [row[1] for row in found] == [row.partition(",")[2] for row in rows]
 
 
 @pytest.mark.parametrize("format_", [Format.JSON, Format.NDJSON])

@@ -1,7 +1,7 @@
 """The rows of a batch that need a person: refused ones, and after the run failed ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -29,6 +29,8 @@ from batchyard.store.row_reports import FailedRow, RefusedRow, ReportedBatch
 from batchyard.store.uploads import Upload
 
 ROWS_AT_ONCE = 1000
+BYTES_AT_ONCE = 8 * 1024 * 1024
+"""Of rows that are held at once: each may have a megabyte. One alone may be larger."""
 FIRST_ID = UUID(int=0)
 
 
@@ -114,30 +116,68 @@ async def _find_columns(layout: Layout, rows: AsyncIterator[list[MendRow]]) -> t
 async def _rows(
     db: Database, *, batch: ReportedBatch, layout: Layout, with_failed: bool
 ) -> AsyncIterator[list[MendRow]]:
+    async for refused in _refused_rows(db, batch):
+        yield [_refused(row, row.columns or batch.columns, layout) for row in refused]
+    if with_failed:
+        async for failed in _failed_rows(db, batch, statuses=FAILED_STATUSES[layout.kind]):
+            yield [_failed(row, layout) for row in failed]
+
+
+async def _refused_rows(db: Database, batch: ReportedBatch) -> AsyncIterator[list[RefusedRow]]:
     line = 0
     while True:
         async with db.pool.connection() as conn:
-            refused = await row_reports.list_refused(
+            sizes = await row_reports.measure_refused(
                 conn, batch_id=batch.id, after=line, limit=ROWS_AT_ONCE
             )
-        if not refused:
-            break
-        line = refused[-1].line
-        yield [_refused(row, row.columns or batch.columns, layout) for row in refused]
+        if not sizes:
+            return
+        for count in _cut(sizes):
+            async with db.pool.connection() as conn:
+                rows = await row_reports.list_refused(
+                    conn, batch_id=batch.id, after=line, limit=count
+                )
+            if not rows:
+                # They were mended meanwhile.
+                return
+            line = rows[-1].line
+            yield rows
+
+
+async def _failed_rows(
+    db: Database, batch: ReportedBatch, *, statuses: Sequence[str]
+) -> AsyncIterator[list[FailedRow]]:
     after = (-1, FIRST_ID)
-    while with_failed:
+    while True:
         async with db.pool.connection() as conn:
-            failed = await row_reports.list_failed(
-                conn,
-                batch_id=batch.id,
-                statuses=FAILED_STATUSES[layout.kind],
-                after=after,
-                limit=ROWS_AT_ONCE,
+            sizes = await row_reports.measure_failed(
+                conn, batch_id=batch.id, statuses=statuses, after=after, limit=ROWS_AT_ONCE
             )
-        if not failed:
-            break
-        after = failed[-1].position, failed[-1].item_id
-        yield [_failed(row, layout) for row in failed]
+        if not sizes:
+            return
+        for count in _cut(sizes):
+            async with db.pool.connection() as conn:
+                rows = await row_reports.list_failed(
+                    conn, batch_id=batch.id, statuses=statuses, after=after, limit=count
+                )
+            if not rows:
+                # They are tried again meanwhile.
+                return
+            after = rows[-1].position, rows[-1].item_id
+            yield rows
+
+
+def _cut(sizes: Sequence[int]) -> Iterator[int]:
+    """Yield how many rows of these sizes go together at a time."""
+    count = held = 0
+    for size in sizes:
+        if count and held + size > BYTES_AT_ONCE:
+            yield count
+            count = held = 0
+        count += 1
+        held += size
+    if count:
+        yield count
 
 
 def _refused(row: RefusedRow, names: Sequence[str] | None, layout: Layout) -> MendRow:

@@ -76,6 +76,22 @@ async def list_refused(
         return await cursor.fetchall()
 
 
+MEASURE_REFUSED = """
+SELECT octet_length(cells::text) FROM rejected_rows
+ WHERE batch_id = %(batch_id)s AND line > %(after)s
+ ORDER BY line
+ LIMIT %(limit)s
+"""
+
+
+async def measure_refused(conn: Connection, *, batch_id: UUID, after: int, limit: int) -> list[int]:
+    """List how many bytes the cells of refused rows behind a line have, in their order."""
+    cursor = await conn.execute(
+        MEASURE_REFUSED, {"batch_id": batch_id, "after": after, "limit": limit}
+    )
+    return [int(str(row[0])) for row in await cursor.fetchall()]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedWarning:
     """A remark on a row, or, without a line, on an upload."""
@@ -131,8 +147,7 @@ class FailedRow:
 
 
 # Corrections that were refused stand in for their item.
-LIST_FAILED = """
-SELECT i.id AS item_id, d.position, d.number, d.payload, i.status, d.error_code, d.error_message
+FAILED = """
   FROM item_data d JOIN items i ON i.id = d.item_id
  WHERE d.batch_id = %(batch_id)s AND (d.position, d.item_id) > (%(position)s, %(item_id)s)
    AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
@@ -141,6 +156,13 @@ SELECT i.id AS item_id, d.position, d.number, d.payload, i.status, d.error_code,
  ORDER BY d.position, d.item_id
  LIMIT %(limit)s
 """
+
+LIST_FAILED = f"""
+SELECT i.id AS item_id, d.position, d.number, d.payload, i.status, d.error_code, d.error_message
+{FAILED}
+"""
+
+MEASURE_FAILED = f"SELECT octet_length(d.payload::text) {FAILED}"
 
 
 async def list_failed(
@@ -153,17 +175,33 @@ async def list_failed(
 ) -> list[FailedRow]:
     """List failed items behind a position and id, in that order."""
     async with conn.cursor(row_factory=class_row(FailedRow)) as cursor:
-        await cursor.execute(
-            LIST_FAILED,
-            {
-                "batch_id": batch_id,
-                "statuses": list(statuses),
-                "position": after[0],
-                "item_id": after[1],
-                "limit": limit,
-            },
-        )
+        await cursor.execute(LIST_FAILED, _behind(batch_id, statuses, after, limit))
         return await cursor.fetchall()
+
+
+async def measure_failed(
+    conn: Connection,
+    *,
+    batch_id: UUID,
+    statuses: Sequence[str],
+    after: tuple[int, UUID],
+    limit: int,
+) -> list[int]:
+    """List how many bytes the payloads of failed items have, in the same order."""
+    cursor = await conn.execute(MEASURE_FAILED, _behind(batch_id, statuses, after, limit))
+    return [int(str(row[0])) for row in await cursor.fetchall()]
+
+
+def _behind(
+    batch_id: UUID, statuses: Sequence[str], after: tuple[int, UUID], limit: int
+) -> dict[str, object]:
+    return {
+        "batch_id": batch_id,
+        "statuses": list(statuses),
+        "position": after[0],
+        "item_id": after[1],
+        "limit": limit,
+    }
 
 
 COUNT_CODES = """
