@@ -99,13 +99,22 @@ class ReportedWarning:
     line: int | None
     code: str
     reason: str
+    place: str
+    """Where its row is stored; tells remarks on one line with one code apart."""
 
 
+WarningPlace = tuple[int, str, str]
+"""A line, a code and a place; remarks on a whole upload have line 0."""
+FIRST_WARNING: WarningPlace = (-1, "", "(0,0)")
+
+# Remarks have no key, and one upload may have a thousand with one code and no line. Nothing moves
+# them once they are seen, so where they are stored orders them.
 LIST_WARNINGS = """
-SELECT line, code, reason FROM row_warnings
- WHERE batch_id = %(batch_id)s AND (coalesce(line, 0), code) > (%(line)s, %(after_code)s)
+SELECT line, code, reason, ctid::text AS place FROM row_warnings
+ WHERE batch_id = %(batch_id)s
+   AND (coalesce(line, 0), code, ctid) > (%(line)s, %(after_code)s, %(place)s::tid)
    AND (%(code)s::text IS NULL OR code = %(code)s)
- ORDER BY coalesce(line, 0), code
+ ORDER BY coalesce(line, 0), code, row_warnings.ctid
  LIMIT %(limit)s
 """
 
@@ -114,11 +123,11 @@ async def list_warnings(
     conn: Connection,
     *,
     batch_id: UUID,
-    after: tuple[int, str],
+    after: WarningPlace,
     limit: int,
     code: str | None = None,
 ) -> list[ReportedWarning]:
-    """List remarks behind a line and code, in that order; those without a line come first."""
+    """List remarks behind a line, code and place, in that order; without a line comes first."""
     async with conn.cursor(row_factory=class_row(ReportedWarning)) as cursor:
         await cursor.execute(
             LIST_WARNINGS,
@@ -126,6 +135,7 @@ async def list_warnings(
                 "batch_id": batch_id,
                 "line": after[0],
                 "after_code": after[1],
+                "place": after[2],
                 "limit": limit,
                 "code": code,
             },

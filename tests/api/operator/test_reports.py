@@ -8,6 +8,7 @@ from uuid import uuid4
 from tests import factories
 from tests.api.operator.conftest import Client
 from tests.api.operator.test_uploads import make_calls, upload
+from tests.operations.lists import SHIPMENT_HEADER, shipment_row
 
 BOUNDARY = "b"
 
@@ -45,6 +46,24 @@ async def test_row_report_counts_by_verdict_and_pages_by_line(client: Client) ->
         (3, "phone_unassigned_range"),
     ]
     assert (await client.get(f"/batches/{batch_id}/warnings", cursor="W10")).status_code == 422
+
+
+async def test_every_remark_on_a_file_is_told_page_by_page(client: Client) -> None:
+    unknown = [f"note {n}" for n in range(150)]
+    header = ",".join([SHIPMENT_HEADER, *unknown])
+    content = f"{header}\n{shipment_row()}{',' * len(unknown)}\n".encode()
+    batch_id = (await upload(client, "/batches", content, kind="shipment")).json()["batch_id"]
+    told: list[str] = []
+    cursor: object = None
+    for _ in range(2 * len(unknown)):
+        path = f"/batches/{batch_id}/warnings"
+        page = (await client.get(path, limit=40, code="column_unknown", cursor=cursor)).json()
+        assert {tuple(one) for one in page["data"]} == {("line", "code", "reason")}
+        told += [one["reason"] for one in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert len(told) == len(set(told)) == len(unknown)
 
 
 async def test_mend_file_comes_in_the_format_that_is_asked_for(client: Client) -> None:
