@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tempfile
 from pathlib import Path
 from uuid import UUID
 
@@ -10,8 +11,10 @@ import orjson
 import pytest
 from python_calamine import CalamineWorkbook
 
+from batchyard.errors import InvalidRequest
 from batchyard.intake.files import Format
-from batchyard.models import Team
+from batchyard.intake.mend_files import Layout, MendRow, SheetWriter
+from batchyard.models import Kind, Team
 from batchyard.operations import mends
 from batchyard.operations.contacts import add_do_not_contact
 from batchyard.operations.mends import open_mend_file
@@ -135,6 +138,34 @@ async def test_spreadsheet_comes_back_as_a_spreadsheet(
     assert (await add(db, mended, team=team, batch_id=batch_id)).accepted == 1
     assert await mend_file(db, team, batch_id, format_=Format.NDJSON) == b""
     await check_books(db)
+
+
+async def test_cell_that_fits_into_no_spreadsheet_is_refused_with_the_way_out(
+    db: Database, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    note = "x" * 32_768
+    batch_id = (await upload(db, f"phone,note\n12,{note}\n".encode(), team=team)).batch_id
+    with pytest.raises(InvalidRequest, match="CSV") as refused:
+        await mend_file(db, team, batch_id, format_=Format.XLSX)
+    assert refused.value.code == "sheet_too_large"
+    assert list(folder.iterdir()) == []
+    assert note.encode() in await mend_file(db, team, batch_id, format_=Format.CSV)
+
+
+def test_row_behind_the_last_one_of_a_spreadsheet_is_refused() -> None:
+    row = MendRow(error_code="x", error="X.", error_line=2, cells={("phone", 0): "12"})
+    writer = SheetWriter(
+        Layout(kind=Kind.CALL, format=Format.XLSX, columns=(("phone", 0),), mapping={})
+    )
+    writer.begin()
+    writer._row = 1_048_575
+    writer.add([row])
+    with pytest.raises(InvalidRequest, match="CSV"):
+        writer.add([row])
+    writer.remove()
 
 
 def read_table(content: bytes, *, delimiter: str = ",") -> list[list[str]]:

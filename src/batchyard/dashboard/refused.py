@@ -10,7 +10,9 @@ from batchyard.dashboard import row_queries
 from batchyard.dashboard.batch_head import batch_page, read_head, read_standing
 from batchyard.dashboard.frame import put_notice
 from batchyard.dashboard.visitors import PREFIX, READ, WRITE, Visitor
+from batchyard.errors import InvalidRequest
 from batchyard.intake.file_forms import FileForm
+from batchyard.intake.files import Format
 from batchyard.intake.options import IntakeOptions, UploadReport
 from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED, WARNINGS
 from batchyard.operations import joins, mappings, mends
@@ -70,9 +72,19 @@ async def show_refused(
 @router.get("/batches/{batch_id}/refused/file")
 async def download_refused(visitor: Annotated[Visitor, READ], batch_id: UUID) -> Response:
     """Send the refused rows as a file of the kind that was uploaded, to be corrected."""
-    file = await mends.open_mend_file(
-        visitor.db, team=visitor.team, batch_id=batch_id, with_failed=False
-    )
+    try:
+        file = await mends.open_mend_file(
+            visitor.db, team=visitor.team, batch_id=batch_id, with_failed=False
+        )
+    except InvalidRequest:
+        # They do not fit into a spreadsheet; a link has no room for a choice.
+        file = await mends.open_mend_file(
+            visitor.db,
+            team=visitor.team,
+            batch_id=batch_id,
+            format_=Format.CSV,
+            with_failed=False,
+        )
     return StreamingResponse(
         file.content,
         media_type=file.media_type,

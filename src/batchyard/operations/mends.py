@@ -56,7 +56,8 @@ async def open_mend_file(
     """Return the rows that can be mended, in the columns and the format of the first upload.
 
     `format_` chooses another one, `marks` what stands behind the columns of the upload. Safe to
-    open in a spreadsheet unless it is exact. Raises `NotFound`.
+    open in a spreadsheet unless it is exact. Raises `NotFound`, and `InvalidRequest` where the rows
+    do not fit into a spreadsheet.
     """
     async with db.pool.connection() as conn:
         batch = await row_reports.read_batch(conn, team_id=team.id, batch_id=batch_id)
@@ -73,7 +74,11 @@ async def open_mend_file(
     return MendFile(
         name=f"mend-{batch_id.hex[:12]}.{layout.format}",
         media_type=MEDIA_TYPES[layout.format],
-        content=_sheet(rows, layout) if layout.format is Format.XLSX else _text(rows, layout),
+        content=(
+            await _begun(_sheet(rows, layout))
+            if layout.format is Format.XLSX
+            else _text(rows, layout)
+        ),
     )
 
 
@@ -212,9 +217,22 @@ async def _text(rows: AsyncIterator[list[MendRow]], layout: Layout) -> AsyncIter
     yield closing(layout)
 
 
+async def _begun(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Wait for the first piece, so that what cannot be is refused before anything is sent."""
+    first = await anext(content)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in content:
+            yield piece
+
+    return whole()
+
+
 async def _sheet(rows: AsyncIterator[list[MendRow]], layout: Layout) -> AsyncIterator[bytes]:
     writer = await asyncio.to_thread(SheetWriter, layout)
     try:
+        await asyncio.to_thread(writer.begin)
         async for block in rows:
             await asyncio.to_thread(writer.add, block)
         pieces = writer.read()

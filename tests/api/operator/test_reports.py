@@ -78,6 +78,17 @@ async def test_mend_file_comes_in_the_format_that_is_asked_for(client: Client) -
     assert (await client.get(f"/batches/{batch_id}/mend", format="pdf")).status_code == 422
 
 
+async def test_mend_file_that_no_spreadsheet_holds_is_refused_with_the_way_out(
+    client: Client,
+) -> None:
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    long = f"contact_number,note\n12,{'x' * 40_000}\n".encode()
+    assert (await upload(client, f"/batches/{batch_id}/rows", long)).status_code == 200
+    refused = await client.get(f"/batches/{batch_id}/mend", format="xlsx")
+    assert (refused.status_code, refused.json()["code"]) == (422, "sheet_too_large")
+    assert "CSV" in refused.json()["detail"]
+
+
 async def test_upload_is_followed_while_it_comes_in(client: Client) -> None:
     agent_id, upload_id = await factories.make_agent(client.db, team=client.team), uuid4()
     seen: list[dict[str, object]] = []
