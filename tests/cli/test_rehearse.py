@@ -68,9 +68,9 @@ async def test_rehearsal_shows_verdicts_duration_and_what_limits(
     shell: Shell, tmp_path: Path
 ) -> None:
     file = tmp_path / "list.csv"
-    file.write_text("Kontakt;n\n+4520123456;a\n12;b\n+4520123456;c\n", encoding="utf-8")
+    file.write_text("Контакт;n\n+4520123456;a\n12;b\n+4520123456;c\n", encoding="cp1251")
     result = await shell.call(
-        *("rehearse", str(file), "--map", "Kontakt=contact_number"),
+        *("rehearse", str(file), "--map", "Контакт=contact_number", "--encoding", "windows-1251"),
         *("--retry-on", "busy,no-answer", "--retries", "2", "--retry-after", "1h"),
     )
     assert result.returncode == 0, result.stderr
@@ -119,6 +119,7 @@ async def test_rehearsal_that_cannot_be_says_why(shell: Shell, tmp_path: Path) -
         ((str(file), "--mapping", "crm"), ("no mapping 'crm'",)),
         ((str(file), "--map", "x"), ("'x'",)),
         ((str(file), "--map", "x=contact_number"), ("no column x",)),
+        ((str(file), "--encoding", "klingon"), ("'klingon'", "windows-1251")),
         ((str(file), "--price", "much"), ("'much'",)),
         ((str(file), "--at", "noon"), ("'noon'",)),
         ((str(file), "--kind", "letter"), ("'letter'", "call, shipment")),

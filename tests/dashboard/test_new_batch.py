@@ -46,7 +46,7 @@ async def test_damaged_list_is_corrected_rehearsed_started_and_steered(
     await check_page(page)
     await page.get_by_label("File", exact=True).set_input_files(file)
     look = page.locator("#look")
-    await expect(look).to_contain_text("CP1252")
+    await expect(look).to_contain_text("CP1252 guessed")
     await expect(look).to_contain_text("semicolon")
     await expect(look).to_contain_text("Bjørn 3")
     await expect(look.get_by_role("alert")).to_contain_text("contact_number")
@@ -367,6 +367,21 @@ async def test_list_of_any_format_is_looked_at(yard: Yard, tmp_path: Path) -> No
             assert f"<dd>{format_}</dd>" in answer.text, name
             assert "2 looked at" in answer.text, name
             assert "1 cannot be taken" in answer.text, name
+
+
+async def test_list_is_read_in_the_encoding_that_is_chosen(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "names.csv"
+    file.write_bytes("contact_number,имя\n+4520123456,Жанна\n".encode("cp1251"))
+    await page.goto(f"{PREFIX}/new")
+    await page.get_by_label("File", exact=True).set_input_files(file)
+    look = page.locator("#look")
+    await expect(look).to_contain_text("Æàííà")
+    await page.get_by_label("read the file as").select_option("Cyrillic (windows-1251)")
+    await expect(look).to_contain_text("Жанна")
+    await expect(page.get_by_label("read the file as")).to_have_value("windows-1251")
+    await page.get_by_label("Meaning of имя").select_option("left out")
+    await expect(page.get_by_label("Meaning of имя")).to_have_value("-")
+    await check_page(page)
 
 
 PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"

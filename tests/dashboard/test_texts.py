@@ -44,6 +44,7 @@ def test_what_people_see_most_is_danish() -> None:
         *(tab.name for tab in (REHEARSAL, *TABS)),
         *(section.name for section in settings_frame.SECTIONS),
         *new_batch.DELIMITERS.values(),
+        *new_batch.ENCODINGS.values(),
         *new_batch.DUPLICATES.values(),
         *new_batch.POLICIES.values(),
         *rehearsal.BASES.values(),

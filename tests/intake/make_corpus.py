@@ -7,16 +7,14 @@ import gzip
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.intake.cases import GOOD, OTHER, Case, csv
+from tests.intake.dialects import dialects
 from tests.intake.sheets import write_sheet
 
 CORPUS = Path(__file__).with_name("corpus")
-
-GOOD = "+4520123456"
-OTHER = "+46701740641"
 
 SHIPMENT = {
     "currency": "DKK",
@@ -36,26 +34,6 @@ SHIPMENT = {
 }
 FLAT = "currency,carrier,service,name,address,zip,city,country,weight\n"
 FLAT_GOOD = "DKK,postnord,home,Bo,Vej 1,1234,By,DK,500\n"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A file, and what becomes of it."""
-
-    name: str
-    content: bytes
-    kind: str = "call"
-    file: str | None = None
-    """The code with which the file is refused as a whole."""
-    accepted: int = 0
-    refused: Mapping[int, str] = field(default_factory=dict)
-    """Codes by line."""
-    warned: Mapping[int, str] = field(default_factory=dict)
-
-
-def csv(*lines: str, encoding: str = "utf-8", ending: str = "\n") -> bytes:
-    """Return a file of such lines."""
-    return ending.join([*lines, ""]).encode(encoding)
 
 
 def one(name: str, number: str, code: str) -> Case:
@@ -209,6 +187,20 @@ def tables() -> list[Case]:
             refused={2: "row_too_long"},
         ),
         Case(
+            name="row-too-long-in-quotes.csv.gz",
+            content=gzip.compress(
+                csv(
+                    "contact_number,note",
+                    f'{GOOD},"{"x" * 1_100_000}"',
+                    f"{OTHER},b",
+                    f'{GOOD},"{"y" * 1_100_000}"',
+                ),
+                mtime=0,
+            ),
+            accepted=1,
+            refused={2: "row_too_long", 4: "row_too_long"},
+        ),
+        Case(
             name="too-many-columns.csv",
             content=csv("contact_number," + ",".join(f"c{n}" for n in range(10_000))),
             file="columns_too_many",
@@ -307,6 +299,17 @@ def objects() -> list[Case]:
             name="not-closed.json",
             content=b'[{"contact_number": "+4520123456"}',
             file="file_damaged",
+        ),
+        Case(
+            name="row-not-closed.json",
+            content=b'[{"contact_number": "+4520123456", {"contact_number": "+4520123457"}]',
+            file="file_damaged",
+        ),
+        Case(
+            name="row-not-closed.ndjson",
+            content=csv(json.dumps(good), json.dumps(good)[:-1], '{"name": "a}', json.dumps(good)),
+            accepted=2,
+            refused={2: "json_malformed", 3: "json_malformed"},
         ),
         Case(
             name="bracket-too-many.json",
@@ -444,7 +447,8 @@ def main() -> None:
     """Write every file, and what is expected of it."""
     CORPUS.mkdir(exist_ok=True)
     expected = {}
-    for case in [*numbers(), *tables(), *packed(), *objects(), *shipments(), *sheets()]:
+    texts = [*numbers(), *tables(), *dialects(), *packed(), *objects(), *shipments()]
+    for case in [*texts, *sheets()]:
         (CORPUS / case.name).write_bytes(case.content)
         expected[case.name] = {
             "kind": case.kind,

@@ -17,7 +17,17 @@ NEEDED = ["currency", "carrier", "service", "name", "address", "city", "country"
 
 @pytest.mark.parametrize(
     "cell",
-    ["Phone", "MOBILE", "Tlf.", "tlf nr", "Telefon", "Téléphone mobile", "Cell Phone", "E.164"],
+    [
+        "Phone",
+        "MOBILE",
+        "Tlf.",
+        "Tlf. nr.",
+        "tlf nr",
+        "Telefon",
+        "Téléphone mobile",
+        "Cell Phone",
+        "E.164",
+    ],
 )
 def test_usual_names_of_the_number_are_known(cell: str) -> None:
     if cell in {"Téléphone mobile", "E.164"}:

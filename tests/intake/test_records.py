@@ -104,6 +104,18 @@ def test_too_many_open_quotes_refuse_the_file(monkeypatch: pytest.MonkeyPatch) -
         read(block * (MAX_UNCLOSED_QUOTES + 1))
 
 
+def test_long_rows_in_quotes_are_too_long_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(records, "MAX_ROW_CHARACTERS", 20)
+    long = '1,"' + "x" * 30 + '"\n'
+    count = MAX_UNCLOSED_QUOTES + 1
+    rows = read("a,b\n" + (long + "2,y\n") * count + long.strip())
+    faults = [(line, fault) for line, _, fault in rows if fault is not None]
+    assert faults == [(line, "row_too_long") for line in range(2, 2 * count + 3, 2)]
+    assert [cells for _, cells, fault in rows if fault is None][1:] == [["2", "y"]] * count
+
+
 def test_row_that_is_too_long_is_refused_and_the_next_is_read() -> None:
     reader = RowReader(",")
     rows = []

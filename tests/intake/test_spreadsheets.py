@@ -1,6 +1,7 @@
 """Spreadsheets as lists."""
 
 import io
+import struct
 import zipfile
 from datetime import date, datetime, time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from batchyard.errors import InvalidRequest
 from batchyard.intake import sheet_scan
 from batchyard.intake.records import MAX_ROW_CHARACTERS, Row
-from batchyard.intake.sheet_scan import column_number
+from batchyard.intake.sheet_scan import column_number, open_archive
 from batchyard.intake.spreadsheets import read_written, show, write_rows
 from tests.intake.sheets import write_sheet
 
@@ -37,6 +38,19 @@ def rezip(path: Path, changed: dict[str, bytes], *, without: str = "") -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for name, content in members.items():
             new.writestr(name, content)
+
+
+def understate(path: Path, member: str) -> None:
+    """Let an archive say that a member unpacks to 10 bytes, in both of its headers."""
+    with zipfile.ZipFile(path) as archive:
+        offset = archive.getinfo(member).header_offset
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")
+    while struct.unpack_from("<L", content, entry + 42)[0] != offset:
+        entry = content.find(b"PK\x01\x02", entry + 4)
+    for place in (offset + 22, entry + 24):
+        struct.pack_into("<L", content, place, 10)
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +124,18 @@ def test_archive_that_unpacks_to_far_more_is_refused(
     write_sheet(path, [HEADER])
     rezip(path, {"bomb": b"\0" * 10_000_000})
     assert refusal(path) == "compression_bomb"
+
+
+@pytest.mark.parametrize("member", ["xl/worksheets/sheet1.xml", "xl/sharedStrings.xml"])
+def test_archive_that_understates_what_it_unpacks_to_is_refused(
+    tmp_path: Path, member: str
+) -> None:
+    path = tmp_path / "a.xlsx"
+    write_sheet(path, [HEADER] * 50)
+    understate(path, member)
+    # The sizes that are said pass; only who unpacks notices.
+    open_archive(str(path)).close()
+    assert refusal(path) == "file_damaged"
 
 
 def test_document_with_entities_is_refused(tmp_path: Path) -> None:

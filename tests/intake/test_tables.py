@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,15 @@ from batchyard.intake.columns import MAX_COLUMNS, Columns
 from batchyard.intake.records import Row
 from batchyard.intake.tables import TableReader
 
+QUOTINGS = (("'", csv.QUOTE_ALL), ('"', csv.QUOTE_ALL), ('"', csv.QUOTE_MINIMAL))
+ESCAPED = {"doublequote": False, "escapechar": "\\"}
+DIALECTS: list[dict[str, Any]] = [
+    {"quotechar": quote, "quoting": quoting, **escaping}
+    for quote, quoting in QUOTINGS
+    for escaping in ({}, ESCAPED)
+]
+QUOTED = ("Bo", "'The' \"Boss\", Ek; a|b\tc")
+"""Shows in every dialect how quotation marks within cells are written."""
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
@@ -33,28 +43,31 @@ def names(data: bytes) -> tuple[str | None, ...]:
 @given(
     table=st.lists(st.tuples(CELLS, CELLS), max_size=6),
     delimiter=st.sampled_from(",;\t|"),
-    quoting=st.sampled_from([("'", csv.QUOTE_ALL), ('"', csv.QUOTE_ALL), ('"', csv.QUOTE_MINIMAL)]),
+    dialect=st.sampled_from(DIALECTS),
     encoding=st.sampled_from(["utf-8-sig", "utf-16"]),
     size=st.integers(1, 50),
 )
 def test_any_table_comes_back_whatever_the_dialect(
     table: list[tuple[str, str]],
     delimiter: str,
-    quoting: tuple[str, int],
+    dialect: dict[str, Any],
     encoding: str,
     size: int,
 ) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(
-        text,
-        delimiter=delimiter,
-        quotechar=quoting[0],
-        quoting=quoting[1],  # type: ignore[arg-type]  # one of its constants
-    )
+    writer = csv.writer(text, delimiter=delimiter, **dialect)
+    table = [QUOTED, *table]
     writer.writerows([("contact_number", "note"), *table])
     _, rows = read(text.getvalue().encode(encoding), size=size)
     kept = [cells for _, cells, _ in rows]
     assert kept == [[*row] for row in table if "".join(row).strip()]
+
+
+def test_backslash_is_one_unless_it_stands_before_a_quotation_mark_within_a_cell() -> None:
+    _, rows = read(b'contact_number,note\n"C:\\dir\\",5\\" pipe\n"D:\\","a ""b"" \\c"\n')
+    assert [cells for _, cells, _ in rows] == [["C:\\dir\\", '5\\" pipe'], ["D:\\", 'a "b" \\c']]
+    _, rows = read(b'contact_number,note\n1,"Bo \\"The\\" Ek"\n2,"""C"" \\\\ D"\n')
+    assert [cells for _, cells, _ in rows] == [["1", 'Bo "The" Ek'], ["2", '"C" \\ D']]
 
 
 @settings(deadline=None)

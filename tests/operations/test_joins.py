@@ -14,7 +14,7 @@ from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Columns
 from batchyard.models import Kind, Team
-from batchyard.operations import joins
+from batchyard.operations import joins, reading
 from batchyard.operations.batches import cancel_batch, dispatch_batch
 from batchyard.operations.contacts import add_do_not_contact
 from batchyard.operations.joins import add_rows, resume_joins
@@ -127,6 +127,121 @@ async def test_rows_left_out_of_a_mend_file_stay_refused(db: Database, team: Tea
         db, csv_of([rows[1] | {"contact_number": "+4520123454"}]), team=team, batch_id=batch_id
     )
     assert await rows_of(db, "SELECT line FROM rejected_rows") == [(3,)]
+    await check_books(db)
+
+
+async def test_mend_file_sent_again_adds_only_what_was_not_mended_before(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    rows = await mend_rows(db, team, batch_id)
+    rows[0]["contact_number"] = "+4520123452"
+    await add(db, csv_of(rows), team=team, batch_id=batch_id)
+    rows[1]["contact_number"] = "+4520123454"
+    added = {**dict.fromkeys(rows[0], ""), "contact_number": "+4520123455", "name": "e"}
+    # Without a look at earlier batches too: a row that goes must not take the others along.
+    options = replace(CALLS, recent_days=0)
+    report = await add(db, csv_of([*rows, added]), team=team, batch_id=batch_id, options=options)
+    assert (report.rows, report.accepted, report.refused) == (3, 2, 1)
+    assert [(row.line, row.code) for row in report.first_refusals] == [(2, "row_not_refused")]
+    assert await rows_of(db, "SELECT position, number FROM item_data ORDER BY position") == [
+        (2, "+4520123451"),
+        (3, "+4520123452"),
+        (4, "+4520123453"),
+        (5, "+4520123454"),
+        (12, "+4520123455"),
+    ]
+    # Not among the refused rows: from there it could be mended once more.
+    assert await mend_rows(db, team, batch_id) == []
+    remarks = "SELECT line FROM row_warnings WHERE code = 'row_not_refused'"
+    assert await rows_of(db, remarks) == [(10,)]
+    assert await rows_of(db, "SELECT total_rows, refused_rows FROM batches") == [(5, 0)]
+    await check_books(db)
+
+
+async def test_two_mends_of_one_row_at_once_make_one_item(db: Database, team: Team) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    rows = await mend_rows(db, team, batch_id)
+    # In no assigned range: a remark goes along, and must not come to stand on the other's item.
+    bodies = [
+        csv_of([rows[0] | {"contact_number": number}]) for number in ("+4520123452", "+11112223333")
+    ]
+    async with (
+        add_rows(db, team=team, batch_id=batch_id, options=CALLS) as first,
+        add_rows(db, team=team, batch_id=batch_id, options=CALLS) as second,
+    ):
+        for importing, body in zip((first, second), bodies, strict=True):
+            await importing.feed(body)
+            await importing.finish_file()
+        reports = [await one.join(file_name=None) for one in (first, second)]
+    assert [(one.accepted, one.refused) for one in reports] == [(1, 0), (0, 1)]
+    assert reports[1].codes["row_not_refused"] == 1
+    assert await rows_of(db, "SELECT number FROM item_data WHERE position NOT IN (2, 4)") == [
+        ("+4520123452",)
+    ]
+    remarks = "SELECT line, code FROM row_warnings WHERE line IS NOT NULL ORDER BY code"
+    assert await rows_of(db, remarks) == [(9, "phone_unassigned_range"), (9, "row_not_refused")]
+    assert await rows_of(db, "SELECT rows, accepted, refused FROM uploads ORDER BY created_at") == [
+        (4, 2, 2),
+        (1, 1, 0),
+        (1, 0, 1),
+    ]
+    assert await rows_of(db, "SELECT total_rows, refused_rows FROM batches") == [(4, 1)]
+    await check_books(db)
+
+
+async def test_mends_that_commit_at_the_same_moment_make_one_item(db: Database, team: Team) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    rows = await mend_rows(db, team, batch_id)
+    body = csv_of([rows[0] | {"contact_number": "+4520123452"}])
+    options = replace(CALLS, policy=RowPolicy.ALL_OR_NOTHING)
+    ready = asyncio.Barrier(2)
+
+    async def mend() -> bool:
+        try:
+            async with add_rows(db, team=team, batch_id=batch_id, options=options) as importing:
+                await importing.feed(body)
+                await importing.finish_file()
+                await ready.wait()
+                await importing.join(file_name=None)
+        except RowsRefused:
+            return False
+        return True
+
+    assert sorted(await asyncio.gather(mend(), mend())) == [False, True]
+    assert await rows_of(db, "SELECT count(*) FROM items") == [(3,)]
+    await check_books(db)
+
+
+async def test_row_that_is_there_twice_mends_once_whatever_its_block(
+    db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    row = (await mend_rows(db, team, batch_id))[0]
+    twice = [row | {"contact_number": f"+452012345{n}"} for n in (6, 7)]
+    monkeypatch.setattr(reading, "BLOCK_ROWS", 1)
+    report = await add(db, csv_of(twice), team=team, batch_id=batch_id)
+    assert (report.accepted, report.refused) == (1, 1)
+    assert await rows_of(db, "SELECT number FROM item_data WHERE position = 3") == [
+        ("+4520123456",)
+    ]
+    assert await rows_of(db, "SELECT total_rows, refused_rows FROM batches") == [(4, 1)]
+    await check_books(db)
+
+
+async def test_row_that_was_mended_by_another_is_not_offered_again_when_it_is_still_bad(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    rows = await mend_rows(db, team, batch_id)
+    await add(
+        db, csv_of([rows[0] | {"contact_number": "+4520123452"}]), team=team, batch_id=batch_id
+    )
+    rows[1]["contact_number"] = "+4520123454"
+    report = await add(db, csv_of(rows), team=team, batch_id=batch_id)
+    assert report.codes["row_not_refused"] == 1
+    assert "phone_no_plus" not in report.codes
+    assert await mend_rows(db, team, batch_id) == []
     await check_books(db)
 
 
@@ -312,4 +427,24 @@ async def test_correction_to_a_number_not_to_be_contacted_is_refused(
     changed = [failed | {"contact_number": "+4520123499"}]
     report = await add(db, csv_of(changed), team=team, batch_id=batch_id)
     assert dict(report.codes) == {"do_not_contact": 1}
+    await check_books(db)
+
+
+async def test_very_same_file_is_told_and_can_be_refused_where_it_joins(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    more = b"phone\n+4520123458\n+4520123459\n"
+    assert (await add(db, more, team=team, batch_id=batch_id)).duplicate_of is None
+    # Taken, also while its rows are still on their way.
+    await rows_of(db, "UPDATE uploads SET state = 'joining', ended_at = NULL RETURNING id")
+    again = await add(db, more, team=team, batch_id=batch_id)
+    assert (again.duplicate_of, again.codes["same_file"]) == (batch_id, 1)
+    remarks = "SELECT reason LIKE %s FROM row_warnings WHERE code = 'same_file'"
+    assert await rows_of(db, remarks, f"%{batch_id}%") == [(True,)]
+    options = replace(CALLS, refuses_same_file=True)
+    with pytest.raises(InvalidRequest) as refused:
+        await add(db, more, team=team, batch_id=batch_id, options=options)
+    assert refused.value.code == "same_file"
+    assert await rows_of(db, "SELECT total_rows FROM batches") == [(8,)]
     await check_books(db)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tempfile
 from pathlib import Path
 from uuid import UUID
 
@@ -10,8 +11,11 @@ import orjson
 import pytest
 from python_calamine import CalamineWorkbook
 
+from batchyard.errors import InvalidRequest
 from batchyard.intake.files import Format
-from batchyard.models import Team
+from batchyard.intake.mend_files import Layout, MendRow, SheetWriter
+from batchyard.models import Kind, Team
+from batchyard.operations import mends
 from batchyard.operations.contacts import add_do_not_contact
 from batchyard.operations.mends import open_mend_file
 from batchyard.store.db import Database
@@ -68,6 +72,22 @@ async def test_mend_file_is_safe_to_open_unless_it_is_asked_for_exactly(
     await check_books(db)
 
 
+async def test_large_rows_are_not_held_all_at_once(
+    db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "x" * 400
+    rows = [f"{number},{note}{number}" for number in (*range(10), *range(4520123450, 4520123460))]
+    content = "\n".join(["phone,note", *rows]).replace("\n45", "\n+45")
+    batch_id = (await upload(db, content.encode(), team=team)).batch_id
+    await rows_of(db, "UPDATE items SET phase = 'done', status = 'failed' RETURNING id")
+    monkeypatch.setattr(mends, "BYTES_AT_ONCE", 1000)
+    file = await open_mend_file(db, team=team, batch_id=batch_id)
+    pieces = [piece async for piece in file.content]
+    assert [piece.count(note.encode()) for piece in pieces if piece] == [2] * 10
+    found = read_table(b"".join(pieces))[1:]
+    assert [row[1] for row in found] == [row.partition(",")[2] for row in rows]
+
+
 @pytest.mark.parametrize("format_", [Format.JSON, Format.NDJSON])
 async def test_objects_come_back_as_objects(db: Database, team: Team, format_: Format) -> None:
     objects = [{"phone": "12", "tags": [1]}, {"phone": "+4520123451"}, {"x": "="}]
@@ -120,6 +140,34 @@ async def test_spreadsheet_comes_back_as_a_spreadsheet(
     await check_books(db)
 
 
+async def test_cell_that_fits_into_no_spreadsheet_is_refused_with_the_way_out(
+    db: Database, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    note = "x" * 32_768
+    batch_id = (await upload(db, f"phone,note\n12,{note}\n".encode(), team=team)).batch_id
+    with pytest.raises(InvalidRequest, match="CSV") as refused:
+        await mend_file(db, team, batch_id, format_=Format.XLSX)
+    assert refused.value.code == "sheet_too_large"
+    assert list(folder.iterdir()) == []
+    assert note.encode() in await mend_file(db, team, batch_id, format_=Format.CSV)
+
+
+def test_row_behind_the_last_one_of_a_spreadsheet_is_refused() -> None:
+    row = MendRow(error_code="x", error="X.", error_line=2, cells={("phone", 0): "12"})
+    writer = SheetWriter(
+        Layout(kind=Kind.CALL, format=Format.XLSX, columns=(("phone", 0),), mapping={})
+    )
+    writer.begin()
+    writer._row = 1_048_575
+    writer.add([row])
+    with pytest.raises(InvalidRequest, match="CSV"):
+        writer.add([row])
+    writer.remove()
+
+
 def read_table(content: bytes, *, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter))
 
@@ -135,6 +183,21 @@ async def test_row_that_the_database_refuses_is_kept_without_its_protection(
     report = await add(db, mended.encode(), team=team, batch_id=batch_id)
     assert dict(report.codes) == {"do_not_contact": 1}
     assert await rows_of(db, "SELECT cells -> 1 FROM rejected_rows") == [("-ring",)]
+
+
+async def test_column_whose_name_was_protected_keeps_its_name(db: Database, team: Team) -> None:
+    content = b"phone,@handle,'=x\n12,a,b\n+4520123451,c,d\n"
+    batch_id = (await upload(db, content, team=team)).batch_id
+    table = (await mend_file(db, team, batch_id)).decode()
+    assert table.startswith("\ufeffphone,'@handle,''=x,error_code,")
+    mended = table.replace("12,", "+4520123452,").encode()
+    assert (await add(db, mended, team=team, batch_id=batch_id)).accepted == 1
+    assert await rows_of(db, "SELECT payload FROM item_data ORDER BY position") == [
+        ({"@handle": "a", "'=x": "b"},),
+        ({"@handle": "c", "'=x": "d"},),
+    ]
+    columns = "SELECT columns[2] FROM uploads ORDER BY created_at"
+    assert await rows_of(db, columns) == [("@handle",), ("@handle",)]
 
 
 async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:

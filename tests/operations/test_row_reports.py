@@ -28,7 +28,8 @@ async def test_report_counts_verdicts_and_lists_them(db: Database) -> None:
     assert [row.line for row in refused] == [2]
     remarks = await list_row_warnings(db, team=team, batch_id=batch_id)
     assert [row.line for row in remarks] == [None, 4]
-    behind = await list_row_warnings(db, team=team, batch_id=batch_id, after=(0, "column_guessed"))
+    after = (0, remarks[0].code, remarks[0].place)
+    behind = await list_row_warnings(db, team=team, batch_id=batch_id, after=after)
     assert [row.line for row in behind] == [4]
     with pytest.raises(NotFound):
         await read_row_report(db, team=await make_team(db), batch_id=batch_id)

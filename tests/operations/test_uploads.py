@@ -1,10 +1,12 @@
 """Files of every format become batches; what is asked of them is done."""
 
+import asyncio
 import gzip
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +14,7 @@ import orjson
 import pytest
 
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.intake import spool
+from batchyard.intake import files, spool
 from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Columns
 from batchyard.intake.options import IntakeOptions
@@ -20,7 +22,7 @@ from batchyard.intake.pool import open_pool
 from batchyard.models import Kind, Team
 from batchyard.operations import contacts, reading
 from batchyard.operations.batches import cancel_batch
-from batchyard.operations.imports import import_file, list_uploads, read_upload
+from batchyard.operations.imports import FileImport, import_file, list_uploads, read_upload
 from batchyard.operations.mappings import (
     delete_mapping,
     find_columns,
@@ -28,8 +30,10 @@ from batchyard.operations.mappings import (
     propose_mapping,
     save_mapping,
 )
+from batchyard.operations.previews import preview_file
 from batchyard.operations.reading import RowsRefused
 from batchyard.store.db import Database
+from tests.clocks import StandingClock
 from tests.factories import make_team
 from tests.intake.sheets import write_sheet
 from tests.operations.lists import (
@@ -38,6 +42,7 @@ from tests.operations.lists import (
     SHIPMENTS,
     check_books,
     rows_of,
+    settings,
     shipment_row,
     upload,
 )
@@ -64,6 +69,22 @@ def sheet_of(folder: Path) -> bytes:
         ["+4520123453", "c"],
     ]
     return write_sheet(folder / "a.xlsx", rows)
+
+
+@pytest.mark.parametrize(
+    "content", ["phone;имя\n+4520123451;Жанна", '{"имя": "Жанна", "phone": "+4520123451"}']
+)
+async def test_letters_are_read_as_is_said_and_a_guess_is_told(
+    db: Database, team: Team, content: str
+) -> None:
+    names = "SELECT payload FROM item_data WHERE batch_id = %s"
+    guessed = await upload(db, content.encode("cp1251"), team=team)
+    assert guessed.report().codes["encoding_guessed"] == 1
+    assert await rows_of(db, names, guessed.batch_id) == [({"èìÿ": "Æàííà"},)]
+    options = replace(CALLS, encoding="windows-1251")
+    said = await upload(db, content.encode("cp1251"), team=team, options=options)
+    assert "encoding_guessed" not in said.report().codes
+    assert await rows_of(db, names, said.batch_id) == [({"имя": "Жанна"},)]
 
 
 async def test_turns_go_on_from_block_to_block(
@@ -270,6 +291,24 @@ async def test_very_same_file_is_told_and_can_be_refused(db: Database, team: Tea
     assert (await upload(db, CSV, team=team)).duplicate_of is None
 
 
+async def test_very_same_file_is_told_however_long_it_comes_in(db: Database, team: Team) -> None:
+    clock = StandingClock(db.clock())
+    db.clock = clock
+
+    async def upload_slowly() -> FileImport:
+        async with import_file(db, team=team, options=CALLS) as importing:
+            await importing.feed(CSV)
+            clock.set(clock() + timedelta(minutes=8))
+            await importing.finish_file()
+            await importing.open(settings(Kind.CALL))
+        return importing
+
+    first, second = await upload_slowly(), await upload_slowly()
+    assert second.duplicate_of == first.batch_id
+    clock.set(clock() + timedelta(minutes=16))
+    assert (await upload(db, CSV, team=team)).duplicate_of is None
+
+
 async def test_progress_can_be_followed_while_the_file_comes_in(
     db: Database, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +329,42 @@ async def test_progress_can_be_followed_while_the_file_comes_in(
         with pytest.raises(NotFound):
             await read_upload(db, team=await make_team(db), upload_id=options.upload_id)
     assert importing.batch_id == options.upload_id
+
+
+async def test_progress_of_a_spreadsheet_is_seen_before_its_rows_are(
+    db: Database, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "READ_BYTES", 1)
+    monkeypatch.setattr(files, "DETECT_BYTES", 1000)
+    monkeypatch.setattr(reading, "SIGN_OF_PROGRESS", timedelta(0))
+    upload_id, content = uuid4(), sheet_of(tmp_path)
+    async with import_file(db, team=team, options=replace(CALLS, upload_id=upload_id)) as importing:
+        for end in (2000, 3000):
+            await importing.feed(content[importing.staging.bytes : end])
+            seen = await read_upload(db, team=team, upload_id=upload_id)
+            assert (seen.state, seen.bytes, seen.rows) == ("reading", end, 0)
+        await importing.feed(content[3000:])
+        await importing.finish_file()
+        await importing.open(settings(Kind.CALL))
+    assert (await read_upload(db, team=team, upload_id=upload_id)).rows == 3
+
+
+async def test_spreadsheet_that_waits_for_others_shows_that_it_lives(
+    db: Database, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SIGN_OF_LIFE", timedelta(microseconds=1))
+    upload_id = uuid4()
+
+    async def run_once_it_lived(work: Callable[..., None], folder: str, *, sheet: str) -> None:
+        before = await read_upload(db, team=team, upload_id=upload_id)
+        async with asyncio.timeout(15):
+            while (await read_upload(db, team=team, upload_id=upload_id)) == before:
+                pass
+        work(folder, sheet=sheet)
+
+    monkeypatch.setattr(reading, "run_apart", run_once_it_lived)
+    options = replace(CALLS, upload_id=upload_id)
+    assert (await upload(db, sheet_of(tmp_path), team=team, options=options)).report().rows == 3
 
 
 async def test_mapping_is_saved_used_and_offered_when_its_header_comes_again(
@@ -350,6 +425,23 @@ async def test_proposal_says_what_is_missing(db: Database, team: Team) -> None:
     assert (proposal.columns, proposal.missing) == (("a", "b"), ("contact_number",))
     proposal = await propose_mapping(db, team=team, kind=Kind.CALL, beginning=b"Tlf;b\n1;2\n")
     assert (proposal.guessed, proposal.missing) == (("Tlf",), ())
+
+
+@pytest.mark.parametrize(
+    "kind,columns",
+    [
+        (Kind.CALL, ("phone", "note (a,b,c)")),
+        (Kind.SHIPMENT, ("parties.receiver.address.city", "x (a,b,c)")),
+    ],
+)
+async def test_separator_is_told_beforehand_as_the_upload_finds_it(
+    db: Database, team: Team, kind: Kind, columns: tuple[str, ...]
+) -> None:
+    beginning = ";".join(columns).encode() + b"\n1;2\n"
+    proposal = await propose_mapping(db, team=team, kind=kind, beginning=beginning)
+    assert proposal.columns == columns
+    seen = await preview_file(db, team=team, kind=kind, beginning=beginning, is_whole=True)
+    assert (seen.delimiter, seen.columns) == (";", columns)
 
 
 async def test_blocks_are_checked_in_processes_of_their_own_and_stay_in_order(

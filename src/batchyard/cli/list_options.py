@@ -32,6 +32,14 @@ Sheet = Annotated[
     str | None,
     typer.Option(help="Of a spreadsheet; the first one unless named.", rich_help_panel=HOW),
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a text, such as windows-1251; found out unless said.",
+        metavar="NAME",
+        rich_help_panel=HOW,
+    ),
+]
 RetryOn = Annotated[
     str | None,
     typer.Option(

@@ -32,6 +32,7 @@ def rehearse(
     mapping: list_options.MappingName = None,
     map_: list_options.Map = None,
     sheet: list_options.Sheet = None,
+    encoding: list_options.Encoding = None,
     at: Annotated[
         str | None, typer.Option(help="When it would start; now unless given.", metavar="TIME")
     ] = None,
@@ -72,6 +73,7 @@ def rehearse(
         "mapping": list_options.read_map(map_),
         "mapping_name": mapping,
         "sheet": sheet,
+        "encoding": encoding,
         "start_at": None if at is None else values.read_time(at).isoformat(),
         "retries": list_options.read_retries(retry_on, at_most=retries, after=retry_after),
         "assumptions": {

@@ -135,6 +135,7 @@ def mend(
     mapping: list_options.MappingName = None,
     map_: list_options.Map = None,
     sheet: list_options.Sheet = None,
+    encoding: list_options.Encoding = None,
     as_json: options.Json = False,
 ) -> None:
     """Send corrected rows back into their batch.
@@ -146,6 +147,7 @@ def mend(
         "mapping": list_options.read_map(map_),
         "mapping_name": mapping,
         "sheet": sheet,
+        "encoding": encoding,
     }
 
     with sending.list_file(file) as sent:

@@ -40,6 +40,21 @@ POLICIES: Mapping[str, str] = {
     RowPolicy.GOOD_ROWS: "Take the good rows; the others can be corrected",
     RowPolicy.ALL_OR_NOTHING: "Take none unless all are good",
 }
+ENCODINGS: Mapping[str, str] = {
+    "utf-8": "UTF-8",
+    "windows-1252": "Western European",
+    "windows-1250": "Central European",
+    "windows-1251": "Cyrillic",
+    "windows-1253": "Greek",
+    "windows-1254": "Turkish",
+    "windows-1255": "Hebrew",
+    "windows-1256": "Arabic",
+    "windows-1257": "Baltic",
+    "shift_jis": "Japanese",
+    "gb18030": "Chinese",
+    "euc_kr": "Korean",
+}
+"""Those that spreadsheets save texts in; the commands and the API take more."""
 NEW_AGENT = "new"
 
 Choice = TypeVar("Choice", RowPolicy, Duplicates)
@@ -75,6 +90,7 @@ async def look(request: Request, visitor: Annotated[Visitor, WRITE]) -> Response
         beginning=beginning,
         is_whole="is_whole" in fields,
         given=read_mapping(kind, fields),
+        encoding=fields.get("encoding") or None,
         refuses_unassigned=visitor.config.phone_check == "valid",
     )
     html = frame_of(request).piece(
@@ -85,6 +101,8 @@ async def look(request: Request, visitor: Annotated[Visitor, WRITE]) -> Response
         meanings=meanings(kind),
         needed=NEEDED[kind],
         delimiters=DELIMITERS,
+        encodings=ENCODINGS,
+        encoding=fields.get("encoding"),
         verdicts=REFUSALS,
         left_out=LEFT_OUT,
     )
@@ -103,6 +121,7 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
         columns=await mappings.find_columns(
             visitor.db, team=visitor.team, kind=kind, given=read_mapping(kind, fields)
         ),
+        encoding=fields.get("encoding") or None,
         policy=_choice(RowPolicy, fields, "policy"),
         duplicates=_choice(Duplicates, fields, "duplicates"),
         recent=_choice(Duplicates, fields, "recent"),

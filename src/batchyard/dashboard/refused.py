@@ -12,9 +12,11 @@ from batchyard.dashboard.batch_head import batch_page, read_head, read_standing
 from batchyard.dashboard.frame import put_notice
 from batchyard.dashboard.remarks import Remark, read_remarks, tell_remarks
 from batchyard.dashboard.visitors import PREFIX, READ, WRITE, Visitor
+from batchyard.errors import InvalidRequest
 from batchyard.intake.file_forms import FileForm
+from batchyard.intake.files import Format
 from batchyard.intake.options import IntakeOptions, UploadReport
-from batchyard.intake.verdicts import REFUSALS
+from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED
 from batchyard.operations import joins, mappings, mends
 from batchyard.operations.traces import note_batch
 from batchyard.store.db import Connection
@@ -73,9 +75,19 @@ async def show_refused(
 @router.get("/batches/{batch_id}/refused/file")
 async def download_refused(visitor: Annotated[Visitor, READ], batch_id: UUID) -> Response:
     """Send the refused rows as a file of the kind that was uploaded, to be corrected."""
-    file = await mends.open_mend_file(
-        visitor.db, team=visitor.team, batch_id=batch_id, with_failed=False
-    )
+    try:
+        file = await mends.open_mend_file(
+            visitor.db, team=visitor.team, batch_id=batch_id, with_failed=False
+        )
+    except InvalidRequest:
+        # They do not fit into a spreadsheet; a link has no room for a choice.
+        file = await mends.open_mend_file(
+            visitor.db,
+            team=visitor.team,
+            batch_id=batch_id,
+            format_=Format.CSV,
+            with_failed=False,
+        )
     return StreamingResponse(
         file.content,
         media_type=file.media_type,
@@ -101,6 +113,7 @@ async def upload_mended(
             visitor.db, team=visitor.team, kind=standing.batch.kind, given=None, name=None
         ),
         refuses_unassigned=visitor.config.phone_check == "valid",
+        refuses_same_file=visitor.config.refuse_same_file,
         total_bytes=int(length) if length.isdecimal() else None,
     )
     async with joins.add_rows(
@@ -111,7 +124,7 @@ async def upload_mended(
         await upload.finish_file()
 
         async def trace(conn: Connection) -> None:
-            report = upload.staging.report()
+            report = upload.report()
             await note_batch(
                 conn,
                 team=visitor.team,
@@ -136,9 +149,12 @@ async def upload_mended(
 def _told(visitor: Visitor, report: UploadReport, remarks: Sequence[Remark]) -> str:
     voice = visitor.voice
     taken = report.accepted + report.corrected
+    before = report.codes.get(ROW_NOT_REFUSED, 0)
+    refused = report.refused - before
     sentences = [voice.count(taken, "1 row was taken.", "{n} rows were taken.")]
-    if report.refused:
-        sentences.append(
-            voice.count(report.refused, "1 is still refused.", "{n} are still refused.")
-        )
-    return " ".join([*sentences, *tell_remarks(voice, remarks)])
+    if refused:
+        sentences.append(voice.count(refused, "1 is still refused.", "{n} are still refused."))
+    if before:
+        sentences.append(voice.count(before, "1 was mended before.", "{n} were mended before."))
+    others = [remark for remark in remarks if remark.code != ROW_NOT_REFUSED]
+    return " ".join([*sentences, *tell_remarks(voice, others)])

@@ -179,7 +179,10 @@ def strike(
     skipped: Collection[int] = (),
     warned: Sequence[RowWarning] = (),
 ) -> CheckedBlock:
-    """Take lines that the database knows better about out of a block of these records."""
+    """Take lines that the database knows better about out of a block of these records.
+
+    What was refused already gets the code given here.
+    """
     gone = refused.keys() | set(skipped)
     if not gone:
         return replace(block, warnings=(*block.warnings, *warned)) if warned else block
@@ -192,7 +195,7 @@ def strike(
         block,
         items=select_items(block.items, stays),
         accepted=tuple(one for one in block.accepted if one[0] not in gone),
-        rejected=(*block.rejected, *rejected),
+        rejected=(*(one for one in block.rejected if one.line not in refused), *rejected),
         warnings=(*kept, *warned, *left_out),
         mends=tuple(_struck(one, refused) for one in block.mends if one.line not in skipped),
         skipped=block.skipped + len(left_out),

@@ -4,6 +4,7 @@ import hashlib
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from batchyard.errors import InvalidRequest
 from batchyard.intake.synonyms import NUMBER_COLUMN, SYNONYMS, plain
@@ -45,6 +46,20 @@ class Columns:
     def needed(self) -> tuple[str, ...]:
         """What must be there."""
         return NEEDED[self.kind]
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Names that columns are known to have in the file, as `plain` writes them."""
+        said = (*NEEDED[self.kind], *dict(self.given), *dict(self.remembered))
+        return frozenset(map(plain, said))
+
+    @property
+    def likely(self) -> frozenset[str]:
+        """Usual names of columns of this kind, as `plain` writes them."""
+        if not self.takes_synonyms:
+            return frozenset()
+        usual = SYNONYMS[self.kind]
+        return frozenset(map(plain, chain(usual, *usual.values())))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from batchyard.errors import InvalidRequest
 from batchyard.intake import gunzip
 from batchyard.intake.columns import Columns, Header
-from batchyard.intake.decoding import DETECT_BYTES, TextDecoder
+from batchyard.intake.decoding import DETECT_BYTES, UTF_8, TextDecoder, find_encoding
 from batchyard.intake.gunzip import Gunzip
 from batchyard.intake.json_rows import LineReader, ListReader, looks_like_list
 from batchyard.intake.records import Record, Row
@@ -41,8 +41,10 @@ class FileReader:
         *,
         formats: Collection[Format] = tuple(Format),
         takes_gzip: bool = True,
+        encoding: str | None = None,
         max_unpacked_bytes: int = MAX_UNPACKED_BYTES,
     ) -> None:
+        """Take an encoding that is said; raise `InvalidRequest` for one that is not read."""
         self.format: Format | None = None
         self.is_gzipped = False
         self.unpacked_bytes = 0
@@ -51,6 +53,7 @@ class FileReader:
         self._columns = columns
         self._formats = formats
         self._takes_gzip = takes_gzip
+        self._encoding = None if encoding is None else find_encoding(encoding)
         self._max_unpacked_bytes = max_unpacked_bytes
         self._beginning = bytearray()
         self._gunzip: Gunzip | None = None
@@ -78,7 +81,14 @@ class FileReader:
             return self._inner.encoding
         if self._transcoder is not None:
             return self._transcoder.encoding
-        return None if self._inner is None else "utf-8"
+        return None if self._inner is None else UTF_8
+
+    @property
+    def is_encoding_guessed(self) -> bool:
+        """Whether the encoding is only what is usual, and letters may be wrong."""
+        if isinstance(self._inner, TableReader):
+            return self._inner.is_encoding_guessed
+        return self._transcoder is not None and self._transcoder.is_guessed
 
     def feed(self, data: bytes) -> Iterator[list[Record]]:
         """Yield the rows complete with these bytes, some at a time, however far they unpack.
@@ -147,7 +157,7 @@ class FileReader:
             )
         match self.format:
             case Format.CSV:
-                self._inner = TableReader(self._columns)
+                self._inner = TableReader(self._columns, encoding=self._encoding)
             case Format.JSON:
                 self._inner = ListReader()
             case Format.NDJSON:
@@ -160,9 +170,9 @@ class FileReader:
         """Return the format and the text to be read on: of JSON always as UTF-8."""
         if beginning.startswith(_ZIP):
             return Format.XLSX, beginning
-        decoder = TextDecoder(beginning)
+        decoder = TextDecoder(beginning, said=self._encoding)
         text = beginning
-        if decoder.encoding != "utf-8" or beginning.startswith(codecs.BOM_UTF8):
+        if decoder.encoding != UTF_8 or beginning.startswith(codecs.BOM_UTF8):
             text = decoder.decode(beginning).encode("utf-8", "replace")
         if Format.JSON not in self._formats or not _JSON.match(text):
             return Format.CSV, beginning

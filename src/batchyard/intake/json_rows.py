@@ -1,7 +1,8 @@
 """JSON lists to rows, one object each, fed as the bytes come in.
 
 Our own splitter instead of a streaming parser: those end at the first fault and hold a value of
-any length, while here one broken or endless row must cost that row alone.
+any length, while here one broken or endless row should cost that row alone. In a list it can where
+its brackets and quotation marks are in pairs: what was never closed takes everything behind along.
 """
 
 import re
@@ -106,7 +107,11 @@ class ListReader:
     def finish(self) -> list[Record]:
         """Return no row; raise `InvalidRequest` when the list was never closed."""
         if not self._is_ended:
-            raise InvalidRequest("The JSON list is cut off before its end.", code="file_damaged")
+            raise InvalidRequest(
+                "The JSON list has no end: it is cut off, or a bracket or quotation mark is never "
+                "closed. With one object a line a broken row costs only itself.",
+                code="file_damaged",
+            )
         return []
 
     def _begin(self) -> bool:

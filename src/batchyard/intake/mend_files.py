@@ -1,6 +1,6 @@
 """Files to be corrected and uploaded again, in the columns and the format of the upload."""
 
-import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import xlsxwriter
 
+from batchyard.errors import InvalidRequest
 from batchyard.intake.columns import ERROR, ERROR_CODE, ERROR_LINE, ITEM_ID, MEND_COLUMNS
 from batchyard.intake.exports import BOM, render_csv
 from batchyard.intake.files import Format
@@ -164,17 +165,25 @@ def closing(layout: Layout) -> bytes:
 
 
 class SheetWriter:
-    """Writes a spreadsheet row by row, in constant memory; every cell is text."""
+    """Writes a spreadsheet row by row, in constant memory; every cell is text.
+
+    Raises `InvalidRequest` for what no spreadsheet holds: too many rows, too long a cell.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        descriptor, path = tempfile.mkstemp(prefix="batchyard-mend-", suffix=".xlsx")
-        os.close(descriptor)
-        self._path = Path(path)
-        self._book = xlsxwriter.Workbook(path, {"constant_memory": True, "strings_to_urls": False})
+        self._folder = tempfile.mkdtemp(prefix="batchyard-mend-")
+        self._path = Path(self._folder, "mend.xlsx")
+        self._book = xlsxwriter.Workbook(
+            str(self._path),
+            {"constant_memory": True, "strings_to_urls": False, "tmpdir": self._folder},
+        )
         self._sheet = self._book.add_worksheet()
         self._row = 0
-        self._write(header(layout))
+
+    def begin(self) -> None:
+        """Write the names of the columns."""
+        self._write(header(self._layout))
 
     def add(self, rows: Sequence[MendRow]) -> None:
         """Write some rows."""
@@ -189,12 +198,21 @@ class SheetWriter:
                 yield piece
 
     def remove(self) -> None:
-        """Remove the file."""
-        self._path.unlink(missing_ok=True)
+        """Remove the file, and what was to become it."""
+        if self._sheet.row_data_fh is not None:
+            # Only a complete file closes it.
+            self._sheet.row_data_fh.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self, cells: Sequence[str]) -> None:
         for column, cell in enumerate(cells):
-            self._sheet.write_string(self._row, column, cell)
+            # Otherwise the row would be left out, or its cell cut, without a word.
+            if self._sheet.write_string(self._row, column, cell) != 0:
+                raise InvalidRequest(
+                    "The rows do not fit into a spreadsheet: it holds 1,048,576 rows of 16,384 "
+                    "cells with 32,767 characters each. Ask for CSV.",
+                    code="sheet_too_large",
+                )
         self._row += 1
 
 

@@ -20,6 +20,8 @@ class IntakeOptions:
     columns: Columns = field(default_factory=Columns)
     formats: frozenset[Format] = frozenset(Format)
     takes_gzip: bool = True
+    encoding: str | None = None
+    """Of a text; found unless said."""
     sheet: str | None = None
     """Of a spreadsheet; None is the first visible one."""
     policy: RowPolicy = RowPolicy.GOOD_ROWS

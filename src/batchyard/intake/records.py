@@ -32,11 +32,12 @@ csv.field_size_limit(4 * MAX_ROW_CHARACTERS)
 class RowReader:
     """Turns chunks of text into rows, whatever the borders of the chunks; empty lines are none."""
 
-    def __init__(self, delimiter: str, quote: str = '"') -> None:
+    def __init__(self, delimiter: str, quote: str = '"', *, escape: str | None = None) -> None:
+        """`escape` is what stands before a quotation mark within a cell; else it is doubled."""
         self._delimiter = delimiter
         self._tail = ""
         self._lines = _Lines()
-        self._csv = csv.reader(self._lines, delimiter=delimiter, quotechar=quote)
+        self._csv = csv.reader(self._lines, delimiter=delimiter, quotechar=quote, escapechar=escape)
         self._line = 1
         self._unclosed = 0
 
@@ -84,8 +85,10 @@ class RowReader:
                     return
                 yield self._give_up()
             except _Overlong:
+                is_one_line = len(lines.taken) == 1
                 lines.put_back()
-                yield self._give_up()
+                # A cell of one endless line was cut, its closing quotation mark with it.
+                yield self._refuse_long() if is_one_line else self._give_up()
             else:
                 line = self._line
                 self._line += len(lines.taken)
@@ -106,6 +109,11 @@ class RowReader:
         text = self._lines.waiting.popleft().rstrip("\r\n")
         self._line += 1
         return line, text[:MAX_ROW_CHARACTERS].split(self._delimiter), "quote_not_closed"
+
+    def _refuse_long(self) -> Row:
+        """Refuse the line that is too long by itself."""
+        line, self._line = self._line, self._line + 1
+        return line, [self._lines.waiting.popleft()[:KEPT_CHARACTERS]], "row_too_long"
 
 
 class _Exhausted(Exception):
@@ -131,10 +139,10 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        if not self.waiting:
-            raise _Exhausted
         if self.taken_characters >= MAX_ROW_CHARACTERS:
             raise _Overlong
+        if not self.waiting:
+            raise _Exhausted
         line = self.waiting.popleft()
         self.taken.append(line)
         self.taken_characters += len(line)

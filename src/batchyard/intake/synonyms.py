@@ -91,7 +91,8 @@ SYNONYMS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
 """By what a column means, most usual first; the first one found is taken."""
 
 _LETTERS = str.maketrans({"æ": "ae", "ø": "o", "ß": "ss", "đ": "d", "ł": "l"})
-_BETWEEN = re.compile(r"[^a-z0-9.]+")
+_BETWEEN = re.compile(r"(?:[^a-z0-9.]|\.(?![a-z0-9])|(?<![a-z0-9])\.)+")
+"""A dot within a name belongs to it, one that ends a word does not."""
 
 
 def plain(name: str) -> str:

@@ -1,14 +1,17 @@
 """An uploaded CSV file as a stream: encoding, separator and header found, then row by row."""
 
+import re
 from collections.abc import Sequence
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.columns import Columns, Header, name_columns
+from batchyard.intake.columns import Columns, Header, find_marks, name_columns
 from batchyard.intake.decoding import DETECT_BYTES, TextDecoder
+from batchyard.intake.exports import unprotect
 from batchyard.intake.records import Row, RowReader
 from batchyard.intake.synonyms import plain
 
 DELIMITERS = (",", ";", "\t", "|")
+BACKSLASH = "\\"
 NOT_TEXT = {
     b"PK\x03\x04": "a spreadsheet or an archive",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet",
@@ -24,11 +27,12 @@ NOT_TEXT = {
 class TableReader:
     """Turns chunks of a CSV file into its header and its rows, blank ones left out."""
 
-    def __init__(self, columns: Columns) -> None:
-        """`columns` says without which the file is refused."""
+    def __init__(self, columns: Columns, *, encoding: str | None = None) -> None:
+        """`columns` says without which the file is refused; an encoding is found unless said."""
         self.header: Header | None = None
         self.delimiter = DELIMITERS[0]
         self._columns = columns
+        self._said = encoding
         self._beginning = bytearray()
         self._decoder: TextDecoder | None = None
         self._rows: RowReader | None = None
@@ -37,6 +41,11 @@ class TableReader:
     def encoding(self) -> str | None:
         """How the characters are written; known once there is a header."""
         return None if self._decoder is None else self._decoder.encoding
+
+    @property
+    def is_encoding_guessed(self) -> bool:
+        """Whether that is only what is usual."""
+        return self._decoder is not None and self._decoder.is_guessed
 
     def feed(self, data: bytes) -> list[Row]:
         """Return the rows complete with these bytes; raise `InvalidRequest` if it is no CSV."""
@@ -58,13 +67,14 @@ class TableReader:
         beginning = bytes(self._beginning)
         self._beginning.clear()
         refuse_other_formats(beginning)
-        self._decoder = TextDecoder(beginning)
+        self._decoder = TextDecoder(beginning, said=self._said)
         text = self._decoder.decode(beginning, is_last=is_last)
         if not text.strip():
             raise InvalidRequest("The file is empty.", code="file_empty")
         self.delimiter = find_delimiter(text[:DETECT_BYTES], columns=self._columns)
         quote = find_quote(text[:DETECT_BYTES], delimiter=self.delimiter)
-        self._rows = RowReader(self.delimiter, quote)
+        escape = find_escape(text[:DETECT_BYTES], delimiter=self.delimiter, quote=quote)
+        self._rows = RowReader(self.delimiter, quote, escape=escape)
         rows = self._rows.feed(text)
         if is_last:
             rows += self._rows.finish()
@@ -107,12 +117,12 @@ def refuse_other_formats(beginning: bytes) -> None:
 
 def find_delimiter(beginning: str, *, columns: Columns) -> str:
     """Return the separator that finds the columns looked for, else the one that finds most."""
-    wanted = {plain(name) for name in (*columns.needed, *dict(columns.given))}
-    best, best_score = DELIMITERS[0], (0, 0)
+    best, best_score = DELIMITERS[0], (0, 0, 0)
     for delimiter in DELIMITERS:
         quote = find_quote(beginning, delimiter=delimiter)
         cells = _first_cells(beginning, delimiter=delimiter, quote=quote)
-        score = (len(wanted.intersection(map(plain, cells))), len(cells))
+        names = set(map(plain, cells))
+        score = (len(names & columns.named), len(names & columns.likely), len(cells))
         if score > best_score:
             best, best_score = delimiter, score
     return best
@@ -123,6 +133,25 @@ def find_quote(beginning: str, *, delimiter: str) -> str:
     cells = _first_cells(beginning, delimiter=delimiter, quote='"')
     is_apostrophe = all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells)
     return "'" if cells and is_apostrophe else '"'
+
+
+def find_escape(beginning: str, *, delimiter: str, quote: str) -> str | None:
+    """Return the backslash where cells have it before their quotation marks; None where not.
+
+    It shows where such a mark would end a cell, but the cell goes on behind it. A cell that only
+    ends with a backslash, as the path of a folder may, is no sign.
+    """
+    mark, between = re.escape(quote), re.escape(delimiter)
+    cell = re.compile(
+        f"(?:{mark}([^{mark}]*(?:{mark}{mark}[^{mark}]*)*){mark})?"
+        f"([^{between}\r\n]*)(?:{between}|\r\n?|\n|\\Z)"
+    )
+    for found in cell.finditer(beginning):
+        inside, behind = found[1] or "", found[2]
+        backslashes = len(inside) - len(inside.rstrip(BACKSLASH))
+        if backslashes % 2 == 1 and behind.strip():
+            return BACKSLASH
+    return None
 
 
 def _first_cells(beginning: str, *, delimiter: str, quote: str) -> list[str]:
@@ -143,6 +172,9 @@ def make_header(row: Row, *, columns: Columns) -> Header:
     # Spreadsheets leave separators of columns that were cleared.
     while cells and not cells[-1].strip():
         cells = cells[:-1]
+    if find_marks(cells):
+        # We wrote it ourselves, and protected its names as well as its cells.
+        cells = [unprotect(cell) for cell in cells]
     return name_columns(cells, columns)
 
 

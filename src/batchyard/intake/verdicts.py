@@ -16,6 +16,8 @@ class Verdict:
         return f"{self.sentence} {self.cure}"
 
 
+ROW_NOT_REFUSED = "row_not_refused"
+
 REFUSALS: dict[str, Verdict] = {
     "phone_missing": Verdict(
         sentence="The row has no phone number.",
@@ -158,6 +160,10 @@ REFUSALS: dict[str, Verdict] = {
         sentence="The item with this item_id did not fail, or is already tried again.",
         cure="Leave the row out; or empty item_id to add it once more.",
     ),
+    ROW_NOT_REFUSED: Verdict(
+        sentence="No row is refused under this error_line, or not any more.",
+        cure="Leave the row out: it was mended before; or empty error_line to add it once more.",
+    ),
     "cells_missing": Verdict(
         sentence="The row has fewer cells than the header.",
         cure="Add the missing separators; look for a line break inside a cell.",
@@ -208,7 +214,11 @@ WARNINGS: dict[str, Verdict] = {
     ),
     "same_file": Verdict(
         sentence="The very same file was uploaded minutes ago.",
-        cure="Cancel one of the two batches if that was a mistake.",
+        cure="Cancel one of the two batches, or stop what is there twice, if that was a mistake.",
+    ),
+    "encoding_guessed": Verdict(
+        sentence="The letters are no UTF-8 and were read as Western European (Windows-1252).",
+        cure="Upload it with its encoding, such as windows-1251, if they are wrong.",
     ),
     "column_guessed": Verdict(
         sentence="A column was found by a usual other name.",
@@ -262,6 +272,10 @@ FILE_REFUSALS: dict[str, Verdict] = {
         sentence="The file is none of the formats that are read.",
         cure="Save it as CSV, XLSX, JSON or NDJSON.",
     ),
+    "encoding_unknown": Verdict(
+        sentence="The encoding that was said is none that is read.",
+        cure="Say another one, such as utf-8 or windows-1251, or none.",
+    ),
     "file_damaged": Verdict(
         sentence="The file is damaged or cut off.",
         cure="Export or compress it again.",
@@ -292,7 +306,7 @@ FILE_REFUSALS: dict[str, Verdict] = {
     ),
     "same_file": Verdict(
         sentence="The very same file was uploaded within the last 15 minutes.",
-        cure="Use the batch that it made.",
+        cure="Use the batch that it went into.",
     ),
     "rows_refused": Verdict(
         sentence="Rows were refused, and all or nothing was asked for.",

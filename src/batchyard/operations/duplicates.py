@@ -8,6 +8,7 @@ from uuid import UUID
 from batchyard.intake.blocks import CheckedBlock, warn
 from batchyard.intake.choices import Duplicates
 from batchyard.intake.options import IntakeOptions
+from batchyard.intake.verdicts import ROW_NOT_REFUSED
 from batchyard.models import Kind, Team
 from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.contact_checks import ContactCheck, find_blocked
@@ -71,7 +72,9 @@ class Lookup:
     @property
     def looks_up(self) -> bool:
         """Whether anything will be asked about rows."""
-        return self._contacts.looks_up or self.needs_order or self._has_recent
+        # Rows that join a batch may be struck for what they mend.
+        is_joining = self._target is not None
+        return is_joining or self._contacts.looks_up or self.needs_order or self._has_recent
 
     @property
     def needs_order(self) -> bool:
@@ -82,17 +85,37 @@ class Lookup:
         """Return what is known of rows that were accepted so far."""
         known, accepted = Known(), block.accepted
         if self._target is not None and block.mends:
+            await self._ask_lines(block, known, batch_id=self._target)
             await self._ask_items(block, known, batch_id=self._target)
         if self._options.kind is Kind.CALL and self._contacts.looks_up:
             numbers = {key: zones for _, key, zones in accepted if key is not None}
             blocked = await find_blocked(self._db, self._contacts, numbers)
-            known.refused |= {line: blocked[key] for line, key, _ in accepted if key in blocked}
+            found = {line: blocked[key] for line, key, _ in accepted if key in blocked}
+            # What was mended before stays that, whatever else could be said of it.
+            known.refused = {**found, **known.refused}
         keyed = [(line, key) for line, key, _ in accepted if key is not None]
         if self.needs_order and keyed:
             await self._ask_file(keyed, known)
         if self._has_recent and keyed:
             await self._ask_recent(keyed, known)
         return known
+
+    async def _ask_lines(self, block: CheckedBlock, known: Known, *, batch_id: UUID) -> None:
+        """Refuse what would mend a row that is not refused any more, or mend one a second time."""
+        wanted = [(one, one.error_line) for one in block.mends if one.error_line is not None]
+        if not wanted:
+            return
+        async with self._db.pool.connection() as conn:
+            refused = await joins.find_refused(
+                conn, batch_id=batch_id, lines=[error_line for _, error_line in wanted]
+            )
+        mended: set[int] = set()
+        for one, error_line in wanted:
+            is_again = error_line in mended and not one.is_refused
+            if error_line not in refused or is_again:
+                known.refused[one.line] = ROW_NOT_REFUSED
+            elif not one.is_refused:
+                mended.add(error_line)
 
     async def _ask_items(self, block: CheckedBlock, known: Known, *, batch_id: UUID) -> None:
         wanted = {

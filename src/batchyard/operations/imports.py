@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from batchyard import retry
-from batchyard.errors import InvalidRequest, NotFound
+from batchyard.errors import NotFound
 from batchyard.intake.blocks import warn
 from batchyard.intake.columns import Columns, header_hash
 from batchyard.intake.files import Format
@@ -23,8 +23,6 @@ from batchyard.store import imports, mappings, uploads, webhooks
 from batchyard.store.db import Connection, Database
 from batchyard.store.imports import OpenedBatch, RowWarning
 from batchyard.store.uploads import Upload
-
-SAME_FILE_WITHIN = timedelta(minutes=15)
 
 Seal = Callable[[Connection], Awaitable[None]]
 
@@ -68,8 +66,6 @@ class FileImport(FileReading):
 
     def __init__(self, db: Database, *, team: Team, options: IntakeOptions) -> None:
         super().__init__(db, team=team, options=options)
-        self.duplicate_of: UUID | None = None
-        """The batch that the very same file went into minutes ago; known once it is open."""
         self.offered_mapping: str | None = None
         self.new_agent: str | None = None
         """What the agent is called that this upload made; known once it is open."""
@@ -83,7 +79,8 @@ class FileImport(FileReading):
         """
         now = self._db.clock()
         async with self._db.transaction() as conn:
-            await self._recognise(conn, now=now)
+            await self.find_same(conn)
+            await self._find_mapping(conn)
             batch = await self._settled(conn, settings, now=now)
             last_line = self.staging.last_line
             if not await imports.open_batch(
@@ -109,11 +106,7 @@ class FileImport(FileReading):
 
     def report(self) -> UploadReport:
         """Return what became of the rows."""
-        return replace(
-            self.staging.report(),
-            duplicate_of=self.duplicate_of,
-            offered_mapping=self.offered_mapping,
-        )
+        return replace(super().report(), offered_mapping=self.offered_mapping)
 
     async def give_up(self) -> None:
         """Remove everything that was stored."""
@@ -122,25 +115,10 @@ class FileImport(FileReading):
             await remove_import(self._db, batch_id=self.batch_id)
 
     def _all_remarks(self, codes: Sequence[str]) -> list[RowWarning]:
-        remarks = [*(warn(None, code) for code in codes), *self.remarks()]
-        if self.duplicate_of is not None:
-            remarks.append(warn(None, "same_file", f" Its batch is {self.duplicate_of}."))
-        return remarks
+        return [*(warn(None, code) for code in codes), *self.remarks()]
 
-    async def _recognise(self, conn: Connection, *, now: datetime) -> None:
-        """Find out whether the file, or its header, was there before."""
-        self.duplicate_of = await uploads.find_same(
-            conn,
-            team_id=self._team.id,
-            upload_id=self.batch_id,
-            sha256=self.sha256,
-            since=now - SAME_FILE_WITHIN,
-        )
-        if self.duplicate_of is not None and self._options.refuses_same_file:
-            raise InvalidRequest(
-                f"The very same file was uploaded minutes ago as batch {self.duplicate_of}.",
-                code="same_file",
-            )
+    async def _find_mapping(self, conn: Connection) -> None:
+        """Find out whether the team has a mapping for this header."""
         if self.header is not None and not self._options.columns.given:
             self.offered_mapping = await mappings.find_by_header(
                 conn,

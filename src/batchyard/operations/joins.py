@@ -2,23 +2,24 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.errors import Conflict
+from batchyard.intake.choices import RowPolicy
 from batchyard.intake.options import IntakeOptions, UploadReport
-from batchyard.intake.verdicts import REFUSALS
+from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED
 from batchyard.lifecycle import ADMITTING_STATES, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.batches import lock_batch
 from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.control import clear_stopped
-from batchyard.operations.reading import FileReading
+from batchyard.operations.reading import FileReading, RowsRefused
 from batchyard.operations.staging import remove_import, removed
 from batchyard.store import control, imports, joins, queue, uploads
 from batchyard.store.db import Connection, Database
-from batchyard.store.joins import Joining, Step
+from batchyard.store.joins import Joining
 
 BLOCK = 5000
 """Rows that join in one transaction; a smaller file joins at once or not at all."""
@@ -45,7 +46,8 @@ class RowsImport(FileReading):
         """Put the complete upload into its batch, and return what became of the rows.
 
         An ended batch runs again with what is new. `seal` does more in the transaction that
-        decides: from it on every row joins, also after a crash. Raises `Conflict` and `NotFound`.
+        decides: from it on every row joins, also after a crash. Raises `Conflict`, `NotFound`,
+        `RowsRefused`, and `InvalidRequest` for the very same file where that is refused.
         """
         async with self._db.transaction() as conn:
             now = self._db.clock()
@@ -56,6 +58,7 @@ class RowsImport(FileReading):
                 conn, batch_id=self.batch_id, rows=0, refused=0, now=now
             ):
                 raise removed()
+            await self.find_same(conn)
             await self.staging.warn(conn, self.remarks())
             facts = self.facts(file_name)
             await uploads.describe(
@@ -77,12 +80,23 @@ class RowsImport(FileReading):
                 kind=self._options.kind,
                 first_line=first_line,
             )
-            is_complete = await _join_some(conn, joining, reopened=ENDED, now=now)
+            joined = await _join_some(conn, joining, reopened=ENDED, now=now)
+            await self._tell_missed(conn, joined)
             if seal is not None:
                 await seal(conn)
-        if not is_complete:
+        if not joined.is_complete:
             await _join_rest(self._db, joining)
-        return self.staging.report()
+        return self.report()
+
+    async def _tell_missed(self, conn: Connection, joined: "_Joined") -> None:
+        """Report rows that were checked in time and came too late as what they are: refused."""
+        if not joined.missed_mends and not joined.missed_corrections:
+            return
+        await self.staging.take_back(
+            conn, accepted=joined.missed_mends, corrected=joined.missed_corrections
+        )
+        if self._options.policy is RowPolicy.ALL_OR_NOTHING:
+            raise RowsRefused(self.report())
 
     async def give_up(self) -> None:
         """Remove everything that was staged."""
@@ -128,26 +142,43 @@ async def _join_rest(db: Database, joining: Joining) -> None:
         async with db.transaction() as conn:
             if await joins.lock(conn, batch_id=joining.batch_id) is None:
                 break
-            if await _join_some(conn, joining, reopened=RAN_OUT, now=db.clock()):
-                return
+            joined = await _join_some(conn, joining, reopened=RAN_OUT, now=db.clock())
+        if joined.is_complete:
+            return
     # The batch was deleted meanwhile.
     await remove_import(db, batch_id=joining.upload_id)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Joined:
+    """What one block of each kind has come to."""
+
+    is_complete: bool
+    """Whether nothing is left."""
+    missed_mends: int
+    missed_corrections: int
+
+
 async def _join_some(
     conn: Connection, joining: Joining, *, reopened: Collection[BatchState], now: datetime
-) -> bool:
-    """Move one block of each kind; True when none is left. The batch is locked."""
-    failed = FAILED_STATUSES[Kind(joining.kind)]
-    missed = ("item_not_failed", REFUSALS["item_not_failed"].text)
-    steps: list[Step] = [
-        await joins.correct_items(
-            conn, joining, statuses=failed, missed=missed, limit=BLOCK, now=now
-        ),
-        await joins.move_items(conn, joining, limit=BLOCK, now=now),
-        await joins.move_rejected(conn, joining, limit=BLOCK),
-        await joins.move_warnings(conn, joining, limit=BLOCK),
-    ]
+) -> _Joined:
+    """Move one block of each kind. The batch is locked."""
+    corrected = await joins.correct_items(
+        conn,
+        joining,
+        statuses=FAILED_STATUSES[Kind(joining.kind)],
+        missed=_told("item_not_failed"),
+        limit=BLOCK,
+        now=now,
+    )
+    moved = await joins.move_items(
+        conn, joining, missed=_told(ROW_NOT_REFUSED), limit=BLOCK, now=now
+    )
+    rejected = await joins.move_rejected(conn, joining, left_out=ROW_NOT_REFUSED, limit=BLOCK)
+    steps = [corrected, moved, rejected]
+    if not any(step.taken == BLOCK for step in steps):
+        # Where an item comes to stand, the remarks on it have to know.
+        steps.append(await joins.move_warnings(conn, joining, limit=BLOCK))
     await joins.count(
         conn,
         joining,
@@ -157,12 +188,20 @@ async def _join_some(
     )
     if any(step.ready for step in steps):
         await _let_run(conn, joining, reopened=reopened, now=now)
-    if any(step.taken == BLOCK for step in steps):
-        return False
-    await joins.end(conn, joining, now=now)
-    await imports.give_up(conn, batch_id=joining.upload_id)
-    await imports.delete_batch(conn, batch_id=joining.upload_id)
-    return True
+    is_complete = not any(step.taken == BLOCK for step in steps)
+    if is_complete:
+        await joins.end(conn, joining, now=now)
+        await imports.give_up(conn, batch_id=joining.upload_id)
+        await imports.delete_batch(conn, batch_id=joining.upload_id)
+    return _Joined(
+        is_complete=is_complete,
+        missed_mends=moved.missed,
+        missed_corrections=corrected.missed,
+    )
+
+
+def _told(code: str) -> tuple[str, str]:
+    return code, REFUSALS[code].text
 
 
 async def _let_run(

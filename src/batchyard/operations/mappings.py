@@ -117,7 +117,7 @@ async def propose_mapping(db: Database, *, team: Team, kind: Kind, beginning: by
 
     Raises `InvalidRequest` when they are no CSV.
     """
-    return await propose_for(db, team=team, kind=kind, header=read_header(beginning))
+    return await propose_for(db, team=team, kind=kind, header=read_header(beginning, kind=kind))
 
 
 async def propose_for(db: Database, *, team: Team, kind: Kind, header: Sequence[str]) -> Proposal:
@@ -135,9 +135,9 @@ async def propose_for(db: Database, *, team: Team, kind: Kind, header: Sequence[
     return Proposal(columns=cells, mapping=named.mapping, guessed=named.guessed, saved_as=name)
 
 
-def read_header(beginning: bytes) -> tuple[str, ...]:
+def read_header(beginning: bytes, *, kind: Kind) -> tuple[str, ...]:
     """Return the cells of a CSV's header from its first bytes, whatever they mean."""
-    reader = TableReader(_Anything())
+    reader = TableReader(_Anything(kind=kind))
     reader.feed(beginning)
     header: Header | None = reader.header
     if header is None:

@@ -1,7 +1,7 @@
 """The rows of a batch that need a person: refused ones, and after the run failed ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -29,6 +29,8 @@ from batchyard.store.row_reports import FailedRow, RefusedRow, ReportedBatch
 from batchyard.store.uploads import Upload
 
 ROWS_AT_ONCE = 1000
+BYTES_AT_ONCE = 8 * 1024 * 1024
+"""Of rows that are held at once: each may have a megabyte. One alone may be larger."""
 FIRST_ID = UUID(int=0)
 
 
@@ -54,7 +56,8 @@ async def open_mend_file(
     """Return the rows that can be mended, in the columns and the format of the first upload.
 
     `format_` chooses another one, `marks` what stands behind the columns of the upload. Safe to
-    open in a spreadsheet unless it is exact. Raises `NotFound`.
+    open in a spreadsheet unless it is exact. Raises `NotFound`, and `InvalidRequest` where the rows
+    do not fit into a spreadsheet.
     """
     async with db.pool.connection() as conn:
         batch = await row_reports.read_batch(conn, team_id=team.id, batch_id=batch_id)
@@ -71,7 +74,11 @@ async def open_mend_file(
     return MendFile(
         name=f"mend-{batch_id.hex[:12]}.{layout.format}",
         media_type=MEDIA_TYPES[layout.format],
-        content=_sheet(rows, layout) if layout.format is Format.XLSX else _text(rows, layout),
+        content=(
+            await _begun(_sheet(rows, layout))
+            if layout.format is Format.XLSX
+            else _text(rows, layout)
+        ),
     )
 
 
@@ -114,30 +121,68 @@ async def _find_columns(layout: Layout, rows: AsyncIterator[list[MendRow]]) -> t
 async def _rows(
     db: Database, *, batch: ReportedBatch, layout: Layout, with_failed: bool
 ) -> AsyncIterator[list[MendRow]]:
+    async for refused in _refused_rows(db, batch):
+        yield [_refused(row, row.columns or batch.columns, layout) for row in refused]
+    if with_failed:
+        async for failed in _failed_rows(db, batch, statuses=FAILED_STATUSES[layout.kind]):
+            yield [_failed(row, layout) for row in failed]
+
+
+async def _refused_rows(db: Database, batch: ReportedBatch) -> AsyncIterator[list[RefusedRow]]:
     line = 0
     while True:
         async with db.pool.connection() as conn:
-            refused = await row_reports.list_refused(
+            sizes = await row_reports.measure_refused(
                 conn, batch_id=batch.id, after=line, limit=ROWS_AT_ONCE
             )
-        if not refused:
-            break
-        line = refused[-1].line
-        yield [_refused(row, row.columns or batch.columns, layout) for row in refused]
+        if not sizes:
+            return
+        for count in _cut(sizes):
+            async with db.pool.connection() as conn:
+                rows = await row_reports.list_refused(
+                    conn, batch_id=batch.id, after=line, limit=count
+                )
+            if not rows:
+                # They were mended meanwhile.
+                return
+            line = rows[-1].line
+            yield rows
+
+
+async def _failed_rows(
+    db: Database, batch: ReportedBatch, *, statuses: Sequence[str]
+) -> AsyncIterator[list[FailedRow]]:
     after = (-1, FIRST_ID)
-    while with_failed:
+    while True:
         async with db.pool.connection() as conn:
-            failed = await row_reports.list_failed(
-                conn,
-                batch_id=batch.id,
-                statuses=FAILED_STATUSES[layout.kind],
-                after=after,
-                limit=ROWS_AT_ONCE,
+            sizes = await row_reports.measure_failed(
+                conn, batch_id=batch.id, statuses=statuses, after=after, limit=ROWS_AT_ONCE
             )
-        if not failed:
-            break
-        after = failed[-1].position, failed[-1].item_id
-        yield [_failed(row, layout) for row in failed]
+        if not sizes:
+            return
+        for count in _cut(sizes):
+            async with db.pool.connection() as conn:
+                rows = await row_reports.list_failed(
+                    conn, batch_id=batch.id, statuses=statuses, after=after, limit=count
+                )
+            if not rows:
+                # They are tried again meanwhile.
+                return
+            after = rows[-1].position, rows[-1].item_id
+            yield rows
+
+
+def _cut(sizes: Sequence[int]) -> Iterator[int]:
+    """Yield how many rows of these sizes go together at a time."""
+    count = held = 0
+    for size in sizes:
+        if count and held + size > BYTES_AT_ONCE:
+            yield count
+            count = held = 0
+        count += 1
+        held += size
+    if count:
+        yield count
 
 
 def _refused(row: RefusedRow, names: Sequence[str] | None, layout: Layout) -> MendRow:
@@ -172,9 +217,22 @@ async def _text(rows: AsyncIterator[list[MendRow]], layout: Layout) -> AsyncIter
     yield closing(layout)
 
 
+async def _begun(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Wait for the first piece, so that what cannot be is refused before anything is sent."""
+    first = await anext(content)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in content:
+            yield piece
+
+    return whole()
+
+
 async def _sheet(rows: AsyncIterator[list[MendRow]], layout: Layout) -> AsyncIterator[bytes]:
     writer = await asyncio.to_thread(SheetWriter, layout)
     try:
+        await asyncio.to_thread(writer.begin)
         async for block in rows:
             await asyncio.to_thread(writer.add, block)
         pieces = writer.read()

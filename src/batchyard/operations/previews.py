@@ -45,6 +45,7 @@ class Preview:
 
     format: Format
     encoding: str | None
+    is_encoding_guessed: bool
     delimiter: str | None
     is_gzipped: bool
     columns: Sequence[str]
@@ -76,14 +77,16 @@ async def preview_file(
     beginning: bytes,
     is_whole: bool,
     given: Mapping[str, str | None] | None = None,
+    encoding: str | None = None,
     refuses_unassigned: bool = False,
 ) -> Preview:
     """Tell what a list is and how its first rows would do.
 
-    `given` says what columns mean; without it a saved mapping for the header, or usual names.
-    Raises `InvalidRequest` for what is no list, and for a mapping that cannot be.
+    `given` says what columns mean; without it a saved mapping for the header, or usual names. The
+    encoding is found unless given. Raises `InvalidRequest` for what is no list, and for a mapping
+    or an encoding that cannot be.
     """
-    reader = FileReader(_Anything(kind=kind))
+    reader = FileReader(_Anything(kind=kind), encoding=encoding)
     records = await asyncio.to_thread(_read, reader, beginning, is_whole=is_whole)
     if reader.format is Format.XLSX and not is_whole:
         raise InvalidRequest(
@@ -121,6 +124,7 @@ async def preview_file(
     return Preview(
         format=reader.format,
         encoding=reader.encoding,
+        is_encoding_guessed=reader.is_encoding_guessed,
         delimiter=reader.delimiter,
         is_gzipped=reader.is_gzipped,
         columns=cells,

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,7 +24,8 @@ from batchyard.operations.contact_checks import open_check
 from batchyard.operations.duplicates import Lookup
 from batchyard.operations.offers import find_offer
 from batchyard.operations.staging import Staging
-from batchyard.store.db import Database
+from batchyard.store import uploads
+from batchyard.store.db import Connection, Database
 from batchyard.store.ids import new_id
 from batchyard.store.imports import RowWarning
 from batchyard.store.uploads import FileFacts
@@ -35,6 +37,10 @@ BLOCK_BYTES = 1024 * 1024
 """Rows that are checked, and stored in a transaction, at once: what is reached first."""
 SIGN_OF_LIFE = timedelta(seconds=30)
 """How often a slow upload shows that it still lives."""
+SIGN_OF_PROGRESS = timedelta(seconds=1)
+"""The same of a spreadsheet, whose rows come only after its last byte."""
+SAME_FILE_WITHIN = timedelta(minutes=15)
+"""From the end of one upload to the beginning of the next."""
 
 
 Checking = tuple[Sequence[Record], asyncio.Task[CheckedBlock]]
@@ -66,6 +72,9 @@ class FileReading:
         staging: Staging | None = None,
     ) -> None:
         self.batch_id = options.upload_id or new_id()
+        self.duplicate_of: UUID | None = None
+        """The batch that the very same file went into minutes ago, once that was looked for."""
+        self._began_at = db.clock()
         self._db = db
         self._team = team
         self._options = options
@@ -77,6 +86,7 @@ class FileReading:
             options.columns,
             formats=options.formats,
             takes_gzip=options.takes_gzip,
+            encoding=options.encoding,
             max_unpacked_bytes=options.max_unpacked_bytes,
         )
         self._digest = hashlib.sha256()
@@ -158,9 +168,35 @@ class FileReading:
             sha256=self._digest.digest(),
         )
 
+    def report(self) -> UploadReport:
+        """Return what became of the rows."""
+        return replace(self.staging.report(), duplicate_of=self.duplicate_of)
+
+    async def find_same(self, conn: Connection) -> None:
+        """Find out whether the very same file was there minutes ago.
+
+        Raises `InvalidRequest` where that is refused.
+        """
+        self.duplicate_of = await uploads.find_same(
+            conn,
+            team_id=self._team.id,
+            upload_id=self.batch_id,
+            sha256=self.sha256,
+            since=self._began_at - SAME_FILE_WITHIN,
+        )
+        if self.duplicate_of is not None and self._options.refuses_same_file:
+            raise InvalidRequest(
+                f"The very same file was uploaded minutes ago, into batch {self.duplicate_of}.",
+                code="same_file",
+            )
+
     def remarks(self) -> list[RowWarning]:
-        """Return what is to be said about the columns."""
+        """Return what is to be said about the file and its columns."""
         header, remarks = self.header, list[RowWarning]()
+        if self.duplicate_of is not None:
+            remarks.append(warn(None, "same_file", f" Its batch is {self.duplicate_of}."))
+        if self.reader.is_encoding_guessed:
+            remarks.append(warn(None, "encoding_guessed"))
         if header is None:
             return remarks
         if header.is_renamed:
@@ -193,17 +229,30 @@ class FileReading:
         if self._spool is None:
             self._spool = await asyncio.to_thread(Spool)
         await asyncio.to_thread(self._spool.write, pieces)
+        if self.staging.alive_at is None or self.staging.is_silent_for(SIGN_OF_PROGRESS):
+            await self.staging.show_life()
 
     async def _read_spool(self) -> None:
         if self._spool is None:
             raise InvalidRequest("The file is empty.", code="file_empty")
-        folder = self._spool.complete()
-        await run_apart(convert, folder, sheet=self._options.sheet)
+        await self._convert(self._spool.complete())
         rows = self._spool.rows()
         while (some := await asyncio.to_thread(next, rows, None)) is not None:
             await self._add(self.reader.take_rows(some))
         if self.header is None:
             raise InvalidRequest("The sheet is empty.", code="file_empty")
+
+    async def _convert(self, folder: str) -> None:
+        """Turn the spreadsheet into rows; show life while others are before it, and meanwhile."""
+        converting = asyncio.create_task(run_apart(convert, folder, sheet=self._options.sheet))
+        try:
+            while not converting.done():
+                await asyncio.wait([converting], timeout=SIGN_OF_LIFE.total_seconds())
+                if self.staging.is_silent_for(SIGN_OF_LIFE):
+                    await self.staging.show_life()
+            await converting
+        finally:
+            converting.cancel()
 
     async def _add(self, records: list[Record]) -> None:
         self._pending += records

@@ -12,13 +12,12 @@ from batchyard.intake.choices import RowPolicy
 from batchyard.intake.options import IntakeOptions, UploadReport
 from batchyard.intake.pool import run_aside
 from batchyard.models import BatchState, Kind, Team
-from batchyard.operations.imports import SAME_FILE_WITHIN
 from batchyard.operations.outlooks import SampledItem
 from batchyard.operations.plays import Rehearsal, play_scene
 from batchyard.operations.reading import FileReading
 from batchyard.operations.sampling import SAMPLE_BYTES, SAMPLE_ROWS, Sample
 from batchyard.operations.scenes import RehearsalSettings, set_scene
-from batchyard.store import rehearsals, row_reports, uploads
+from batchyard.store import rehearsals, row_reports
 from batchyard.store.db import Database
 
 READ_AT_ONCE = 1000
@@ -38,8 +37,9 @@ class FileRehearsal(FileReading):
         config: Config,
     ) -> None:
         self.sample = Sample(db, team=team, options=options)
-        # Whatever the policy: the rows that are good are played, and a remark says what it means.
-        taken = replace(options, policy=RowPolicy.GOOD_ROWS)
+        # Whatever would be refused as a whole: the rows that are good are played, and what is told
+        # says what it means.
+        taken = replace(options, policy=RowPolicy.GOOD_ROWS, refuses_same_file=False)
         super().__init__(db, team=team, options=taken, staging=self.sample)
         self._policy = options.policy
         self._settings = settings
@@ -63,16 +63,9 @@ class FileRehearsal(FileReading):
         return played
 
     async def _reported(self) -> UploadReport:
-        now = self._db.clock()
         async with self._db.pool.connection() as conn:
-            duplicate_of = await uploads.find_same(
-                conn,
-                team_id=self._team.id,
-                upload_id=self.batch_id,
-                sha256=self.sha256,
-                since=now - SAME_FILE_WITHIN,
-            )
-        return replace(self.sample.report(), duplicate_of=duplicate_of)
+            await self.find_same(conn)
+        return self.report()
 
 
 @asynccontextmanager

@@ -8,7 +8,13 @@ from batchyard.errors import NotFound
 from batchyard.models import Team
 from batchyard.store import row_reports, uploads
 from batchyard.store.db import Connection, Database
-from batchyard.store.row_reports import RefusedRow, ReportedBatch, ReportedWarning
+from batchyard.store.row_reports import (
+    FIRST_WARNING,
+    RefusedRow,
+    ReportedBatch,
+    ReportedWarning,
+    WarningPlace,
+)
 from batchyard.store.uploads import Upload
 
 PAGE = 100
@@ -64,11 +70,11 @@ async def list_row_warnings(
     *,
     team: Team,
     batch_id: UUID,
-    after: tuple[int, str] = (-1, ""),
+    after: WarningPlace = FIRST_WARNING,
     limit: int = PAGE,
     code: str | None = None,
 ) -> list[ReportedWarning]:
-    """List remarks behind a line and code; those on a whole upload have line 0. `NotFound`."""
+    """List remarks behind the place of one of them. Raises `NotFound`."""
     async with db.pool.connection() as conn:
         await _read(conn, team, batch_id)
         return await row_reports.list_warnings(

@@ -9,7 +9,7 @@ from batchyard.errors import Conflict
 from batchyard.intake.blocks import CheckedBlock
 from batchyard.intake.options import SHOWN_REFUSALS, IntakeOptions, UploadReport
 from batchyard.intake.records import Record
-from batchyard.intake.verdicts import WARNINGS
+from batchyard.intake.verdicts import ROW_NOT_REFUSED, WARNINGS
 from batchyard.models import Team
 from batchyard.store import imports, uploads
 from batchyard.store.db import Connection, Database
@@ -152,6 +152,18 @@ class Staging:
         """Remark on the upload as a whole, in its last transaction."""
         self._codes.update(one.code for one in warnings)
         await imports.copy_warnings(conn, batch_id=self.batch_id, rows=warnings)
+        await uploads.record(
+            conn, upload_id=self.batch_id, progress=self.progress(), now=self._db.clock()
+        )
+
+    async def take_back(self, conn: Connection, *, accepted: int, corrected: int) -> None:
+        """Count rows as refused that were taken, but came too late to mend what they name."""
+        self._accepted -= accepted
+        self._corrected -= corrected
+        self._refused += accepted + corrected
+        self._codes[ROW_NOT_REFUSED] += accepted
+        self._codes["item_not_failed"] += corrected
+        self._codes += Counter()
         await uploads.record(
             conn, upload_id=self.batch_id, progress=self.progress(), now=self._db.clock()
         )

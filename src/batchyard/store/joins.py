@@ -157,6 +157,8 @@ class Step:
     """Rows that the batch has more."""
     refused: int = 0
     """Refused rows that the batch has more; fewer when negative."""
+    missed: int = 0
+    """Rows that came too late: what they were to mend was dealt with meanwhile."""
 
 
 async def correct_items(
@@ -183,60 +185,102 @@ async def correct_items(
             "now": now,
         },
     )
-    chosen, again = _counts(await cursor.fetchone())
-    return Step(taken=chosen, ready=again)
+    chosen, again = _counts(await cursor.fetchone(), of=2)
+    return Step(taken=chosen, ready=again, missed=chosen - again)
 
 
-# An item takes the line of the refused row that it mends, which then is refused no more.
+# An item takes the line of the refused row that it mends, which then is refused no more. Whoever
+# was faster may have mended it since the item was checked: then the item goes, and a remark stays.
+# The batch is locked, so nobody mends the row between this look and the move.
 MOVE_ITEMS = """
 WITH chosen AS MATERIALIZED (
     SELECT id FROM items WHERE batch_id = %(upload_id)s ORDER BY id LIMIT %(limit)s FOR UPDATE
+), marked AS MATERIALIZED (
+    -- Looked up row by row, so that a block never reads all marks of a large file.
+    SELECT id, line, error_line,
+           refused_line IS NOT NULL
+               AND row_number() OVER (PARTITION BY error_line ORDER BY line) = 1 AS mends
+      FROM (SELECT c.id, d.position AS line, m.error_line,
+                   (SELECT r.line FROM rejected_rows r
+                     WHERE r.batch_id = %(batch_id)s AND r.line = m.error_line) AS refused_line
+              FROM chosen c
+              JOIN item_data d ON d.item_id = c.id
+             CROSS JOIN LATERAL (SELECT s.error_line FROM staged_mends s
+                                  WHERE s.upload_id = %(upload_id)s AND s.line = d.position
+                                    AND s.error_line IS NOT NULL
+                                  LIMIT 1) AS m) AS found
+), missed AS (
+    SELECT id, line FROM marked WHERE NOT mends
 ), moved AS (
     UPDATE items i SET batch_id = %(batch_id)s, due_at = %(now)s, updated_at = %(now)s
-      FROM chosen c WHERE i.id = c.id
+      FROM chosen c WHERE i.id = c.id AND NOT EXISTS (SELECT FROM missed m WHERE m.id = c.id)
     RETURNING i.id
 ), placed AS (
     UPDATE item_data d
        SET batch_id = %(batch_id)s,
-           position = coalesce(
-               (SELECT m.error_line
-                  FROM staged_mends m
-                  JOIN rejected_rows r ON r.batch_id = %(batch_id)s AND r.line = m.error_line
-                 WHERE m.upload_id = %(upload_id)s AND m.line = d.position),
-               d.position + %(first_line)s),
+           position = coalesce(m.error_line, d.position + %(first_line)s),
            turn = d.turn + %(first_line)s
-      FROM moved WHERE d.item_id = moved.id
-    RETURNING d.position
+      FROM moved LEFT JOIN marked m ON m.id = moved.id
+     WHERE d.item_id = moved.id
 ), mended AS (
-    DELETE FROM rejected_rows r USING placed
-     WHERE r.batch_id = %(batch_id)s AND r.line = placed.position
+    DELETE FROM rejected_rows r USING marked m
+     WHERE m.mends AND r.batch_id = %(batch_id)s AND r.line = m.error_line
     RETURNING r.item_id
+), dropped AS (
+    DELETE FROM items i USING missed m WHERE i.id = m.id
+), unmarked AS (
+    UPDATE staged_mends s SET error_line = NULL
+      FROM missed m WHERE s.upload_id = %(upload_id)s AND s.line = m.line
+), told AS (
+    INSERT INTO row_warnings (batch_id, line, code, reason)
+    SELECT %(batch_id)s, %(first_line)s + line, %(missed_code)s, %(missed_reason)s FROM missed
 )
-SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM mended WHERE item_id IS NULL)
+SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM mended WHERE item_id IS NULL),
+       (SELECT count(*) FROM missed)
 """
 
 
-async def move_items(conn: Connection, joining: Joining, *, limit: int, now: datetime) -> Step:
-    """Move staged items into the batch, ready and due at once."""
-    cursor = await conn.execute(MOVE_ITEMS, {**_places(joining), "limit": limit, "now": now})
-    moved, mended = _counts(await cursor.fetchone())
-    return Step(taken=moved, ready=moved, rows=moved - mended, refused=-mended)
+async def move_items(
+    conn: Connection, joining: Joining, *, missed: tuple[str, str], limit: int, now: datetime
+) -> Step:
+    """Move staged items into the batch, ready and due at once.
+
+    `missed` is the code and the sentence for rows whose refused row was mended meanwhile.
+    """
+    cursor = await conn.execute(
+        MOVE_ITEMS,
+        {
+            **_places(joining),
+            "missed_code": missed[0],
+            "missed_reason": missed[1],
+            "limit": limit,
+            "now": now,
+        },
+    )
+    taken, mended, late = _counts(await cursor.fetchone(), of=3)
+    moved = taken - late
+    return Step(taken=taken, ready=moved, rows=moved - mended, refused=-mended, missed=late)
 
 
-# A row that was to mend another and is refused again takes its place.
+# A row that was to mend another and is refused again takes its place. One whose row was mended
+# before leaves a remark only: as a refused row it would be offered to be mended once more.
 MOVE_REJECTED = """
 WITH chosen AS MATERIALIZED (
-    SELECT s.line, s.code, s.reason, s.cells, m.error_line, m.item_id
+    SELECT s.line, s.code, s.reason, s.cells, m.error_line, m.item_id,
+           s.code = %(left_out)s AS is_left_out
       FROM rejected_rows s
       LEFT JOIN staged_mends m ON m.upload_id = s.batch_id AND m.line = s.line
      WHERE s.batch_id = %(upload_id)s
      ORDER BY s.line
      LIMIT %(limit)s
+), told AS (
+    INSERT INTO row_warnings (batch_id, line, code, reason)
+    SELECT %(batch_id)s, %(first_line)s + line, code, reason FROM chosen WHERE is_left_out
 ), replaced AS (
     UPDATE rejected_rows t
        SET code = c.code, reason = c.reason, cells = c.cells, upload_id = %(upload_id)s
       FROM chosen c
-     WHERE t.batch_id = %(batch_id)s AND t.line = c.error_line
+     WHERE t.batch_id = %(batch_id)s AND t.line = c.error_line AND NOT c.is_left_out
     RETURNING c.line
 ), superseded AS (
     DELETE FROM rejected_rows t USING chosen c
@@ -245,7 +289,7 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO rejected_rows (batch_id, line, code, reason, cells, upload_id, item_id)
     SELECT %(batch_id)s, %(first_line)s + c.line, c.code, c.reason, c.cells, %(upload_id)s,
            c.item_id
-      FROM chosen c WHERE c.line NOT IN (SELECT line FROM replaced)
+      FROM chosen c WHERE NOT c.is_left_out AND c.line NOT IN (SELECT line FROM replaced)
     RETURNING item_id
 ), gone AS (
     DELETE FROM rejected_rows s USING chosen c
@@ -255,13 +299,16 @@ SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM added WHERE item_id 
 """
 
 
-async def move_rejected(conn: Connection, joining: Joining, *, limit: int) -> Step:
-    """Move refused rows to the batch."""
-    cursor = await conn.execute(MOVE_REJECTED, {**_places(joining), "limit": limit})
-    taken, added = _counts(await cursor.fetchone())
+async def move_rejected(conn: Connection, joining: Joining, *, left_out: str, limit: int) -> Step:
+    """Move refused rows to the batch; those with the code `left_out` become remarks."""
+    cursor = await conn.execute(
+        MOVE_REJECTED, {**_places(joining), "left_out": left_out, "limit": limit}
+    )
+    taken, added = _counts(await cursor.fetchone(), of=2)
     return Step(taken=taken, rows=added, refused=added)
 
 
+# By now the marks that are left are those of rows that did mend another.
 MOVE_WARNINGS = """
 UPDATE row_warnings w
    SET batch_id = %(batch_id)s,
@@ -274,7 +321,7 @@ UPDATE row_warnings w
 
 
 async def move_warnings(conn: Connection, joining: Joining, *, limit: int) -> Step:
-    """Move remarks to the batch."""
+    """Move remarks to the batch, once every item is there."""
     cursor = await conn.execute(MOVE_WARNINGS, {**_places(joining), "limit": limit})
     return Step(taken=cursor.rowcount)
 
@@ -311,6 +358,17 @@ async def end(conn: Connection, joining: Joining, *, now: datetime) -> None:
     await conn.execute(END, {"upload_id": joining.upload_id, "now": now})
 
 
+FIND_REFUSED = """
+SELECT line FROM rejected_rows WHERE batch_id = %(batch_id)s AND line = ANY (%(lines)s)
+"""
+
+
+async def find_refused(conn: Connection, *, batch_id: UUID, lines: Sequence[int]) -> set[int]:
+    """Return which of these lines of the batch are refused, and so can be mended."""
+    cursor = await conn.execute(FIND_REFUSED, {"batch_id": batch_id, "lines": list(lines)})
+    return {int(str(row[0])) for row in await cursor.fetchall()}
+
+
 # Which items of a batch may be corrected by a file.
 FIND_ITEMS = """
 SELECT id, phase = 'done' AND status = ANY (%(statuses)s)
@@ -336,5 +394,5 @@ def _places(joining: Joining) -> dict[str, object]:
     }
 
 
-def _counts(row: tuple[object, ...] | None) -> tuple[int, int]:
-    return (int(str(row[0])), int(str(row[1]))) if row else (0, 0)
+def _counts(row: tuple[object, ...] | None, *, of: int) -> tuple[int, ...]:
+    return tuple(int(str(value)) for value in row) if row else (0,) * of

@@ -76,6 +76,22 @@ async def list_refused(
         return await cursor.fetchall()
 
 
+MEASURE_REFUSED = """
+SELECT octet_length(cells::text) FROM rejected_rows
+ WHERE batch_id = %(batch_id)s AND line > %(after)s
+ ORDER BY line
+ LIMIT %(limit)s
+"""
+
+
+async def measure_refused(conn: Connection, *, batch_id: UUID, after: int, limit: int) -> list[int]:
+    """List how many bytes the cells of refused rows behind a line have, in their order."""
+    cursor = await conn.execute(
+        MEASURE_REFUSED, {"batch_id": batch_id, "after": after, "limit": limit}
+    )
+    return [int(str(row[0])) for row in await cursor.fetchall()]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedWarning:
     """A remark on a row, or, without a line, on an upload."""
@@ -83,13 +99,22 @@ class ReportedWarning:
     line: int | None
     code: str
     reason: str
+    place: str
+    """Where its row is stored; tells remarks on one line with one code apart."""
 
 
+WarningPlace = tuple[int, str, str]
+"""A line, a code and a place; remarks on a whole upload have line 0."""
+FIRST_WARNING: WarningPlace = (-1, "", "(0,0)")
+
+# Remarks have no key, and one upload may have a thousand with one code and no line. Nothing moves
+# them once they are seen, so where they are stored orders them.
 LIST_WARNINGS = """
-SELECT line, code, reason FROM row_warnings
- WHERE batch_id = %(batch_id)s AND (coalesce(line, 0), code) > (%(line)s, %(after_code)s)
+SELECT line, code, reason, ctid::text AS place FROM row_warnings
+ WHERE batch_id = %(batch_id)s
+   AND (coalesce(line, 0), code, ctid) > (%(line)s, %(after_code)s, %(place)s::tid)
    AND (%(code)s::text IS NULL OR code = %(code)s)
- ORDER BY coalesce(line, 0), code
+ ORDER BY coalesce(line, 0), code, row_warnings.ctid
  LIMIT %(limit)s
 """
 
@@ -98,11 +123,11 @@ async def list_warnings(
     conn: Connection,
     *,
     batch_id: UUID,
-    after: tuple[int, str],
+    after: WarningPlace,
     limit: int,
     code: str | None = None,
 ) -> list[ReportedWarning]:
-    """List remarks behind a line and code, in that order; those without a line come first."""
+    """List remarks behind a line, code and place, in that order; without a line comes first."""
     async with conn.cursor(row_factory=class_row(ReportedWarning)) as cursor:
         await cursor.execute(
             LIST_WARNINGS,
@@ -110,6 +135,7 @@ async def list_warnings(
                 "batch_id": batch_id,
                 "line": after[0],
                 "after_code": after[1],
+                "place": after[2],
                 "limit": limit,
                 "code": code,
             },
@@ -131,8 +157,7 @@ class FailedRow:
 
 
 # Corrections that were refused stand in for their item.
-LIST_FAILED = """
-SELECT i.id AS item_id, d.position, d.number, d.payload, i.status, d.error_code, d.error_message
+FAILED = """
   FROM item_data d JOIN items i ON i.id = d.item_id
  WHERE d.batch_id = %(batch_id)s AND (d.position, d.item_id) > (%(position)s, %(item_id)s)
    AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
@@ -141,6 +166,13 @@ SELECT i.id AS item_id, d.position, d.number, d.payload, i.status, d.error_code,
  ORDER BY d.position, d.item_id
  LIMIT %(limit)s
 """
+
+LIST_FAILED = f"""
+SELECT i.id AS item_id, d.position, d.number, d.payload, i.status, d.error_code, d.error_message
+{FAILED}
+"""
+
+MEASURE_FAILED = f"SELECT octet_length(d.payload::text) {FAILED}"
 
 
 async def list_failed(
@@ -153,17 +185,33 @@ async def list_failed(
 ) -> list[FailedRow]:
     """List failed items behind a position and id, in that order."""
     async with conn.cursor(row_factory=class_row(FailedRow)) as cursor:
-        await cursor.execute(
-            LIST_FAILED,
-            {
-                "batch_id": batch_id,
-                "statuses": list(statuses),
-                "position": after[0],
-                "item_id": after[1],
-                "limit": limit,
-            },
-        )
+        await cursor.execute(LIST_FAILED, _behind(batch_id, statuses, after, limit))
         return await cursor.fetchall()
+
+
+async def measure_failed(
+    conn: Connection,
+    *,
+    batch_id: UUID,
+    statuses: Sequence[str],
+    after: tuple[int, UUID],
+    limit: int,
+) -> list[int]:
+    """List how many bytes the payloads of failed items have, in the same order."""
+    cursor = await conn.execute(MEASURE_FAILED, _behind(batch_id, statuses, after, limit))
+    return [int(str(row[0])) for row in await cursor.fetchall()]
+
+
+def _behind(
+    batch_id: UUID, statuses: Sequence[str], after: tuple[int, UUID], limit: int
+) -> dict[str, object]:
+    return {
+        "batch_id": batch_id,
+        "statuses": list(statuses),
+        "position": after[0],
+        "item_id": after[1],
+        "limit": limit,
+    }
 
 
 COUNT_CODES = """

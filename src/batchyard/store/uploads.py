@@ -148,12 +148,18 @@ async def describe(
     )
 
 
+# Also one whose rows are still joining their batch: it is taken, whatever happens.
 FIND_SAME = """
-SELECT u.batch_id FROM uploads u JOIN batches b ON b.id = u.batch_id
- WHERE u.team_id = %(team_id)s AND u.sha256 = %(sha256)s AND u.state = 'done'
-   AND u.created_at > %(since)s AND u.id <> %(id)s
-   AND b.deleted_at IS NULL AND b.state <> 'cancelled'
- ORDER BY u.created_at DESC
+SELECT found.batch_id
+  FROM (SELECT id, batch_id, created_at FROM uploads
+         WHERE team_id = %(team_id)s AND sha256 = %(sha256)s AND state = 'done'
+           AND ended_at > %(since)s
+         UNION ALL
+        SELECT id, batch_id, created_at FROM uploads
+         WHERE team_id = %(team_id)s AND sha256 = %(sha256)s AND state = 'joining') AS found
+  JOIN batches b ON b.id = found.batch_id
+ WHERE found.id <> %(id)s AND b.deleted_at IS NULL AND b.state <> 'cancelled'
+ ORDER BY found.created_at DESC
  LIMIT 1
 """
 
@@ -161,7 +167,7 @@ SELECT u.batch_id FROM uploads u JOIN batches b ON b.id = u.batch_id
 async def find_same(
     conn: Connection, *, team_id: int, upload_id: UUID, sha256: bytes, since: datetime
 ) -> UUID | None:
-    """Return the batch that the very same file went into since."""
+    """Return the batch that the very same file went into; its upload was not ended by `since`."""
     cursor = await conn.execute(
         FIND_SAME, {"team_id": team_id, "id": upload_id, "sha256": sha256, "since": since}
     )

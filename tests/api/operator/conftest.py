@@ -41,9 +41,9 @@ class Client:
 class Clients:
     """Makes clients of new teams, or of scopes."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, config: Config | None = None) -> None:
         self.db = db
-        self._door = build_door(Config(), db)
+        self._door = build_door(config or Config(), db)
         self._open: list[httpx.AsyncClient] = []
 
     async def of(self, team: Team, *, scopes: Sequence[str] = ("admin",)) -> Client:

@@ -8,6 +8,7 @@ from uuid import uuid4
 from tests import factories
 from tests.api.operator.conftest import Client
 from tests.api.operator.test_uploads import make_calls, upload
+from tests.operations.lists import SHIPMENT_HEADER, shipment_row
 
 BOUNDARY = "b"
 
@@ -47,6 +48,24 @@ async def test_row_report_counts_by_verdict_and_pages_by_line(client: Client) ->
     assert (await client.get(f"/batches/{batch_id}/warnings", cursor="W10")).status_code == 422
 
 
+async def test_every_remark_on_a_file_is_told_page_by_page(client: Client) -> None:
+    unknown = [f"note {n}" for n in range(150)]
+    header = ",".join([SHIPMENT_HEADER, *unknown])
+    content = f"{header}\n{shipment_row()}{',' * len(unknown)}\n".encode()
+    batch_id = (await upload(client, "/batches", content, kind="shipment")).json()["batch_id"]
+    told: list[str] = []
+    cursor: object = None
+    for _ in range(2 * len(unknown)):
+        path = f"/batches/{batch_id}/warnings"
+        page = (await client.get(path, limit=40, code="column_unknown", cursor=cursor)).json()
+        assert {tuple(one) for one in page["data"]} == {("line", "code", "reason")}
+        told += [one["reason"] for one in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert len(told) == len(set(told)) == len(unknown)
+
+
 async def test_mend_file_comes_in_the_format_that_is_asked_for(client: Client) -> None:
     batch_id = (await make_calls(client)).json()["batch_id"]
     usual = await client.get(f"/batches/{batch_id}/mend")
@@ -57,6 +76,17 @@ async def test_mend_file_comes_in_the_format_that_is_asked_for(client: Client) -
     sheet = await client.get(f"/batches/{batch_id}/mend", format="xlsx")
     assert sheet.content.startswith(b"PK")
     assert (await client.get(f"/batches/{batch_id}/mend", format="pdf")).status_code == 422
+
+
+async def test_mend_file_that_no_spreadsheet_holds_is_refused_with_the_way_out(
+    client: Client,
+) -> None:
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    long = f"contact_number,note\n12,{'x' * 40_000}\n".encode()
+    assert (await upload(client, f"/batches/{batch_id}/rows", long)).status_code == 200
+    refused = await client.get(f"/batches/{batch_id}/mend", format="xlsx")
+    assert (refused.status_code, refused.json()["code"]) == (422, "sheet_too_large")
+    assert "CSV" in refused.json()["detail"]
 
 
 async def test_upload_is_followed_while_it_comes_in(client: Client) -> None:

@@ -98,7 +98,8 @@ CURSORS = {
         ]
     ),
     "deliveries": write_cursor(["2026-01-01T00:00:00Z", 3, "0194d2a5-0000-7000-8000-000000000000"]),
-    "warnings": write_cursor([3, "column_guessed"]),
+    "warnings": write_cursor([3, "column_guessed", "(7,12)"]),
+    "no place": write_cursor([3, "column_guessed", "(9999999999,1)"]),
     "numbers": write_cursor(["+4520123456"]),
     "lines": write_cursor([3]),
     "huge": write_cursor([2**63 - 1] * 3),

@@ -6,7 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from batchyard.config import Config
 from batchyard.models import BatchState, Kind
+from batchyard.store.db import Database
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
 from tests.intake.sheets import write_book
@@ -69,6 +71,21 @@ async def test_rows_of_json_become_a_batch_with_a_mapping(client: Client) -> Non
     assert made.json()["accepted"] == 1
     found = (await client.get("/items", batch_id=made.json()["batch_id"])).json()["data"]
     assert [item["number"] for item in found] == ["+4520123456"]
+
+
+async def test_a_file_is_read_in_the_encoding_that_is_said(client: Client) -> None:
+    agent_id = str(await factories.make_agent(client.db, team=client.team))
+    told = {"kind": "call", "agent_id": agent_id, "encoding": "windows-1251"}
+    rows = {"rows": [{"contact_number": "+4520123457", "имя": "Жанна"}]}
+    content = "contact_number,имя\n+4520123456,Жанна\n".encode("cp1251")
+    assert (await upload(client, "/batches", content, **told)).status_code == 201
+    # Rows in a body are UTF-8, whatever is said.
+    assert (await client.post("/batches", told | rows)).status_code == 201
+    found = (await client.get("/items")).json()["data"]
+    items = [(await client.get(f"/items/{item['id']}")).json() for item in found]
+    assert [item["payload"] for item in items] == [{"имя": "Жанна"}] * 2
+    refused = await upload(client, "/batches", content, **told | {"encoding": "klingon"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "encoding_unknown")
 
 
 async def test_columns_are_mapped(client: Client) -> None:
@@ -134,6 +151,33 @@ async def test_rows_join_a_batch_and_refused_ones_are_mended(client: Client) -> 
     batch = (await client.get(f"/batches/{batch_id}")).json()
     assert batch["total"] == 4
     assert (await client.get(f"/batches/{batch_id}/rows")).json()["data"] == []
+
+
+@pytest.mark.parametrize("way", ["rows", "mend"])
+async def test_the_very_same_file_into_a_batch_is_told_or_refused(client: Client, way: str) -> None:
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    path, more = f"/batches/{batch_id}/{way}", b"contact_number\n+4520123459\n"
+    first = await upload(client, path, more)
+    assert "batchyard-duplicate-of" not in first.headers
+    again = await upload(client, path, more)
+    assert (again.status_code, again.headers["batchyard-duplicate-of"]) == (200, batch_id)
+    assert again.json()["duplicate_of"] == batch_id
+    refused = await upload(client, path, more, refuses_same_file="true")
+    assert (refused.status_code, refused.json()["code"]) == (422, "same_file")
+    assert (await client.get(f"/batches/{batch_id}")).json()["total"] == 4
+
+
+async def test_the_very_same_file_is_refused_into_batches_where_the_server_says_so(
+    db: Database,
+) -> None:
+    team = await factories.make_team(db)
+    strict = Clients(db, Config(refuse_same_file=True))
+    client = await strict.of(team)
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    for way in ("rows", "mend"):
+        refused = await upload(client, f"/batches/{batch_id}/{way}")
+        assert (refused.status_code, refused.json()["code"]) == (422, "same_file")
+    await strict.close()
 
 
 async def test_batches_of_another_team_take_no_rows(clients: Clients) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from batchyard.api.operator.lists import written_as_json
+from batchyard.api.operator.lists import FORM, written_as_json
 from batchyard.api.operator.texts import check
 from batchyard.errors import BatchyardError, InvalidRequest
 from batchyard.intake.file_forms import FileForm, field_fault
@@ -18,7 +18,6 @@ from batchyard.operations.idempotency import combine, fingerprint
 
 Options = TypeVar("Options", bound=BaseModel)
 
-MULTIPART = "multipart/form-data"
 ROWS = "rows"
 MAX_JSON_BYTES = 16 * 1024 * 1024
 DRAINED_BYTES = 16 * 1024 * 1024
@@ -29,7 +28,7 @@ class Incoming:
 
     def __init__(self, request: Request, *, limit: int) -> None:
         content_type = request.headers.get("content-type", "")
-        self.is_form = MULTIPART in content_type
+        self.is_form = FORM in content_type
         self._stream = request.stream()
         self._form = FileForm(content_type, self._stream, limit=limit) if self.is_form else None
         self._rows: list[object] = []

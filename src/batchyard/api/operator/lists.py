@@ -14,6 +14,8 @@ from batchyard.models import Kind, RetryPolicy
 from batchyard.operations import mappings
 from batchyard.operations.imports import BatchSettings, CallSettings, ShipmentSettings
 
+FORM = "multipart/form-data"
+
 
 class Rows(BaseModel):
     """How a list is read and judged."""
@@ -25,10 +27,16 @@ class Rows(BaseModel):
     )
     mapping_name: Text | None = Field(default=None, description="a saved mapping")
     sheet: Text | None = Field(default=None, description="of a spreadsheet; else the first")
+    encoding: Text | None = Field(
+        default=None, description="of a text file, such as windows-1251; found unless said"
+    )
     policy: RowPolicy = RowPolicy.GOOD_ROWS
     duplicates: Duplicates = Field(default=Duplicates.KEEP, description="within the list")
     recent: Duplicates = Field(default=Duplicates.KEEP, description="against earlier batches")
     recent_days: int = Field(default=7, ge=0, le=365)
+    refuses_same_file: bool = Field(
+        default=False, description="refuses a file that came within the last 15 minutes"
+    )
     upload_id: UUID | None = Field(
         default=None, description="chosen by you, to follow it at `/uploads/{upload_id}` meanwhile"
     )
@@ -46,7 +54,6 @@ class NewBatch(Rows):
     priority: int | None = Field(default=None, ge=0, le=9)
     bypass_windows: bool | None = None
     has_brake: bool | None = None
-    refuses_same_file: bool = False
 
     @model_validator(mode="after")
     def check_kind(self) -> Self:
@@ -96,7 +103,7 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
                     }
                 }
                 for media_type, name, one in (
-                    ("multipart/form-data", "file", file),
+                    (FORM, "file", file),
                     ("application/json", "rows", rows),
                 )
             },
@@ -134,18 +141,20 @@ def _resolved(shape: Any, named: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
 async def options_of(request: Request, caller: Caller, said: Rows, *, kind: Kind) -> IntakeOptions:
     """Return how a list is read. Raises `InvalidRequest`, and `NotFound` for a mapping."""
     length = request.headers.get("content-length", "")
+    is_file = FORM in request.headers.get("content-type", "")
     return IntakeOptions(
         columns=await mappings.find_columns(
             caller.db, team=caller.team, kind=kind, given=said.mapping, name=said.mapping_name
         ),
         sheet=said.sheet,
+        # JSON is UTF-8, whatever is said.
+        encoding=said.encoding if is_file else None,
         policy=said.policy,
         duplicates=said.duplicates,
         recent=said.recent,
         recent_days=said.recent_days,
         refuses_unassigned=caller.config.phone_check == "valid",
-        refuses_same_file=isinstance(said, NewBatch)
-        and (said.refuses_same_file or caller.config.refuse_same_file),
+        refuses_same_file=said.refuses_same_file or caller.config.refuse_same_file,
         total_bytes=int(length) if length.isdecimal() else None,
         upload_id=said.upload_id,
     )

@@ -16,8 +16,12 @@ Whole = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
 BATCH: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[AwareDatetime, UUID])
 ITEM: TypeAdapter[tuple[UUID, int, UUID]] = TypeAdapter(tuple[UUID, Whole, UUID])
-WARNING: TypeAdapter[tuple[int, str]] = TypeAdapter(
-    tuple[Whole, Annotated[str, Field(pattern="^[a-z_0-9]*$")]]
+WARNING: TypeAdapter[tuple[int, str, str]] = TypeAdapter(
+    tuple[
+        Whole,
+        Annotated[str, Field(pattern="^[a-z_0-9]*$")],
+        Annotated[str, Field(pattern=r"^\([0-9]{1,9},[0-9]{1,4}\)$")],
+    ]
 )
 DELIVERY: TypeAdapter[tuple[datetime, int, UUID]] = TypeAdapter(tuple[AwareDatetime, Whole, UUID])
 NUMBER: TypeAdapter[tuple[str]] = TypeAdapter(

@@ -14,6 +14,7 @@ from batchyard.intake.files import Format
 from batchyard.intake.mend_files import MEDIA_TYPES
 from batchyard.operations import row_reports
 from batchyard.operations.mends import open_mend_file
+from batchyard.store.row_reports import FIRST_WARNING
 from batchyard.store.uploads import Upload
 
 router = APIRouter(tags=["Uploads"], route_class=KnownRoute)
@@ -78,14 +79,18 @@ async def list_warnings(
         caller.db,
         team=caller.team,
         batch_id=batch_id,
-        after=read_place(cursor, WARNING, length=2) or (-1, ""),
+        after=read_place(cursor, WARNING, length=3) or FIRST_WARNING,
         limit=limit + 1,
         code=code,
     )
     last = found[limit - 1] if len(found) > limit else None
     return {
-        "data": [asdict(one) for one in found[:limit]],
-        "next_cursor": None if last is None else write_cursor([last.line or 0, last.code]),
+        "data": [
+            {"line": one.line, "code": one.code, "reason": one.reason} for one in found[:limit]
+        ],
+        "next_cursor": None
+        if last is None
+        else write_cursor([last.line or 0, last.code, last.place]),
     }
 
 

@@ -122,7 +122,7 @@ async def _join(request: Request, caller: Caller, batch_id: UUID, *, action: str
             await upload.finish_file()
 
             async def seal(conn: Connection) -> None:
-                report = upload.staging.report()
+                report = upload.report()
                 answer.append(_reported(batch_id, report, status=200))
                 await note_batch(
                     conn,

@@ -27,12 +27,16 @@
     named.querySelector("input").required = !named.hidden;
   }
 
-  // The columns go along only once they are known: another file or kind begins anew.
-  async function lookAt(withColumns) {
+  // What was said goes along only where it still holds: another file begins anew, and with another
+  // kind or encoding the columns do.
+  const COLUMNS = /^(column|meaning)\./;
+  const ENCODING = /^encoding$/;
+
+  async function lookAt(...kept) {
     const form_ = new FormData();
     form_.append("kind", kind());
-    if (withColumns) {
-      for (const [name, value] of new FormData(form)) if (/^(column|meaning)\./.test(name)) form_.append(name, value);
+    for (const [name, value] of new FormData(form)) {
+      if (kept.some((one) => one.test(name))) form_.append(name, value);
     }
     const isSheet = /\.xlsx$/i.test(file.name);
     const part = isSheet ? file.slice(0, wholeBytes) : file.slice(0, lookBytes);
@@ -57,7 +61,7 @@
     if (!chosen) return;
     file = chosen;
     form.querySelector("[data-file-name]").textContent = file.name;
-    lookAt(false).catch(failed);
+    lookAt().catch(failed);
   }
 
   function failed() {
@@ -80,8 +84,8 @@
   form.addEventListener("change", (event) => {
     if (event.target.name === "kind" || event.target.name === "agent_id") showKind();
     if (file === null || sending !== null) return;
-    if (event.target.name === "kind") lookAt(false).catch(failed);
-    if (event.target.matches("[data-meaning]")) lookAt(true).catch(failed);
+    if (event.target.name === "kind" || event.target.matches("[data-encoding]")) lookAt(ENCODING).catch(failed);
+    if (event.target.matches("[data-meaning]")) lookAt(COLUMNS, ENCODING).catch(failed);
   });
 
   // --- sending ----------------------------------------------------------------------------------
