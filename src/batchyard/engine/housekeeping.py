@@ -43,7 +43,8 @@ DEAD_AFTER = timedelta(seconds=10)
 """A worker silent for so long is dead."""
 
 LISTEN_SECONDS = 3.0
-"""So long a new leader only listens: while PostgreSQL was away nobody could be heard."""
+"""So long whoever leads listens first: while PostgreSQL was away nobody could be heard. Who waited
+for the lead has listened meanwhile."""
 
 TURNS_STALL_AFTER = timedelta(seconds=30)
 DISPATCHED_AT_ONCE = 100
@@ -78,7 +79,7 @@ class Housekeeping:
         self._files = FileStore(config)
         key = config.secret_key
         self._vault = Vault(None if key is None else key.get_secret_value())
-        self._leads_since = float("-inf")
+        self._hears_since = float("-inf")
         self.duties = (
             Duty(name="defer_turns", every_seconds=TICK_SECONDS, do=self.defer_turns),
             Duty(name="free_dead_workers", every_seconds=1, do=self.free_dead_workers),
@@ -109,19 +110,29 @@ class Housekeeping:
                 async with await psycopg.AsyncConnection.connect(
                     self._db.url, autocommit=True
                 ) as connection:
+                    await self._win(connection)
                     await self._lead(connection)
             except TRANSIENT as error:
                 log.warning("housekeeping.interrupted", error=str(error))
             await asyncio.sleep(1)
 
-    async def _lead(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-        while not await leadership.try_to_lead(connection):
+    async def _win(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        """Wait for the lead, and listen meanwhile."""
+        heard_at = self._hears_since = monotonic()
+        while True:
+            leads = await leadership.try_to_lead(connection)
+            if monotonic() - heard_at > LISTEN_SECONDS:
+                self._hears_since = monotonic()  # This process or PostgreSQL stood still.
+            heard_at = monotonic()
+            if leads:
+                return
             if await leadership.unseat_silent(connection, before=self._db.clock() - DEAD_AFTER):
                 log.warning("housekeeping.unseated")
                 continue
             await asyncio.sleep(1)
+
+    async def _lead(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         log.info("housekeeping.leads")
-        self._leads_since = monotonic()
         self._begun_at.clear()
         try:
             while True:
@@ -175,7 +186,7 @@ class Housekeeping:
     async def free_dead_workers(self) -> None:
         """Give up silent workers and free what ended ones still hold."""
         now = self._db.clock()
-        if monotonic() - self._leads_since >= LISTEN_SECONDS:
+        if monotonic() - self._hears_since >= LISTEN_SECONDS:
             async with self._db.transaction() as conn:
                 dead = await workers.end_silent(conn, before=now - DEAD_AFTER, now=now)
             if dead:
