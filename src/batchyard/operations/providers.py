@@ -262,6 +262,14 @@ async def list_routes(db: Database) -> list[RouteRow]:
         return await providers.list_routes(conn)
 
 
+async def list_outward_routes(db: Database, *, team: Team) -> list[RouteRow]:
+    """List the routes of a team that lead to anything but a sandbox."""
+    async with db.pool.connection() as conn:
+        harmless = {row.id for row in await providers.list_all(conn) if row.kind == "sandbox"}
+        routes = await providers.list_routes(conn)
+    return [one for one in routes if one.team_id == team.id and one.provider_id not in harmless]
+
+
 async def find(conn: Connection, name: str) -> ProviderRow:
     """Return a stored provider by its name; raise `NotFound`."""
     row = await providers.find(conn, name=name)
