@@ -9,6 +9,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from batchyard.models import Accepted, Answer, Ended, Kind, Lost, Refused, Request
+from batchyard.providers.clock_checks import describe_clock
+from batchyard.providers.http_exchange import Reply
 from batchyard.testing import Arrived, HttpServer, Line
 from tests.providers.http_surroundings import (
     NOW,
@@ -171,6 +173,7 @@ async def test_operator_says_what_else_proves_that_nothing_was_done() -> None:
         ("Tue, 01 Dec 2020 09:02:00 GMT", 0.0),
         ("99999999999999999999", 86400.0),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("-5", None),
         ("²", None),
         ("", None),
@@ -181,6 +184,21 @@ async def test_retry_after_is_read_in_both_forms(header: str, seconds: float | N
     answer = await send(handler, make_call())
     assert isinstance(answer, Refused)
     assert answer.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    "date,told",
+    [
+        ("Tue, 01 Dec 2026 09:00:00 GMT", "no difference"),
+        ("Tue, 01 Dec 2026 09:00:00 -0000", "no difference"),
+        ("Tue, 01 Dec 2026 09:01:00 GMT", "60 s ahead"),
+        ("Tue, 01 Dec 99999999999999999999 09:00:00 GMT", "did not tell"),
+        ("", "did not tell"),
+    ],
+)
+def test_clock_of_the_other_side_is_read_from_any_date(date: str, told: str) -> None:
+    reply = Reply(status=200, headers={"date": date}, body=b"")
+    assert told in describe_clock(reply, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def retry_after(reply: Reply, *, now: datetime) -> float | None:
         return min(float(text), LONGEST_WAIT_SECONDS)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year of more digits than fit
         return None
     seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
     return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
