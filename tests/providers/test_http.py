@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 
 from batchyard.models import Accepted, Answer, Ended, Kind, Lost, Refused, Request
 from batchyard.providers.clock_checks import describe_clock
+from batchyard.providers.http_answers import MARKUP_LENGTH
 from batchyard.providers.http_exchange import Reply
 from batchyard.testing import Arrived, HttpServer, Line
 from tests.providers.http_surroundings import (
@@ -207,6 +208,8 @@ def test_clock_of_the_other_side_is_read_from_any_date(date: str, told: str) -> 
         (400, {"message": "No such street"}, "The provider answered 400: No such street"),
         (401, {"error": {"message": "Bad key"}}, "The provider answered 401: Bad key"),
         (404, b"<html><style>b{}</style><b>Not\n here</b>", "The provider answered 404: Not here"),
+        (404, b"<b>Not" + b" " * MARKUP_LENGTH + b"here", "The provider answered 404: Not"),
+        (404, b"Not here<style>" + b"b{}" * 9000, "The provider answered 404: Not here"),
         (410, {"error": "a\0b" * 1000}, f"The provider answered 410: {'a�b' * 166}a…"),
         (422, [1, 2], "The provider answered 422."),
         (451, b"", "The provider answered 451."),
