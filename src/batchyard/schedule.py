@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta
 from batchyard.errors import InvalidRequest
 
 HORIZON = timedelta(days=30)
+CALENDAR = (datetime(2, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
+"""Times outside are not taken to be kept: in another zone or a retry later they are before the
+year 1 or after 9999, where Python cannot follow, nor read them from the database."""
+
 VENDOR_LEAD = timedelta(minutes=2)
 VENDOR_STEP = timedelta(minutes=10)
 
@@ -27,6 +31,12 @@ class ScheduleRules:
 
     lead: timedelta = VENDOR_LEAD
     step: timedelta = VENDOR_STEP
+
+
+def is_in_calendar(at: datetime) -> bool:
+    """Tell whether a time can be kept, shown in every zone, and counted on from."""
+    start, end = CALENDAR
+    return start <= at < end
 
 
 def parse_time(text: str) -> datetime:

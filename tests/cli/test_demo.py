@@ -12,11 +12,21 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from batchyard.cli.demo import check_routes
+from batchyard.cli.demo_lists import AGENT_ID
+from batchyard.errors import ConfigError
+from batchyard.models import Kind
+from batchyard.operations.agents import use_agent
+from batchyard.operations.providers import set_route
+from batchyard.store.db import Database
+from tests.cli.stored import add_http, default_team, read
+from tests.factories import make_agent, make_team
 from tests.folders import make_folder
 from tests.waiting import wait_until
 
@@ -223,3 +233,40 @@ def test_demo_says_in_one_line_that_the_port_is_taken(data_dir: Path, database_u
     assert second.returncode == 2
     assert said.count("\n") == 1
     assert port in said
+
+
+async def test_demo_loads_nothing_that_a_real_provider_would_do(
+    db: Database, data_dir: Path, database_url: str
+) -> None:
+    await add_http(db, "carrier")
+    await set_route(
+        db, team=await default_team(db), kind=Kind.SHIPMENT, agent_id=None, provider="carrier"
+    )
+
+    with demo(data_dir, "--exit", database_url=database_url) as process:
+        said, _ = process.communicate(timeout=RUN_SECONDS)
+
+    assert process.returncode == 2, said
+    (line,) = [line for line in said.splitlines() if line.startswith("batchyard: ")]
+    assert said.endswith(f"{line}\n")
+    for words in ("shipment", "'carrier'", "--data-dir", "BATCHYARD_DATABASE_URL"):
+        assert words in line
+    assert await read(db, "SELECT count(*) FROM batches") == 0
+
+
+async def test_demo_looks_at_the_routes_of_its_own_lists_only(db: Database) -> None:
+    team = await default_team(db)
+    await add_http(db, "carrier")
+    other = await make_agent(db, team=team)
+    for whose, agent_id in ((await make_team(db), None), (team, other)):
+        await set_route(db, team=whose, kind=Kind.CALL, agent_id=agent_id, provider="carrier")
+    await set_route(db, team=team, kind=Kind.CALL, agent_id=None, provider="sandbox")
+    await check_routes(db, team=team)
+
+    its_own = UUID(AGENT_ID)
+    async with db.transaction() as conn:
+        await use_agent(conn, team=team, agent_id=its_own, creates=True, now=db.clock())
+    await set_route(db, team=team, kind=Kind.CALL, agent_id=its_own, provider="carrier")
+
+    with pytest.raises(ConfigError, match="each call of team default to 'carrier'"):
+        await check_routes(db, team=team)

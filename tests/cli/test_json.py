@@ -22,6 +22,7 @@ DOES = frozenset(
         *("resolve", "void"),
         *("migrate", "backup", "restore", "restored"),
         *("agent add", "number add", "number remove", "dnc add", "dnc remove", "sender set"),
+        *("mapping save", "mapping remove"),
         *("webhook add", "webhook test", "webhook enable", "webhook disable", "webhook remove"),
         "webhook replay",
         *("team create", "token create", "token revoke", "user add", "user remove"),

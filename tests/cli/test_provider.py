@@ -70,7 +70,7 @@ def test_provider_is_stored_with_everything_that_was_said(database_url: str) -> 
 
 def test_list_is_a_table_that_is_not_cut(database_url: str) -> None:
     url = closed_url() + "/" + "long" * 40
-    add(database_url, "--url", url, "--rate", "5/s", "--rate", "1000/h")
+    add(database_url, "--url", url, "--rate", "1000/h")
 
     result = call("provider", "list", BATCHYARD_DATABASE_URL=database_url)
 
@@ -160,6 +160,10 @@ def test_provider_whose_key_is_lost_is_listed_with_the_reason(
         (["--kind", "pigeon"], ["'pigeon'", "http", "sandbox"]),
         (["--kind", "http"], ["url"]),
         (["--kind", "http", "--rate", "5 a day"], ["'5 a day'", "100/min"]),
+        (
+            ["--kind", "http", "--rate", "5/s", "--rate", "1000/h"],
+            ["one --rate", "batchyard limit set provider:NAME"],
+        ),
         (["--kind", "http", "--secret-file", "/nowhere"], ["/nowhere"]),
         (["--kind", "http", "--secret-file", os.devnull], ["empty"]),
     ],

@@ -76,6 +76,7 @@ def test_provider_that_is_paused_is_said_to_be(database_url: str) -> None:
         ((), ["Say what to change"]),
         (("--colour", "red"), ["no option --colour", "--result-url"]),
         (("--timeout", "0s"), ["timeout_seconds"]),
+        (("--rate", "5/s", "--rate", "1000/h"), ["one --rate"]),
         (("--secret-file", "/nowhere"), ["/nowhere"]),
     ],
     ids=" ".join,

@@ -15,7 +15,8 @@ from batchyard.store.db import Database
 from tests.cli.commands import call
 from tests.cli.stored import add_http, read
 from tests.cli.test_commands import assert_one_line
-from tests.factories import make_team, make_token
+from tests.cli.yard import Yard
+from tests.factories import make_agent, make_team, make_token
 from tests.serving import serving
 
 
@@ -83,6 +84,17 @@ async def test_rehearsal_shows_verdicts_duration_and_what_limits(
     assert (shown["phone_no_plus"], shown["duplicate_in_file"]) == ("1", "1")
     assert shown["provider"] == "sandbox (exact)"
     assert "No worker is alive now" in result.stderr
+
+
+def test_rehearsal_reads_a_pipe_and_finds_an_agent_by_its_name(server: Yard) -> None:
+    agent = server.do(make_agent(server.db, team=server.team, name="Anna"))
+    rows = "contact_number\n+4520123403\n"
+
+    for said in ("Anna", agent):
+        told = server.run("rehearse", "-", "--agent", said, "--json", stdin=rows)
+        assert told.code == 0, told.err
+        assert json.loads(told.out)["upload"]["accepted"] == 1
+    server.run("rehearse", "-", "--agent", "Bo", stdin=rows).one_line("no agent 'Bo'", "Anna")
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,38 @@ def test_number_that_is_not_contacted_is_added_listed_and_removed(server: Yard) 
     assert len(json.loads(run("dnc", "list", "--json").out)) == 1
 
 
+def test_mapping_is_kept_offered_used_and_forgotten(server: Yard, tmp_path: Path) -> None:
+    run = server.run
+    server.do(make_agent(server.db, team=server.team, name="Anna"))
+    file = tmp_path / "crm.csv"
+    file.write_text(f"Navn,Mobil,Nummer 2\n\u00c5se,{DANE},x\n", encoding="utf-8")
+    assert "batchyard mapping save" in run("mapping", "list").out
+    save = ("mapping", "save", "our crm")
+    run(*save, "--map", "Mobil").one_line("'Mobil'", "Mobil=contact_number")
+    run(*save, "--map", "Mobil=contact_number", "--header", "/nowhere").one_line("/nowhere")
+    run(*save, "--kind", "shipment", "--map", "Mobil=nowhere").one_line("nowhere")
+
+    said = ("--map", "Mobil=contact_number", "--map", "Navn=name", "--map", "Nummer 2=")
+    kept = run(*save, *said, "--header", file)
+
+    assert kept.code == 0, kept.err
+    assert "--mapping 'our crm'" in kept.out
+    (listed,) = json.loads(run("mapping", "list", "--json").out)
+    assert (listed["kind"], listed["name"]) == ("call", "our crm")
+    meanings = {"Mobil": "contact_number", "Navn": "name", "Nummer 2": None}
+    assert listed["mapping"] == meanings
+    shown = run("mapping", "list").out
+    assert all(f"{column}={meaning or ''}" in shown for column, meaning in meanings.items())
+
+    upload = ("calls", file, "--agent", "Anna", "--no-start")
+    assert "A mapping is kept for this header; --mapping 'our crm'" in run(*upload).out
+    used = run(*upload, "--again", "--mapping", "our crm")
+    assert (used.code, "A mapping is kept" in used.out) == (0, False), used.err
+
+    assert run("mapping", "remove", "our crm").code == 0
+    run("mapping", "remove", "our crm").one_line("no mapping 'our crm'")
+
+
 def test_sender_is_set_from_a_file_and_shown(server: Yard, tmp_path: Path) -> None:
     run = server.run
     for text, words in (

@@ -8,6 +8,7 @@ import select
 import stat
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -39,8 +40,11 @@ SHIPMENT = (
 class Terminal:
     """A command at a terminal."""
 
-    def __init__(self, *arguments: str, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, *arguments: str, settings: Mapping[str, str], size: tuple[int, int] = (0, 0)
+    ) -> None:
         self._ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, size)
         self._process = subprocess.Popen(
             [sys.executable, "-SEc", AT_TERMINAL, BATCHYARD, *arguments],
             env=environment(TERM="xterm-256color", **settings),

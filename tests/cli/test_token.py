@@ -121,6 +121,8 @@ async def test_tokens_leave_traces_without_their_text(db: Database, say: Say) ->
         (("--scope", "everything"), ("'everything'", "batches:read")),
         (("--expires", "2020-01-01T00:00:00Z"), ("has passed",)),
         (("--expires", "soon"), ("'soon'",)),
+        (("--expires", "9999999d"), ("9999999d", "too far away")),
+        (("--expires", "9999-12-31T23:59:59-01:00"), ("'9999-12-31T23:59:59-01:00'",)),
     ],
 )
 def test_token_that_would_be_of_no_use_ends_in_one_line(

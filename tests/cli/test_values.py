@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from batchyard.cli import values
@@ -41,6 +43,15 @@ def test_duration_is_read_as_seconds(text: str, seconds: float) -> None:
 def test_text_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="24h"):
         values.read_duration(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["soon", "9999-12-31T23:59:59-01:00", "9999-12-31", "0001-01-01T00:00:00+14:00", "0001-01-01"],
+)
+def test_text_that_is_no_time_to_count_with_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(f"'{text}'")):
+        values.read_time(text)
 
 
 @pytest.mark.parametrize(

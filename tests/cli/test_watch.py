@@ -2,17 +2,23 @@
 
 import json
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
+from rich.console import Console
 
 from batchyard.cli.pace import WINDOW_SECONDS, Pace
-from batchyard.cli.watch_screen import Sight, describe_pace
-from batchyard.client import Batch
-from batchyard.models import BatchState, Phase
+from batchyard.cli.watch_screen import Sight, describe_pace, fit
+from batchyard.client import Batch, Item, Waiting
+from batchyard.lifecycle import ENDED_STATUSES, LIVE_STATUSES
+from batchyard.models import BatchState, Kind, Phase
 from tests.cli.stored import write
 from tests.cli.test_terminal import Terminal
 from tests.cli.yard import Yard
@@ -134,6 +140,140 @@ def test_screen_tells_pace_and_time_left(server: Yard) -> None:
 
     assert screen.end() == 0, screen.said
     assert re.search(r"3 of 6 ended · [\d.]+ a (second|minute) · about \d+ s left", screen.said)
+
+
+HINT = "q or Ctrl-C leaves; the batch goes on."
+ELEVEN = ("unknown", "waiting", "retrying", *ENDED_STATUSES[Kind.CALL])
+
+
+def crowded() -> Sight:
+    """Return a batch with eleven statuses, a reason to wait, and five long errors."""
+    counts = {status: 100 + n for n, status in enumerate(ELEVEN)}
+    batch = sight(Pace(), done=0).batch.model_copy(
+        update={
+            "counts": counts,
+            "total": sum(counts.values()),
+            "waiting": Waiting(reason="window", sentence="No window is open." * 5, until=NOW),
+        }
+    )
+    failures = [failed_item(batch, n) for n in range(1, 6)]
+    return Sight(batch=batch, failures=failures, pace=Pace(), is_lost=True)
+
+
+def failed_item(batch: Batch, position: int) -> Item:
+    return Item(
+        id=uuid4(),
+        batch_id=batch.id,
+        position=position,
+        phase="done",
+        status="failed",
+        attempt=1,
+        number=None,
+        reference=None,
+        provider="sandbox",
+        provider_reference=None,
+        error_code="carrier_refused",
+        error_message="This is no number that anybody could be called at. " * 3,
+        due_at=None,
+        updated_at=NOW,
+        ended_at=NOW,
+    )
+
+
+def screen_of(shown: Sight, *, height: int) -> list[str]:
+    console = Console(width=80, height=height, highlight=False)
+    with console.capture() as captured:
+        console.print(fit(shown, hint=HINT, console=console))
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize(
+    "height,bars,errors,gaps", [(50, 11, 5, 4), (24, 11, 4, 0), (20, 11, 0, 0), (12, 4, 0, 0)]
+)
+def test_screen_leaves_out_what_matters_least_until_it_fits(
+    height: int, bars: int, errors: int, gaps: int
+) -> None:
+    shown = crowded()
+
+    lines = screen_of(shown, height=height)
+
+    assert len(lines) <= height
+    assert lines[-1].strip() == HINT
+    assert "does not answer" in lines[-2]
+    counts = [found[1] for line in lines if (found := re.search(r" (\d+) +\d+ % *$", line))]
+    assert len(counts) == bars
+    assert sum(map(int, counts)) == shown.batch.total
+    assert sum(line.startswith("line ") for line in lines) == errors
+    assert sum(not line.strip() for line in lines) == gaps
+
+
+def test_small_terminal_shows_how_to_leave(server: Yard) -> None:
+    async def prepare() -> str:
+        batch = await make_batch(
+            server.db, team=server.team, kind=Kind.CALL, state=BatchState.PAUSED
+        )
+        statuses = {
+            Phase.DONE: ENDED_STATUSES[Kind.CALL],
+            Phase.LIVE: LIVE_STATUSES[Kind.CALL],
+            Phase.READY: ("waiting",),
+        }
+        for phase, words in statuses.items():
+            for status in words:
+                await make_items(
+                    server.db, team=server.team, batch_id=batch, n=3, phase=phase, status=status
+                )
+        return str(batch)
+
+    batch = server.do(prepare())
+    settings = server.environment(COLUMNS="80")
+    screen = Terminal("watch", batch, settings=settings, size=(24, 80))
+    screen.wait_for("leaves; the batch goes on")
+    screen.press("q")
+
+    assert screen.end() == 0, screen.said
+    assert "Last errors" in screen.said
+    assert "Somebody paused" in screen.said
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_watch_of_a_server_that_hangs_says_so_and_is_left_at_once(
+    server: Yard, answers: int
+) -> None:
+    batch = server.do(make_batch(server.db, team=server.team, state=BatchState.PAUSED))
+    with hanging_after(answers, server=server) as url:
+        screen = Terminal("watch", str(batch), settings=server.environment(BATCHYARD_URL=url))
+        screen.wait_for("The server does not answer")
+        screen.wait_for("leaves; the batch goes on")
+        screen.press("q")
+
+        assert screen.end() == 0, screen.said
+    assert ("shipments · paused" in screen.said) == bool(answers)
+
+
+@contextmanager
+def hanging_after(answers: int, *, server: Yard) -> Iterator[str]:
+    """Lend the address of what passes on so many requests, and leaves all others waiting."""
+    left, released = iter(range(answers)), threading.Event()
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if next(left, None) is None:
+                released.wait()
+                return
+            head = {"Authorization": self.headers["Authorization"]}
+            answer = httpx.get(f"{server.url}{self.path}", headers=head)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Door) as outside:
+        threading.Thread(target=outside.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{outside.server_port}"
+        finally:
+            released.set()
+            outside.shutdown()
 
 
 def make_list(folder: Path, *numbers: str) -> Path:

@@ -158,6 +158,7 @@ async def test_what_cannot_be_is_said_beside_its_field_and_changes_nothing(yard:
              422, "12"),
             ("/webhooks", {"url": "nowhere"}, 422, "must be an address"),
             ("/do-not-contact", {"number": "12"}, 422, "+4520123456"),
+            ("/do-not-contact", {"number": "+4520123456", "until": "9999-12-31"}, 422, "Choose a"),
         ):  # fmt: skip
             answer = await client.post(f"{PREFIX}/settings{path}", data=form)
             assert answer.status_code == status, (path, answer.text)

@@ -1,18 +1,22 @@
+from pathlib import Path
 from uuid import UUID
+
+import pytest
 
 from batchyard.engine.switchboard import Exchange, open_exchange
 from batchyard.models import Kind
 from batchyard.store import providers, runs
 from batchyard.store.db import Connection
 from batchyard.store.runs import Order
+from tests import plug_ins
 from tests.engine.conftest import Yard
 
 
-async def add(conn: Connection, yard: Yard, name: str) -> int:
+async def add(conn: Connection, yard: Yard, name: str, *, kind: str = "http") -> int:
     provider_id = await providers.insert(
         conn,
         name=name,
-        kind="http",
+        kind=kind,
         settings={"url": "https://example.com", "policy": "neither"},
         secret=None,
         allow_private=False,
@@ -75,6 +79,48 @@ async def test_provider_that_changed_is_opened_anew(yard: Yard) -> None:
         assert exchange.connected(added) is None
     finally:
         await exchange.close()
+
+
+async def test_plug_in_that_breaks_leaves_all_others_open(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_ins.install(tmp_path, monkeypatch)
+    async with yard.db.transaction() as conn:
+        broken = [await add(conn, yard, kind, kind=kind) for kind in plug_ins.BROKEN]
+        removed = await add(conn, yard, "removed", kind="gone")
+        await providers.remove(conn, name="removed", now=yard.db.clock())
+        sound = await add(conn, yard, "sound")
+    exchange = await open_exchange(yard.config, yard.db, report=yard.report)
+    assert isinstance(exchange, Exchange)
+    try:
+        for provider_id in (*broken, removed):
+            assert exchange.connected(provider_id) is None
+            assert await exchange.choose(provider_id) is None
+        assert exchange.connected(sound) is not None
+        await write(yard, "UPDATE providers SET kind = 'moody' WHERE name = 'sound'")
+        await exchange.refresh()
+        assert exchange.connected(sound) is None
+        assert await exchange.choose(None) is not None
+    finally:
+        await exchange.close()
+
+
+async def test_provider_that_breaks_when_closed_keeps_no_other_open(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_ins.install(tmp_path, monkeypatch)
+    async with yard.db.transaction() as conn:
+        ids = [await add(conn, yard, name, kind="clinging") for name in ("replaced", "other")]
+    exchange = await open_exchange(yard.config, yard.db, report=yard.report)
+    assert isinstance(exchange, Exchange)
+    lines = [exchange.connected(provider_id) for provider_id in ids]
+    await write(yard, "UPDATE providers SET settings = '{}' WHERE name = 'replaced'")
+    await exchange.refresh()
+    lines.append(exchange.connected(ids[0]))
+
+    await exchange.close()
+
+    assert [vars(line.provider)["was_closed"] for line in lines if line is not None] == [True] * 3
 
 
 async def write(yard: Yard, statement: str) -> None:

@@ -1,4 +1,6 @@
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -7,7 +9,9 @@ from batchyard.errors import BatchyardError, ConfigError, Conflict, InvalidReque
 from batchyard.models import Kind, Policy, Rate
 from batchyard.operations import providers
 from batchyard.operations.providers import ListedProvider
+from batchyard.store import providers as store
 from batchyard.store.db import Database
+from tests import plug_ins
 from tests.cli.stored import KEY, add_http, closed_url, read
 from tests.factories import make_agent, make_team
 
@@ -39,6 +43,43 @@ async def test_provider_is_listed_with_its_promise_and_limits(db: Database) -> N
     assert one.promise.key_ttl == timedelta(hours=1)
     assert (one.ceiling.concurrency, one.ceiling.rates) == (3, {60: 100})
     assert one.fault is None
+
+
+async def test_plug_in_that_breaks_is_listed_with_the_reason(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_ins.install(tmp_path, monkeypatch)
+    async with db.transaction() as conn:
+        for kind in (*plug_ins.BROKEN, "clinging"):
+            await store.insert(
+                conn,
+                name=kind,
+                kind=kind,
+                settings={},
+                secret=VAULT.lock("sesame"),
+                allow_private=False,
+                now=db.clock(),
+            )
+
+    told = {one.row.name: one for one in await providers.list_providers(db, VAULT)}
+
+    for kind, reason in (
+        ("gone", "ModuleNotFoundError: No module named 'plug_ins_of_a_test_that_are_gone'"),
+        ("moody", r"KeyError in .*/plug_ins_of_a_test\.py, line \d+"),
+        ("vague", r"KeyError in .*/plug_ins_of_a_test\.py, line \d+"),
+        ("number", "is no provider"),
+    ):
+        assert told[kind].promise is None
+        assert re.search(reason, told[kind].fault or ""), told[kind].fault
+        assert "sesame" not in (told[kind].fault or "")
+    assert told["clinging"].promise is not None
+    assert told["sandbox"].promise is not None
+    kinds = {one.name for one in providers.list_kinds()}
+    assert kinds & {"sandbox", "http", "clinging", "gone", "number"} == {
+        "sandbox",
+        "http",
+        "clinging",
+    }
 
 
 async def test_burst_is_a_tenth_of_what_a_second_allows_and_at_least_one(db: Database) -> None:

@@ -9,6 +9,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from batchyard.models import Accepted, Answer, Ended, Kind, Lost, Refused, Request
+from batchyard.providers.clock_checks import describe_clock
+from batchyard.providers.http_answers import MARKUP_LENGTH
+from batchyard.providers.http_exchange import Reply
 from batchyard.testing import Arrived, HttpServer, Line
 from tests.providers.http_surroundings import (
     NOW,
@@ -171,6 +174,7 @@ async def test_operator_says_what_else_proves_that_nothing_was_done() -> None:
         ("Tue, 01 Dec 2020 09:02:00 GMT", 0.0),
         ("99999999999999999999", 86400.0),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("-5", None),
         ("²", None),
         ("", None),
@@ -184,11 +188,28 @@ async def test_retry_after_is_read_in_both_forms(header: str, seconds: float | N
 
 
 @pytest.mark.parametrize(
+    "date,told",
+    [
+        ("Tue, 01 Dec 2026 09:00:00 GMT", "no difference"),
+        ("Tue, 01 Dec 2026 09:00:00 -0000", "no difference"),
+        ("Tue, 01 Dec 2026 09:01:00 GMT", "60 s ahead"),
+        ("Tue, 01 Dec 99999999999999999999 09:00:00 GMT", "did not tell"),
+        ("", "did not tell"),
+    ],
+)
+def test_clock_of_the_other_side_is_read_from_any_date(date: str, told: str) -> None:
+    reply = Reply(status=200, headers={"date": date}, body=b"")
+    assert told in describe_clock(reply, now=NOW)
+
+
+@pytest.mark.parametrize(
     "status,body,message",
     [
         (400, {"message": "No such street"}, "The provider answered 400: No such street"),
         (401, {"error": {"message": "Bad key"}}, "The provider answered 401: Bad key"),
         (404, b"<html><style>b{}</style><b>Not\n here</b>", "The provider answered 404: Not here"),
+        (404, b"<b>Not" + b" " * MARKUP_LENGTH + b"here", "The provider answered 404: Not"),
+        (404, b"Not here<style>" + b"b{}" * 9000, "The provider answered 404: Not here"),
         (410, {"error": "a\0b" * 1000}, f"The provider answered 410: {'a�b' * 166}a…"),
         (422, [1, 2], "The provider answered 422."),
         (451, b"", "The provider answered 451."),

@@ -15,7 +15,7 @@ from batchyard.providers.base import Callback
 from batchyard.providers.http_exchange import AnswerLost, Reply
 from batchyard.providers.twilio import TwilioProvider
 from batchyard.providers.twilio_account import Account
-from batchyard.providers.twilio_answers import read_refusal
+from batchyard.providers.twilio_answers import call_of, read_refusal
 from batchyard.providers.twilio_settings import TwilioSecrets, TwilioSettings
 from batchyard.providers.twilio_signature import sign
 from tests.providers.fakes.process import Fake
@@ -125,6 +125,15 @@ async def test_row_without_its_variable_is_not_called(provider: TwilioProvider, 
     assert (answer.status, answer.error_code) == ("error", "variable_missing")
     assert "first_name" in str(answer.error_message)
     assert fake.per_item() == {}
+
+
+def test_call_of_an_impossible_time_is_read_without_it() -> None:
+    call = {
+        "sid": f"CA{'0' * 32}",
+        "status": "queued",
+        "date_created": "Tue, 01 Dec 99999999999999999999 09:00:00 +0000",
+    }
+    assert call_of(call).created_at is None
 
 
 async def test_too_many_calls_at_once_slow_the_provider_down(provider: TwilioProvider) -> None:

@@ -13,10 +13,12 @@ import typer
 from rich.console import Console
 
 from batchyard.cli import demo_report, options, services, session, web
-from batchyard.cli.demo_lists import Calls, ExampleList, Shipments, examples_folder
+from batchyard.cli.demo_lists import AGENT_ID, Calls, ExampleList, Shipments, examples_folder
 from batchyard.config import Config
 from batchyard.errors import BatchyardError, ConfigError
+from batchyard.models import Team
 from batchyard.operations.access import TOKEN_PREFIX, ensure_token
+from batchyard.operations.providers import list_outward_routes
 from batchyard.operations.teams import ensure_team
 from batchyard.store.db import Database
 from batchyard.store.migrate import migrate
@@ -50,7 +52,8 @@ def demo(
     """Load two example lists through the doors and show what becomes of every row.
 
     Starts everything in one process: PostgreSQL, the server, a worker with the sandbox at fifty
-    times its speed. Data and token are kept; each start loads both lists anew.
+    times its speed. Data and token are kept; each start loads both lists anew. Where a route leads
+    the team's items to a real provider, nothing is loaded.
     """
     settings = services.at_a_terminal(session.configure(**SETTINGS, port=port, data_dir=data_dir))
     if "sandbox_speed" not in settings.model_fields_set:
@@ -92,12 +95,15 @@ async def _show(
 async def _run_lists(settings: Config, db: Database, *, console: Console) -> None:
     """Do what a client would do.
 
-    1. Load both files.
+    1. Load both files, unless they would be done in earnest.
     2. Follow them until both batches have ended.
     3. Tell what each list answers, the numbers, the refused rows, how to ask by hand.
     """
     address = f"http://{HOST}:{settings.port}"
-    token = await _lend_token(settings, db)
+    team = await ensure_team(
+        db, slug=session.DEFAULT_TEAM, name="Default", actor=session.find_actor()
+    )
+    token = await _lend_token(settings, db, team=team)
     console.print(f"Serving on {address}")
     async with httpx.AsyncClient(
         base_url=address,
@@ -111,6 +117,7 @@ async def _run_lists(settings: Config, db: Database, *, console: Console) -> Non
             Shipments(client, file=files / "shipments.json"),
         ]
         for each in lists:
+            await check_routes(db, team=team)
             await each.load()
         await demo_report.follow(console, lists)
         await _tell(console, lists)
@@ -131,12 +138,23 @@ async def _tell(console: Console, lists: list[ExampleList]) -> None:
             raise BatchyardError(f"{title}: the numbers do not add up. This is a defect.")
 
 
-async def _lend_token(settings: Config, db: Database) -> str:
+async def check_routes(db: Database, *, team: Team) -> None:
+    """Raise `ConfigError` where a route would let the example lists be done in earnest.
+
+    The demo shares its database with whatever else runs on this data folder or database.
+    """
+    for route in await list_outward_routes(db, team=team):
+        if route.agent_id is None or str(route.agent_id) == AGENT_ID:
+            raise ConfigError(
+                f"The demo loads nothing here: a route leads each {route.kind} of team "
+                f"{team.slug} to '{route.provider}', which would do the example lists in earnest. "
+                "Give the demo a folder of its own with --data-dir, and no BATCHYARD_DATABASE_URL."
+            )
+
+
+async def _lend_token(settings: Config, db: Database, *, team: Team) -> str:
     """Return the demo's token, the same at each start, and make sure that it is known."""
     token = _keep_token(settings.data_dir / TOKEN_FILE)
-    team = await ensure_team(
-        db, slug=session.DEFAULT_TEAM, name="Default", actor=session.find_actor()
-    )
     await ensure_token(db, team=team, token=token, name="demo", actor=session.find_actor())
     return token
 

@@ -118,6 +118,7 @@ COMMANDS = (
     Entry("resolve", BATCHES, "Decide unknown outcomes; `batchyard unknown` lists them."),
     Entry("void", BATCHES, "Take back a booked shipment, where its provider does that."),
     Entry("agent", TEAM, "Name those who speak in calls."),
+    Entry("mapping", TEAM, "Keep what the columns of lists mean, for lists to come."),
     Entry("webhook", TEAM, "Tell other programs what happens, and see what was told."),
     Entry("audit", TEAM, "List who changed what in the team, the newest first."),
     Entry(

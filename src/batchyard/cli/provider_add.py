@@ -29,7 +29,7 @@ def add(
     secret_file: said.SecretFile = None,
     policy: said.PolicyWord = None,
     concurrency: said.Concurrency = None,
-    rate: said.RateText = None,
+    rates: said.Rates = None,
     timeout: said.Timeout = None,
     result_url: said.ResultUrl = None,
     not_done: said.NotDone = None,
@@ -57,6 +57,7 @@ def add(
     --account-sid TEXT.
     """
     found = find_kind(kind)
+    rate = said.only_rate(rates)
     kept = said.name_settings(
         url=url,
         policy=policy,

@@ -24,7 +24,7 @@ def change(
     secret_file: said.SecretFile = None,
     policy: said.PolicyWord = None,
     concurrency: said.Concurrency = None,
-    rate: said.RateText = None,
+    rates: said.Rates = None,
     timeout: said.Timeout = None,
     result_url: said.ResultUrl = None,
     not_done: said.NotDone = None,
@@ -53,6 +53,7 @@ def change(
     follow within a second. Settings by which items are found there can change only while nothing
     is under way.
     """
+    rate = said.only_rate(rates)
     settings = session.configure(data_dir=data_dir)
     named = said.name_settings(
         url=url,

@@ -7,6 +7,7 @@ import typer
 
 from batchyard.cli import values
 from batchyard.cli.kind_options import read_options
+from batchyard.errors import InvalidRequest
 from batchyard.models import Policy, Rate
 from batchyard.providers.base import Provider
 
@@ -36,9 +37,10 @@ Concurrency = Annotated[
     typer.Option(min=1, max=1_000_000, help="Items it is given at once.", metavar="N"),
 ]
 
-RateText = Annotated[
-    Rate | None,
+Rates = Annotated[
+    list[Rate] | None,
     typer.Option(
+        "--rate",
         parser=values.read_rate,
         help="Items it is given in a time: 5/s, 100/min, 1000/h or 10000/day.",
         metavar="RATE",
@@ -106,6 +108,16 @@ def name_settings(
         "ask_settles_after_seconds": ask_settles_after,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def only_rate(rates: Sequence[Rate] | None) -> Rate | None:
+    """Return the rate that was named, if any; raise `InvalidRequest` for several."""
+    if rates and len(rates) > 1:
+        raise InvalidRequest(
+            "Say one --rate here; several are for: batchyard limit set provider:NAME --rate 5/s "
+            "--rate 100/min."
+        )
+    return rates[0] if rates else None
 
 
 def read_further(

@@ -1,22 +1,26 @@
 """`batchyard rehearse`: what a file would do, before it does anything."""
 
-from collections.abc import Awaitable
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from babel.numbers import get_currency_precision
 
-from batchyard.cli import list_options, options, remote, sending, tables, values
+from batchyard.cli import choosing, list_options, options, remote, sending, tables, values
 from batchyard.client import Between, Client, Rehearsal
 from batchyard.errors import InvalidRequest
 from batchyard.models import Kind
 
 
 def rehearse(
-    file: Annotated[Path, typer.Argument(help="CSV, XLSX, JSON or NDJSON, also gzipped.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="CSV, XLSX, JSON or NDJSON, also gzipped; - for standard input.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
     *,
     kind: Annotated[
         Kind,
@@ -27,7 +31,10 @@ def rehearse(
         ),
     ] = Kind.CALL,
     agent: Annotated[
-        UUID | None, typer.Option(help="Whose calls they would be: its hours count.", metavar="ID")
+        str | None,
+        typer.Option(
+            help="Whose calls they would be, id or name: its hours count.", metavar="AGENT"
+        ),
     ] = None,
     mapping: list_options.MappingName = None,
     map_: list_options.Map = None,
@@ -65,11 +72,9 @@ def rehearse(
     then plays it through under the rules that hold now. Nothing is stored. Costs are shown in
     their currency; with --json, as --price, in its smallest unit.
     """
-    sending.check_file(file)
     price_minor, currency = _read_price(price)
     said: dict[str, object] = {
         "kind": kind,
-        "agent_id": agent,
         "mapping": list_options.read_map(map_),
         "mapping_name": mapping,
         "sheet": sheet,
@@ -83,11 +88,13 @@ def rehearse(
             "currency": currency,
         },
     }
+    with sending.list_file(file) as sent:
 
-    def question(client: Client) -> Awaitable[Rehearsal]:
-        return client.rehearse(file, **said)
+        async def question(client: Client) -> Rehearsal:
+            agent_id = None if agent is None else await choosing.find_agent(client, agent)
+            return await client.rehearse(sent.file, agent_id=agent_id, **said)
 
-    told = remote.ask(question)
+        told = remote.ask(question)
     if as_json:
         tables.print_json(told.model_dump(mode="json"))
         return

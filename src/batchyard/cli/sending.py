@@ -153,6 +153,9 @@ def show_report(report: Report, *, name: str) -> None:
             rest = report.refused - len(rows)
             typer.echo(f"{rest:,} more: batchyard report {report.batch_id}")
         typer.echo()
+    if report.offered_mapping is not None:
+        named = tables.quote(report.offered_mapping)
+        typer.echo(f"A mapping is kept for this header; --mapping {named} would have used it.")
     refused = {row.code for row in report.first_refusals}
     is_all = report.refused <= len(report.first_refusals)
     remarks = {code: n for code, n in report.codes.items() if not (is_all and code in refused)}

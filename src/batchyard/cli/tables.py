@@ -1,6 +1,7 @@
 """Lists for people, and the same for programs."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -79,6 +80,11 @@ def plain(text: str) -> str:
     """Show no control characters: what clients sent must not steer a terminal."""
     line = " ".join(text.splitlines())
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def quote(text: str) -> str:
+    """Write a text as a shell takes it for one word, without control characters."""
+    return shlex.quote(plain(text))
 
 
 def _cell(value: object) -> str:

@@ -13,6 +13,7 @@ from batchyard.errors import InvalidRequest
 from batchyard.models import Team
 from batchyard.operations import access, accounts
 from batchyard.operations.access import ADMIN_SCOPE, SCOPES
+from batchyard.schedule import CALENDAR
 from batchyard.store.db import Database
 from batchyard.store.tokens import TokenRow
 
@@ -134,7 +135,12 @@ def revoke(
 def _read_end(text: str, *, now: datetime) -> datetime:
     """Read a time or how long it is until then; raise `InvalidRequest`."""
     if values.DURATION.fullmatch(text):
-        return now + timedelta(seconds=values.read_duration(text))
+        seconds = values.read_duration(text)
+        if seconds >= (CALENDAR[1] - now).total_seconds():
+            raise InvalidRequest(
+                f"{text} from now is too far away; without --expires it never ends."
+            )
+        return now + timedelta(seconds=seconds)
     end = values.read_time(text)
     if end <= now:
         raise InvalidRequest(f"{text} has passed; the token would never work.")

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from batchyard.errors import InvalidRequest
 from batchyard.models import Rate
+from batchyard.schedule import is_in_calendar
 from batchyard.windows import EVERY_DAY
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -68,9 +69,12 @@ def read_time(text: str) -> datetime:
     """Read an ISO 8601 time, without an offset UTC; raise `InvalidRequest`."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"{text!r} is no time such as 2030-01-29T08:30:00Z.") from error
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    if not is_in_calendar(at):
+        raise InvalidRequest(f"{text!r} is too far away.")
+    return at
 
 
 def read_dates(text: str) -> frozenset[date]:

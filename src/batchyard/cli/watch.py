@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import httpx
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from batchyard import tasks
 from batchyard.cli import choosing, exit_codes, options, remote, tables, watch_screen
 from batchyard.cli.choosing import BatchName
 from batchyard.cli.keys import pressed_keys
@@ -20,6 +22,8 @@ from batchyard.clock import monotonic
 from batchyard.lifecycle import FAILURE_STATUSES
 
 ASK_SECONDS = 1.0
+SILENT_SECONDS = 2.0
+"""A server that takes longer is said to be silent."""
 LOST_SECONDS = 300.0
 """So long a server may be silent before watching it is given up."""
 LINE_SECONDS = 10.0
@@ -42,7 +46,7 @@ def follow(batch: str | UUID, *, as_json: bool = False) -> None:
     """Follow a batch, and end the command with 1 when it ended badly."""
     console = Console(highlight=False)
 
-    async def show(client: Client) -> Sight:
+    async def show(client: Client) -> Sight | None:
         batch_id = await choosing.find_batch(client, str(batch))
         if as_json:
             return await _print_lines(client, batch_id, _say_json)
@@ -51,7 +55,7 @@ def follow(batch: str | UUID, *, as_json: bool = False) -> None:
         return await _print_lines(client, batch_id, _say)
 
     sight = remote.ask(show)
-    if sight.has_ended:
+    if sight is not None and sight.has_ended:
         for line in () if as_json else watch_screen.describe_end(sight):
             typer.echo(line)
         if sight.batch.state != "completed":
@@ -67,33 +71,79 @@ def _say_json(sight: Sight) -> None:
         tables.print_line(sight.batch.model_dump(mode="json"))
 
 
-async def _show_screen(client: Client, batch_id: UUID, console: Console) -> Sight:
+async def _show_screen(client: Client, batch_id: UUID, console: Console) -> Sight | None:
+    """Show a batch until it has ended, or somebody leaves; None: before it was seen at all."""
     with pressed_keys() as keys:
         hint = f"{'Ctrl-C' if keys is None else 'q or Ctrl-C'} leaves; the batch goes on."
-        sights = _look(client, batch_id)
-        sight = await anext(sights)
-        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
-            while True:
-                screen.update(watch_screen.render(sight, hint=hint), refresh=True)
-                if sight.has_ended:
-                    return sight
-                if await _is_left(keys, ASK_SECONDS):
-                    return sight
-                sight = await anext(sights)
+        leaving = asyncio.create_task(_leave(keys), name="keys")
+        try:
+            sights = _look(client, batch_id)
+            return await _draw(sights, leaving, console=console, hint=hint)
+        finally:
+            await tasks.end(leaving)
 
 
-async def _is_left(keys: "asyncio.Queue[str] | None", seconds: float) -> bool:
-    """Wait for a moment, or until somebody wants to leave."""
-    if keys is None:
-        await asyncio.sleep(seconds)
-        return False
+async def _draw(
+    sights: AsyncIterator[Sight], leaving: asyncio.Task[None], *, console: Console, hint: str
+) -> Sight | None:
+    sight = await _next(sights, leaving, tell_silence=partial(_tell_silence, console, hint))
+    if sight is None:
+        return None
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
+
+        def show(seen: Sight) -> None:
+            screen.update(watch_screen.fit(seen, hint=hint, console=console), refresh=True)
+
+        while True:
+            show(sight)
+            if sight.has_ended:
+                return sight
+            await asyncio.wait({leaving}, timeout=ASK_SECONDS)
+            lost = partial(show, replace(sight, is_lost=True))
+            later = await _next(sights, leaving, tell_silence=lost)
+            if later is None:
+                return sight
+            sight = later
+
+
+def _tell_silence(console: Console, hint: str) -> None:
+    console.print(watch_screen.LOST, style="red")
+    console.print(hint, style="dim")
+
+
+async def _next(
+    sights: AsyncIterator[Sight],
+    leaving: asyncio.Task[None],
+    *,
+    tell_silence: Callable[[], None],
+) -> Sight | None:
+    """Return what is seen next, or None when somebody leaves before it is.
+
+    A server may hang for minutes until the question to it is given up.
+    """
+    looking = asyncio.create_task(_take(sights), name="look")
+    first = asyncio.FIRST_COMPLETED
     try:
-        async with asyncio.timeout(seconds):
-            while await keys.get() not in QUIT_KEYS:
-                pass
-    except TimeoutError:
-        return False
-    return True
+        done, _ = await asyncio.wait({looking, leaving}, timeout=SILENT_SECONDS, return_when=first)
+        if not done:
+            tell_silence()
+            await asyncio.wait({looking, leaving}, return_when=first)
+        return None if leaving.done() else looking.result()
+    finally:
+        await tasks.end(looking)
+
+
+async def _take(sights: AsyncIterator[Sight]) -> Sight:
+    return await anext(sights)
+
+
+async def _leave(keys: "asyncio.Queue[str] | None") -> None:
+    """Wait until somebody wants to leave."""
+    if keys is None:
+        await asyncio.Event().wait()
+        return
+    while await keys.get() not in QUIT_KEYS:
+        pass
 
 
 async def _print_lines(client: Client, batch_id: UUID, say: Callable[[Sight], None]) -> Sight:

@@ -1,10 +1,10 @@
 """What `batchyard watch` shows of a batch: on a screen, or as plain lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.bar import Bar
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -55,20 +55,52 @@ class Sight:
         return self.batch.state in ENDED_STATES and flying == 0
 
 
-def render(sight: Sight, *, hint: str | None) -> RenderableType:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How much of a batch a screen shows."""
+
+    bars: int
+    """Statuses with a bar of their own; the rarest of more share one."""
+    failures: int
+    is_roomy: bool
+    """There are empty lines, and an error may take several."""
+
+
+def fit(sight: Sight, *, hint: str, console: Console) -> RenderableType:
+    """Draw the screen so that a terminal shows all of it, where it can be made so small."""
+    for layout in _layouts(sight):
+        drawn = render(sight, hint=hint, layout=layout)
+        if len(console.render_lines(drawn, pad=False)) <= console.height:
+            break
+    return drawn
+
+
+def _layouts(sight: Sight) -> Iterator[Layout]:
+    """Yield the layouts from the largest to the smallest; what matters least goes first."""
+    bars, failures = len(sight.batch.counts), len(sight.failures[:SHOWN_FAILURES])
+    yield Layout(bars=bars, failures=failures, is_roomy=True)
+    for n in range(failures, -1, -1):
+        yield Layout(bars=bars, failures=n, is_roomy=False)
+    for n in range(bars - 2, -1, -1):
+        yield Layout(bars=n, failures=0, is_roomy=False)
+
+
+def render(sight: Sight, *, hint: str, layout: Layout) -> RenderableType:
     """Draw the screen; the hint says how to leave it."""
-    parts: list[RenderableType] = [_title(sight.batch), Text(), _bars(sight.batch), Text()]
+    gap = [Text()] if layout.is_roomy else []
+    bars = _bars(sight.batch, at_most=layout.bars)
+    parts: list[RenderableType] = [_title(sight.batch), *gap, bars, *gap]
     parts.append(Text(describe_pace(sight)))
     if why := describe_wait(sight.batch):
         parts.append(Text(why, style="yellow"))
     if unknown := sight.batch.counts.get(UNKNOWN_STATUS, 0):
         parts.append(Text(_about_unknown(sight.batch, unknown), style="magenta"))
-    if sight.failures:
-        parts += [Text(), Text("Last errors", style="bold"), _failures(sight.failures)]
-    parts.append(Text())
+    if layout.failures:
+        parts += [*gap, Text("Last errors", style="bold"), _failures(sight.failures, layout)]
+    parts += gap
     if sight.is_lost:
         parts.append(Text(LOST, style="red"))
-    if hint is not None and not sight.has_ended:
+    if not sight.has_ended:
         parts.append(Text(hint, style="dim"))
     return Group(*parts)
 
@@ -85,17 +117,21 @@ def _title(batch: Batch) -> Text:
     )
 
 
-def _bars(batch: Batch) -> Table:
+def _bars(batch: Batch, *, at_most: int) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(width=BAR_WIDTH)
     for style in ("", "dim"):
         table.add_column(justify="right", no_wrap=True, style=style)
     total = batch.total or 1
-    for status in order(batch):
-        n = batch.counts[status]
-        bar = Bar(total, 0, n, width=BAR_WIDTH, color=_colour(status))
-        table.add_row(status, bar, f"{n:,}", _share(n, total))
+    shown = sorted(batch.counts, key=lambda word: -batch.counts[word])[:at_most]
+    rows = [(word, batch.counts[word], _colour(word)) for word in order(batch) if word in shown]
+    if rest := batch.counts.keys() - set(shown):
+        n = sum(batch.counts[word] for word in rest)
+        rows.append((count(len(rest), "other"), n, "bright_black"))
+    for word, n, colour in rows:
+        bar = Bar(total, 0, n, width=BAR_WIDTH, color=colour)
+        table.add_row(word, bar, f"{n:,}", _share(n, total))
     return table
 
 
@@ -128,11 +164,14 @@ def _colour(status: str) -> str:
     return "bright_black" if status in WAITING_STATUSES else "yellow"
 
 
-def _failures(items: Sequence[Item]) -> Table:
+def _failures(items: Sequence[Item], layout: Layout) -> Table:
     table = Table.grid(padding=(0, 2))
-    for item in items[:SHOWN_FAILURES]:
+    for item in items[: layout.failures]:
         why = ": ".join(text for text in (item.error_code, item.error_message) if text)
-        table.add_row(f"line {item.position}", item.status, Text(plain(why or "no reason given")))
+        told = Text(plain(why or "no reason given"))
+        if not layout.is_roomy:
+            told.no_wrap, told.overflow = True, "ellipsis"
+        table.add_row(f"line {item.position}", item.status, told)
     return table
 
 

@@ -308,6 +308,17 @@ class Number(Shown):
     created_at: datetime
 
 
+class SavedMapping(Shown):
+    """What columns mean, kept under a name; None leaves a column out."""
+
+    id: UUID
+    kind: str
+    name: str
+    mapping: dict[str, str | None]
+    created_at: datetime
+    updated_at: datetime
+
+
 class DoNotContact(Shown):
     """A number that is not contacted; for ever where there is no `until`."""
 

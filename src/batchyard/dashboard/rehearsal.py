@@ -23,6 +23,7 @@ from batchyard.operations.rehearsals import UNSTARTED
 from batchyard.operations.scenes import RehearsalSettings
 from batchyard.operations.traces import changing_batch
 from batchyard.operations.waiting import REASONS
+from batchyard.schedule import is_in_calendar
 
 BASES = {
     "exact": "The sandbox says beforehand what it will do.",
@@ -128,7 +129,10 @@ def read_local(visitor: Visitor, text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError as error:
         raise InvalidRequest("Choose a day and a time.") from error
-    return at if at.tzinfo else at.replace(tzinfo=ZoneInfo(visitor.voice.timezone))
+    at = at if at.tzinfo else at.replace(tzinfo=ZoneInfo(visitor.voice.timezone))
+    if not is_in_calendar(at):
+        raise InvalidRequest("Choose a day and a time.")
+    return at
 
 
 def _local(visitor: Visitor, at: datetime | None) -> str:

@@ -13,6 +13,7 @@ from batchyard.dashboard.settings_frame import settings_page
 from batchyard.dashboard.visitors import Visitor, needs
 from batchyard.errors import InvalidRequest
 from batchyard.operations import contacts
+from batchyard.schedule import is_in_calendar
 
 PATH = "/settings/do-not-contact"
 PAGE = 50
@@ -96,4 +97,7 @@ def _read_day(visitor: Visitor, text: str) -> datetime | None:
         day = datetime.fromisoformat(text).date()
     except ValueError as error:
         raise InvalidRequest("Choose a day.") from error
-    return datetime.combine(day, time(23, 59, 59), tzinfo=ZoneInfo(visitor.voice.timezone))
+    end = datetime.combine(day, time(23, 59, 59), tzinfo=ZoneInfo(visitor.voice.timezone))
+    if not is_in_calendar(end):
+        raise InvalidRequest("Choose a day.")
+    return end

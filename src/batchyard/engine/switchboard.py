@@ -15,7 +15,7 @@ from batchyard.encryption import Vault
 from batchyard.errors import BatchyardError
 from batchyard.models import Rate, Request
 from batchyard.providers.base import Keep, Provider, Report, Surroundings, keep_nothing
-from batchyard.providers.registry import find_kind
+from batchyard.providers.registry import close_provider, open_provider
 from batchyard.signing import sign_callback
 from batchyard.store import installation, providers
 from batchyard.store.db import TRANSIENT, Database
@@ -116,7 +116,7 @@ class Exchange:
     async def close(self) -> None:
         """Close every provider."""
         for line in self._open.values():
-            await line.provider.close()
+            await close_provider(line.provider)
         await self._close_retired(math.inf)
 
     async def _close_retired(self, by: float) -> None:
@@ -124,7 +124,7 @@ class Exchange:
         due = [one for one in self._retired if one[0] <= by]
         self._retired = [one for one in self._retired if one[0] > by]
         for _, provider in due:
-            await provider.close()
+            await close_provider(provider)
 
     def _open_row(self, row: ProviderRow) -> None:
         known = self._rows.get(row.id)
@@ -132,7 +132,7 @@ class Exchange:
         if known is not None and _is_same(known, row):
             return
         try:
-            provider = find_kind(row.kind)(self._surroundings(row))
+            provider = open_provider(row.kind, self._surroundings(row))
         except BatchyardError as error:
             log.warning("provider.unusable", provider=row.name, error=error.message)
             # As it was it is no longer right.

@@ -2,14 +2,15 @@
 
 from batchyard.encryption import Vault
 from batchyard.providers.base import Provider, Surroundings
-from batchyard.providers.registry import find_kind
+from batchyard.providers.registry import open_provider
 from batchyard.store.db import Database
 from batchyard.store.providers import ProviderRow
 
 
 def open_row(db: Database, vault: Vault, row: ProviderRow) -> Provider:
-    """Open a stored provider; raise `ConfigError` when its settings or its secret do not allow."""
-    return find_kind(row.kind)(
+    """Open a stored provider; raise `ConfigError` where its settings, secret or kind forbid it."""
+    return open_provider(
+        row.kind,
         Surroundings(
             name=row.name,
             clock=db.clock,
@@ -17,5 +18,5 @@ def open_row(db: Database, vault: Vault, row: ProviderRow) -> Provider:
             settings=row.settings,
             secret=None if row.secret is None else vault.open(row.secret),
             allow_private=row.allow_private,
-        )
+        ),
     )

@@ -13,7 +13,7 @@ from batchyard.models import Rate
 from batchyard.operations.opening import open_row
 from batchyard.operations.providers import check_account, find, set_rate
 from batchyard.providers.base import Provider, Service
-from batchyard.providers.registry import find_kind
+from batchyard.providers.registry import close_provider, find_kind
 from batchyard.store import limits, providers, queue
 from batchyard.store.db import Connection, Database
 from batchyard.store.limits import Ceiling
@@ -161,7 +161,7 @@ async def _try(db: Database, vault: Vault, row: ProviderRow) -> _Tried:
     except ProviderError as error:
         remarks = [f"{error.message.rstrip('.')}. It is stored all the same."]
     finally:
-        await provider.close()
+        await close_provider(provider)
     return _Tried(remarks=remarks, services=services, pace=provider.rate)
 
 
@@ -171,7 +171,7 @@ async def _read_pace(db: Database, vault: Vault, row: ProviderRow) -> Rate | Non
         provider = open_row(db, vault, row)
     except BatchyardError:
         return None
-    await provider.close()
+    await close_provider(provider)
     return provider.rate
 
 

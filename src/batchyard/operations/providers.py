@@ -13,7 +13,7 @@ from batchyard.operations.services import refresh
 from batchyard.operations.transactions import Transactions
 from batchyard.providers import registry
 from batchyard.providers.base import Promise, Provider, Service, Surroundings
-from batchyard.providers.registry import find_kind
+from batchyard.providers.registry import close_provider, find_kind, open_provider
 from batchyard.providers.settings import Setting, list_settings
 from batchyard.store import agents, limits, providers, queue, teams
 from batchyard.store.db import Connection, Database
@@ -97,7 +97,7 @@ async def add_provider(
         secret=secret,
         allow_private=allow_private,
     )
-    provider = find_kind(kind)(surroundings)
+    provider = open_provider(kind, surroundings)
     services: Sequence[Service] | None = None
     try:
         remarks = await provider.check()
@@ -105,7 +105,7 @@ async def add_provider(
     except ProviderError as error:
         remarks = [f"{error.message.rstrip('.')}. It is stored all the same."]
     finally:
-        await provider.close()
+        await close_provider(provider)
     locked = None if secret is None else vault.lock(secret)
     async with db.transaction() as conn:
         await check_account(conn, type(provider), settings)
@@ -189,7 +189,7 @@ async def check_provider(db: Database, vault: Vault, *, name: str) -> Sequence[s
         remarks = await provider.check()
         await refresh(db, provider, provider_id=row.id)
     finally:
-        await provider.close()
+        await close_provider(provider)
     return remarks
 
 
@@ -199,7 +199,7 @@ async def check_row(db: Database, vault: Vault, row: ProviderRow) -> Sequence[st
     try:
         return await provider.check()
     finally:
-        await provider.close()
+        await close_provider(provider)
 
 
 async def read_promise(
@@ -213,7 +213,7 @@ async def read_promise(
     try:
         return provider.promise, None
     finally:
-        await provider.close()
+        await close_provider(provider)
 
 
 async def set_route(
@@ -260,6 +260,14 @@ async def list_routes(db: Database) -> list[RouteRow]:
     """List all routes."""
     async with db.pool.connection() as conn:
         return await providers.list_routes(conn)
+
+
+async def list_outward_routes(db: Database, *, team: Team) -> list[RouteRow]:
+    """List the routes of a team that lead to anything but a sandbox."""
+    async with db.pool.connection() as conn:
+        harmless = {row.id for row in await providers.list_all(conn) if row.kind == "sandbox"}
+        routes = await providers.list_routes(conn)
+    return [one for one in routes if one.team_id == team.id and one.provider_id not in harmless]
 
 
 async def find(conn: Connection, name: str) -> ProviderRow:

@@ -12,7 +12,7 @@ from batchyard.errors import BatchyardError, ConfigError
 from batchyard.models import Kind, Team
 from batchyard.operations.opening import open_row
 from batchyard.providers.base import Provider, Service
-from batchyard.providers.registry import find_kind
+from batchyard.providers.registry import close_provider, find_kind
 from batchyard.store import providers
 from batchyard.store.db import Database
 
@@ -61,7 +61,7 @@ async def refresh_stale(db: Database, vault: Vault) -> None:
             try:
                 await refresh(db, provider, provider_id=row.id)
             finally:
-                await provider.close()
+                await close_provider(provider)
         except BatchyardError as error:
             log.warning("services.unread", provider=row.name, error=error.message)
             async with db.transaction() as conn:

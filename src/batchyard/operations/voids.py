@@ -9,6 +9,7 @@ from batchyard.models import Kind, Team
 from batchyard.operations.audit import Actor, audited
 from batchyard.operations.opening import open_row
 from batchyard.providers.base import Voided
+from batchyard.providers.registry import close_provider
 from batchyard.store import providers, voids
 from batchyard.store.db import Database
 
@@ -36,7 +37,7 @@ async def void_shipment(
     try:
         voided = await provider.void(found.reference)
     finally:
-        await provider.close()
+        await close_provider(provider)
     async with audited(
         db,
         team=team,

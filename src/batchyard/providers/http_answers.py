@@ -32,7 +32,11 @@ LONGEST_WAIT_SECONDS = 86400.0
 MESSAGE_LENGTH = 500
 CODE_LENGTH = 100
 
-MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+MARKUP_LENGTH = 4096
+"""So much of a page is searched for its words: what never closes is looked for at every `<` anew,
+and everything else this process does waits meanwhile."""
+
+MARKUP = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +104,7 @@ def retry_after(reply: Reply, *, now: datetime) -> float | None:
         return min(float(text), LONGEST_WAIT_SECONDS)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year of more digits than fit
         return None
     seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
     return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
@@ -156,7 +160,8 @@ def _message(reply: Reply) -> str:
     try:
         body = orjson.loads(reply.body)
     except orjson.JSONDecodeError:
-        return _shorten(html.unescape(MARKUP.sub(" ", text)), MESSAGE_LENGTH)
+        words = MARKUP.sub(" ", text[:MARKUP_LENGTH])
+        return _shorten(html.unescape(words), MESSAGE_LENGTH)
     for _ in range(2):
         if not isinstance(body, Mapping):
             break

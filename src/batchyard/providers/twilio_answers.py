@@ -281,6 +281,6 @@ def _time(value: object) -> datetime | None:
     """Read a time as Twilio writes it (RFC 2822, UTC); None when it is none."""
     try:
         at = parsedate_to_datetime(value) if isinstance(value, str) else None
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year of more digits than fit
         return None
     return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)

@@ -35,6 +35,20 @@ async def test_what_cannot_be_blocked_is_refused(client: Client, body: object) -
     assert (await client.get("/contacts/do-not-contact")).json()["data"] == []
 
 
+@pytest.mark.parametrize("year", ["9999-12-31T23:59:59-01:00", "9000-01-01T00:00:00Z"])
+async def test_time_that_could_not_be_read_back_is_refused(client: Client, year: str) -> None:
+    """Kept, it would be after the year 9999 somewhere, and no list with it could be read."""
+    for path, body in (
+        ("/contacts/do-not-contact", {"number": NUMBER, "until": year}),
+        ("/tokens", {"name": "far", "expires_at": year}),
+    ):
+        answer = await client.post(path, body)
+        assert answer.status_code == 422
+        assert "8999" in answer.text
+        assert (await client.get(path)).status_code == 200
+    assert (await client.get("/batches", created_before=year)).status_code == 200
+
+
 async def test_numbers_of_another_team_are_neither_seen_nor_removed(clients: Clients) -> None:
     owner = await clients.of(await factories.make_team(clients.db))
     other = await clients.of(await factories.make_team(clients.db))

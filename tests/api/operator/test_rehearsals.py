@@ -96,6 +96,7 @@ async def test_batch_that_was_not_started_is_rehearsed(client: Client) -> None:
     "fields,named",
     [
         ({"start_at": "noon"}, "start_at"),
+        ({"start_at": "9999-12-31T23:59:59Z"}, "start_at"),
         ({"assumptions": '{"failure_rate": 2}'}, "assumptions.failure_rate"),
         ({"assumptions": '{"price_minor": 2}'}, "assumptions"),
         ({"retries": '{"statuses": ["flying"]}'}, ""),

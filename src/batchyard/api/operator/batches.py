@@ -13,7 +13,7 @@ from batchyard.api.operator import queries
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.api.operator.places import BATCH, read_place
-from batchyard.api.operator.wire import Limits, Moment, Retries, Text
+from batchyard.api.operator.wire import Bound, Limits, Moment, Retries, Text
 from batchyard.cursors import write_cursor
 from batchyard.errors import NotFound
 from batchyard.models import BatchState, Kind
@@ -57,8 +57,8 @@ async def list_batches(
     agent_id: UUID | None = None,
     provider: str | None = None,
     text: Annotated[str | None, Query(max_length=200, description="in name or reference")] = None,
-    created_after: Moment | None = None,
-    created_before: Moment | None = None,
+    created_after: Bound | None = None,
+    created_before: Bound | None = None,
     singles: Annotated[bool, Query(description="single calls and bookings instead")] = False,
     sort: Sort = "-created_at",
     limit: Limit = 50,

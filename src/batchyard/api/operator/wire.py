@@ -1,12 +1,14 @@
 """Shapes that several calls share: when ended items are tried again, how much may be in flight."""
 
 import re
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from batchyard.models import Kind, Rate, RetryPolicy
 from batchyard.operations.changes import retryable
+from batchyard.schedule import is_in_calendar
 
 Text = Annotated[str, Field(max_length=255, pattern=r"^[^\x00]*$")]
 Minutes = Annotated[float, Field(ge=0, le=43_200)]
@@ -21,8 +23,18 @@ def _written(value: object) -> object:
     raise ValueError("must be a time of RFC 3339, such as 2030-01-29T08:30:00Z")
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
-"""A time with its offset."""
+def _kept(at: datetime) -> datetime:
+    """Raise `ValueError` for a time too far away to be kept."""
+    if is_in_calendar(at):
+        return at
+    raise ValueError("must lie in the years 2 to 8999")
+
+
+Bound = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""A time with its offset, to compare others with."""
+
+Moment = Annotated[Bound, AfterValidator(_kept)]
+"""A time with its offset, at which something happens."""
 
 
 class Retries(BaseModel):

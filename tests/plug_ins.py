@@ -1,0 +1,70 @@
+"""Packages from outside that break: each kind of provider in its own way."""
+
+from pathlib import Path
+
+import pytest
+
+ENTRY_POINTS = """\
+[batchyard.providers]
+gone = plug_ins_of_a_test_that_are_gone:Gone
+moody = plug_ins_of_a_test:Moody
+vague = plug_ins_of_a_test:Vague
+clinging = plug_ins_of_a_test:Clinging
+number = plug_ins_of_a_test:NUMBER
+"""
+
+MODULE = '''\
+"""Providers that break."""
+
+from batchyard.models import Kind, Policy
+from batchyard.providers.base import Promise, Provider
+
+NUMBER = 7
+
+
+class Clinging(Provider):
+    """Cannot be closed."""
+
+    kinds = frozenset(Kind)
+    was_closed = False
+
+    @property
+    def promise(self):
+        return Promise(policy=Policy.NEITHER)
+
+    async def send(self, request):
+        raise NotImplementedError
+
+    async def close(self):
+        self.was_closed = True
+        raise KeyError("pool")
+
+
+class Moody(Clinging):
+    """Cannot be made."""
+
+    def __init__(self, surroundings):
+        super().__init__(surroundings)
+        raise KeyError(surroundings.secret)
+
+
+class Vague(Clinging):
+    """Does not know what it promises."""
+
+    @property
+    def promise(self):
+        return self.settings["promise"]
+'''
+
+BROKEN = ("gone", "moody", "vague", "number")
+"""The kinds that cannot be opened."""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package with these kinds for this process, until the test ends."""
+    info = folder / "plug_ins_of_a_test-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-ins-of-a-test\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    (folder / "plug_ins_of_a_test.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(folder)
