@@ -104,7 +104,7 @@ def batch(batch: BatchName, *, as_json: options.Json = False) -> None:
         return
     sight = Sight(batch=shown, failures=(), pace=Pace())
     console = Console(highlight=False)
-    console.print(watch_screen.render(sight, hint=None))
+    console.print(watch_screen.draw(sight))
     tables.print_table(("", ""), _facts(shown))
 
 

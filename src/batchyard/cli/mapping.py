@@ -55,7 +55,7 @@ def save(
     A list uses it by `--mapping NAME`.
     """
     meanings = list_options.read_map(map_) or {}
-    cells = None if header is None else _read_header(header)
+    cells = None if header is None else _read_header(header, kind=kind)
     remote.ask(lambda client: client.save_mapping(kind, name, meanings, header=cells))
     typer.echo(f"The mapping {name} is kept. A list uses it: --mapping {tables.quote(name)}")
 
@@ -80,11 +80,11 @@ def remove(name: Name, *, kind: KindOfItem = Kind.CALL) -> None:
     typer.echo(f"The mapping {name} is forgotten.")
 
 
-def _read_header(file: Path) -> tuple[str, ...]:
+def _read_header(file: Path, *, kind: Kind) -> tuple[str, ...]:
     """Return the cells of a CSV's header; raise `InvalidRequest` where there is none."""
     sending.check_file(file)
     with file.open("rb") as opened:
-        return read_header(opened.read(HEADER_BYTES))
+        return read_header(opened.read(HEADER_BYTES), kind=kind)
 
 
 def _cells(row: SavedMapping) -> tuple[object, ...]:

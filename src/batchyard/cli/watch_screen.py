@@ -66,6 +66,11 @@ class Layout:
     """There are empty lines, and an error may take several."""
 
 
+def draw(sight: Sight) -> RenderableType:
+    """Draw all there is, for who does not stay."""
+    return render(sight, hint=None, layout=next(_layouts(sight)))
+
+
 def fit(sight: Sight, *, hint: str, console: Console) -> RenderableType:
     """Draw the screen so that a terminal shows all of it, where it can be made so small."""
     for layout in _layouts(sight):
@@ -85,7 +90,7 @@ def _layouts(sight: Sight) -> Iterator[Layout]:
         yield Layout(bars=n, failures=0, is_roomy=False)
 
 
-def render(sight: Sight, *, hint: str, layout: Layout) -> RenderableType:
+def render(sight: Sight, *, hint: str | None, layout: Layout) -> RenderableType:
     """Draw the screen; the hint says how to leave it."""
     gap = [Text()] if layout.is_roomy else []
     bars = _bars(sight.batch, at_most=layout.bars)
@@ -100,7 +105,7 @@ def render(sight: Sight, *, hint: str, layout: Layout) -> RenderableType:
     parts += gap
     if sight.is_lost:
         parts.append(Text(LOST, style="red"))
-    if not sight.has_ended:
+    if hint is not None and not sight.has_ended:
         parts.append(Text(hint, style="dim"))
     return Group(*parts)
 

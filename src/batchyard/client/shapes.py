@@ -260,7 +260,7 @@ class Erased(Shown):
 
 
 class SavedMapping(Shown):
-    """What columns mean, under a name."""
+    """What columns mean, kept under a name; None leaves a column out."""
 
     id: UUID
     kind: str
@@ -306,17 +306,6 @@ class Number(Shown):
     number: str
     agent_id: UUID | None
     created_at: datetime
-
-
-class SavedMapping(Shown):
-    """What columns mean, kept under a name; None leaves a column out."""
-
-    id: UUID
-    kind: str
-    name: str
-    mapping: dict[str, str | None]
-    created_at: datetime
-    updated_at: datetime
 
 
 class DoNotContact(Shown):

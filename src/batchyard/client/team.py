@@ -1,11 +1,10 @@
-"""Calls about the team itself: its agents, numbers, mappings, sender, contacts, its audit log."""
+"""Calls about the team itself: its agents, numbers, sender, contacts, its audit log."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from urllib.parse import quote
 from uuid import UUID
 
-from batchyard.client.shapes import Agent, AuditEntry, DoNotContact, Number, SavedMapping, Team
+from batchyard.client.shapes import Agent, AuditEntry, DoNotContact, Number, Team
 from batchyard.client.transport import OBJECT, ApiError, Transport, Values, rows_of
 
 PAGE = 500
@@ -59,27 +58,6 @@ class TeamCalls(Transport):
         """Take a number away; batches that were given it keep it."""
         await self.request("DELETE", f"/numbers/{number}")
 
-    async def mappings(self) -> list[SavedMapping]:
-        """Return what columns of the team's lists mean, by kind and name."""
-        told = await self.request("GET", "/mappings")
-        return [SavedMapping.model_validate(row) for row in rows_of(told)]
-
-    async def save_mapping(
-        self,
-        kind: str,
-        name: str,
-        meanings: Values,
-        *,
-        header: Sequence[str] | None = None,
-    ) -> None:
-        """Keep what columns mean under a name; it is offered when this very header comes again."""
-        body = {"mapping": dict(meanings), "header": None if header is None else list(header)}
-        await self.request("PUT", _mapping_path(kind, name), body=body)
-
-    async def remove_mapping(self, kind: str, name: str) -> None:
-        """Forget a mapping."""
-        await self.request("DELETE", _mapping_path(kind, name))
-
     async def sender(self) -> Values | None:
         """Return where the team sends its shipments from; None until that was said."""
         try:
@@ -115,7 +93,3 @@ class TeamCalls(Transport):
     async def allow_number(self, number: str) -> None:
         """Allow a number again."""
         await self.request("DELETE", f"/contacts/do-not-contact/{number}")
-
-
-def _mapping_path(kind: str, name: str) -> str:
-    return f"/mappings/{kind}/{quote(name, safe='')}"
