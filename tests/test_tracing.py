@@ -131,7 +131,7 @@ async def test_fault_is_told_by_its_type_and_holds_nobodys_number(db: Database) 
         assert answer.status_code == 500
         wait_until(lambda: Listener.spans)
 
-    served = find("POST /api/v1/contacts/do-not-contact")
+    served = find("POST /contacts/do-not-contact")
     assert (served.status.code, served.status.message) == (
         Status.STATUS_CODE_ERROR,
         "CheckViolation",

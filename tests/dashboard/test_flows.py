@@ -244,6 +244,9 @@ async def test_results_are_downloaded(page: Page, yard: Yard) -> None:
         "UPDATE batches SET state = 'completed', finished_at = created_at WHERE id = %s",
         [batch_id],
     )
+    await yard.execute(
+        "UPDATE items SET phase = 'done', status = 'stopped' WHERE batch_id = %s", [batch_id]
+    )
     await page.goto(batch_path(batch_id, "/results"))
     for name, suffix, begin in (("CSV", ".csv", "\ufeffline,"), ("Evidence (ZIP)", ".zip", "PK")):
         async with page.expect_download() as coming:

@@ -47,5 +47,5 @@ async def test_file_that_is_sent_again_is_told(yard: Yard) -> None:
     assert first == "1 row was taken. 1 is still refused."
     assert second == (
         "0 rows were taken. 1 is still refused. 1 was mended before. "
-        "The very same file was uploaded minutes ago."
+        "There is 1 remark. The very same file was uploaded minutes ago."
     )

@@ -148,7 +148,9 @@ async def test_what_failed_before_a_decision_does_not_stop_what_is_tried_again(
     batch_id, scope = await make_running(yard)
     await count(yard, scope, failed=30)
     async with yard.db.transaction() as conn:
-        await conn.execute("UPDATE items SET phase = 'unknown', status = 'unknown'")
+        await conn.execute(
+            "UPDATE items SET phase = 'unknown', status = 'unknown', intent_at = %s", (NOON,)
+        )
         await conn.execute("UPDATE batches SET state = 'failed', finished_at = %s", (NOON,))
     clock.set(NOON + timedelta(seconds=30))
     team, duties = await find_team(yard), housekeeping(yard)
