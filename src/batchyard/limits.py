@@ -50,11 +50,6 @@ class Bucket:
         return max(0, int(self.tokens + 1e-9))
 
     @property
-    def interval(self) -> timedelta:
-        """How long after one item the next may start, where nothing was saved up."""
-        return timedelta(seconds=1 / self._per_second)
-
-    @property
     def next_token_at(self) -> datetime:
         """When the next item may start; refill it first."""
         missing = max(0.0, 1.0 - self.tokens)
@@ -92,11 +87,6 @@ class Allowance:
             return None
         times = [bucket.next_token_at for bucket in self.buckets if bucket.available == 0]
         return max(times, default=None)
-
-    @property
-    def interval(self) -> timedelta:
-        """How long after one item the rates allow the next; nothing where there is no rate."""
-        return max((bucket.interval for bucket in self.buckets), default=timedelta(0))
 
     def take(self, items: int) -> "Allowance":
         """Return the allowance after `items` have started."""

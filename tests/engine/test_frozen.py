@@ -9,7 +9,7 @@ import pytest
 from batchyard.engine import beat, housekeeping
 from batchyard.models import Answer, Ended, Request
 from batchyard.store import leadership, workers
-from batchyard.store.db import TRANSIENT
+from batchyard.store.db import TRANSIENT, Connection
 from tests.engine.conftest import Yard
 
 
@@ -66,6 +66,33 @@ async def test_new_leader_listens_before_it_takes_anybody_for_dead(
             await conn.execute(workers.BEAT, {"worker_id": heard, "now": yard.db.clock()})
         await yard.until("SELECT ended_at IS NOT NULL FROM workers WHERE id = %s", [silent])
         assert await yard.value("SELECT ended_at FROM workers WHERE id = %s", [heard]) is None
+
+
+async def test_who_waited_for_the_lead_has_listened_meanwhile(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, tried = 0.0, asyncio.Semaphore(0)
+    try_to_lead = leadership.try_to_lead
+
+    async def told(conn: Connection) -> bool:
+        leads = await try_to_lead(conn)
+        tried.release()
+        return leads
+
+    monkeypatch.setattr(housekeeping, "monotonic", lambda: at)
+    monkeypatch.setattr(leadership, "try_to_lead", told)
+    async with yard.db.transaction() as conn:
+        long_ago = yard.db.clock() - timedelta(minutes=1)
+        silent = await workers.register(conn, host="elsewhere", pid=1, now=long_ago)
+    async with await psycopg.AsyncConnection.connect(yard.db.url, autocommit=True) as leader:
+        assert await try_to_lead(leader)
+        async with yard.working():
+            for _ in range(3):
+                await asyncio.wait_for(tried.acquire(), 10)
+                at += housekeeping.LISTEN_SECONDS / 2
+            await leader.close()
+            # Its time stands still from here on.
+            await yard.until("SELECT ended_at IS NOT NULL FROM workers WHERE id = %s", [silent])
 
 
 async def test_worker_given_up_still_writes_what_comes_back(

@@ -15,7 +15,7 @@ from batchyard.engine.admission import Admitter
 from batchyard.engine.failpoints import Failpoint
 from batchyard.engine.journal import Journal
 from batchyard.engine.runner import Runner
-from batchyard.models import Answer, Ended, Kind, Policy, Request
+from batchyard.models import Kind, Policy
 from batchyard.operations import control, providers
 from batchyard.store import providers as rows
 from tests.engine.conftest import OneLine, Yard
@@ -88,38 +88,34 @@ async def test_provider_that_asks_for_time_gets_nothing_that_was_admitted_before
 
 
 @POLICIES
-async def test_nothing_is_sent_by_what_was_seen_too_long_ago(yard: Yard, policy: Policy) -> None:
+async def test_what_was_seen_long_ago_is_looked_at_again(yard: Yard, policy: Policy) -> None:
     yard.provider.promises(policy=policy)
     desk = Desk(yard)
-    await yard.make_batch(items=5)
-    await desk.take(items=5, known_ago=halts.KNOWN_SECONDS + 0.01)
+    batch_id = await yard.make_batch(items=5)
+    long_ago = halts.KNOWN_SECONDS + 0.01
+    await desk.take(items=5, known_ago=long_ago)
+    await providers.pause_provider(yard.db, name="sandbox", reason="a person")
     async with desk.writing():
         pass
     assert yard.provider.sent == []
     assert await yard.value(UNSENT)
+    await providers.resume_provider(yard.db, name="sandbox")
+    async with desk.writing():
+        await desk.take(items=5, known_ago=long_ago)
+    assert await yard.counts(batch_id) == {"booked": 5}
 
 
-@POLICIES
-async def test_newer_look_lets_items_be_sent(
-    yard: Yard, policy: Policy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(halts, "KNOWN_SECONDS", 60.0)
-    looked = asyncio.Event()
-
-    async def call(_: Request) -> Answer:
-        await looked.wait()
-        return Ended(status="booked")
-
-    yard.provider.promises(policy=policy)
-    yard.provider.script = call
+async def test_admission_that_knows_the_end_of_a_pause_is_believed(yard: Yard) -> None:
     desk = Desk(yard)
     batch_id = await yard.make_batch(items=5)
     await desk.take(items=2)
+    await providers.pause_provider(yard.db, name="sandbox", reason="a person")
+    await desk.runner.halts.look()
+    await providers.resume_provider(yard.db, name="sandbox")
+    await desk.take(items=3)
     async with desk.writing():
-        await desk.runner.halts.look()
-        await desk.take(items=3, known_ago=61)
-        looked.set()
-    assert await yard.counts(batch_id) == {"booked": 5}
+        pass
+    assert await yard.counts(batch_id) == {"booked": 3, "waiting": 2}
 
 
 async def test_calls_not_yet_handed_over_when_their_batch_stops_end_stopped(yard: Yard) -> None:

@@ -137,3 +137,21 @@ async def test_key_under_way_elsewhere_is_left_to_be_found_out(yard: Yard) -> No
     done = await restore.mark_restored(yard.db, silent_providers=[2], default_provider=2)
     assert done.unknown == 0
     assert await yard.counts(batch_id) == {"sending": 2}
+
+
+async def test_what_a_person_orders_long_after_a_restore_is_sent(yard: Yard) -> None:
+    """Its provider knows no key of the backup's time any more, and cannot be asked."""
+    yard.provider.script = fail
+    batch_id = await yard.make_batch(items=2)
+    async with yard.working():
+        assert await yard.until_ended(batch_id) == "failed"
+    await bring_back(yard)
+    yard.provider.promises(policy=Policy.REPEATABLE, key_ttl=timedelta(minutes=10))
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET backup_at = backup_at - interval '1 hour'")
+    async with yard.working():
+        team = await find_team(yard)
+        await changes.retry_failed(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+        assert await yard.until_ended(batch_id) == "completed"
+    assert await yard.counts(batch_id) == {"booked": 2}
+    assert set(yard.provider.effects.values()) == {1}

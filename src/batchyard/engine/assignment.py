@@ -57,11 +57,15 @@ class Assignment:
         """Whether claiming an item may carry its intent: nothing is lost by a key never sent."""
         return self.provider.promise.policy is Policy.REPEATABLE
 
-    def may_be_forgotten(self, now: datetime) -> bool:
-        """Tell whether, after a restore, a key may be in use that its provider would not know."""
+    def may_be_forgotten(self, ordered_at: datetime | None, *, now: datetime) -> bool:
+        """Tell whether, after a restore, a key may be in use that its provider would not know.
+
+        What a person ordered since then is sent: nothing would ever become of it else.
+        """
         promise = self.provider.promise
         return (
             self.backup_at is not None
+            and not self._is_ordered_since(ordered_at)
             and promise.policy is Policy.REPEATABLE
             and not promise.is_askable
             and promise.key_ttl is not None
@@ -78,9 +82,7 @@ class Assignment:
         promise = self.provider.promise
         if self.restored_at is None or not promise.is_askable:
             return False
-        if promise.proves_absence or ordered_at is None:
-            return True
-        return ordered_at <= self.restored_at
+        return promise.proves_absence or not self._is_ordered_since(ordered_at)
 
     def repeats(self, ordered_at: datetime | None) -> bool:
         """Tell whether, after a restore, a key is sent without knowing if it was before."""
@@ -88,8 +90,14 @@ class Assignment:
             self.backup_at is not None
             and self.is_repeatable
             and not self.provider.promise.is_askable
-            and (ordered_at is None or self.restored_at is None or ordered_at <= self.restored_at)
+            and not self._is_ordered_since(ordered_at)
         )
+
+    def _is_ordered_since(self, ordered_at: datetime | None) -> bool:
+        """Tell whether a person ordered a key after the restore."""
+        if ordered_at is None or self.restored_at is None:
+            return False
+        return ordered_at > self.restored_at
 
     @property
     def settled_at(self) -> datetime:

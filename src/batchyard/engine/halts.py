@@ -14,7 +14,7 @@ LOOK_SECONDS = 0.25
 """How often a worker looks."""
 
 KNOWN_SECONDS = 0.75
-"""So long what was seen is good; without a newer look nothing is sent. A pause holds within a
+"""So long what was seen is good; then nothing is sent before a newer look. A pause holds within a
 second, also while the database is slow to answer."""
 
 Place = tuple[UUID, int]
@@ -31,6 +31,8 @@ class Halts:
         self._held: Counter[Place] = Counter()
         self._halted: frozenset[Place] = frozenset()
         self._seen_at: dict[Place, float] = {}
+        self._looking: asyncio.Task[None] | None = None
+        """The look that others wait for."""
 
     def add(self, place: Place) -> None:
         """Look at this place while an item of it is held."""
@@ -43,18 +45,41 @@ class Halts:
             del self._held[place]
 
     def allows(self, place: Place, *, known_at: float) -> bool:
-        """Tell whether an item may be sent, by what was seen here or, at `known_at`, elsewhere."""
-        seen_at = max(known_at, self._seen_at.get(place, known_at))
-        return place not in self._halted and monotonic() - seen_at <= KNOWN_SECONDS
+        """Tell whether an item may be sent, by what was seen here or, at `known_at`, elsewhere.
+
+        The newer of the two counts: admission may know that a pause is over.
+        """
+        seen_at = self._seen_at.get(place, known_at)
+        is_halted = place in self._halted and seen_at >= known_at
+        return not is_halted and monotonic() - max(known_at, seen_at) <= KNOWN_SECONDS
+
+    async def renew(self, place: Place, *, known_at: float) -> None:
+        """Look again if what is known of a place is old; all that wait share a look.
+
+        One that was under way may not know the place yet.
+        """
+        for _ in range(2):
+            seen_at = max(known_at, self._seen_at.get(place, known_at))
+            if monotonic() - seen_at <= KNOWN_SECONDS:
+                return
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._try_to_look(), name="look at halts")
+            await asyncio.shield(self._looking)
 
     async def watch(self) -> None:
         """Look from time to time, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except TRANSIENT as error:
-                log.warning("halts.unread", error=str(error))
+            await self._try_to_look()
+
+    async def _try_to_look(self) -> None:
+        try:
+            await self.look()
+        except TRANSIENT as error:
+            log.warning("halts.unread", error=str(error))
+        finally:
+            if self._looking is asyncio.current_task():
+                self._looking = None
 
     async def look(self) -> None:
         """Learn of pauses and stops by now."""

@@ -17,7 +17,7 @@ from batchyard.engine.journal import Journal
 from batchyard.engine.reports import Reports
 from batchyard.engine.switchboard import Switchboard, SwitchboardOpener, open_exchange
 from batchyard.errors import Conflict, Forbidden, LimitReached, NotFound
-from batchyard.models import Accepted, Answer, Kind, Phase, Request, Team, key_of
+from batchyard.models import Accepted, Answer, Ended, Kind, Phase, Progress, Request, Team, key_of
 from batchyard.operations import items
 from batchyard.providers import call_endings
 from batchyard.providers.base import Callback, OtherEffect
@@ -82,7 +82,9 @@ class Inbox:
             raise
         self.failpoint.reach(Step.IN_CALLBACK)
         is_news = await self.reports.deliver(request.key, answer, known=request.known_result)
-        if not is_news and attempt == question.attempt and question.phase in UNSURE_PHASES:
+        is_told = isinstance(answer, Accepted | Progress | Ended)
+        is_unsure = attempt == question.attempt and question.phase in UNSURE_PHASES
+        if not is_news and is_told and is_unsure:
             is_news = await self._believe_late(request, answer)
         if not is_news:
             log.info(

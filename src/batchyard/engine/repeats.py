@@ -1,8 +1,11 @@
 """Whether the key of a lost answer is sent again: by all the rules of sending."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from batchyard import lifecycle
 from batchyard.clock import monotonic
@@ -18,7 +21,14 @@ from batchyard.store.db import Connection, Database
 from batchyard.store.inquiries import OpenQuestion, RepeatIntent
 
 LONGEST_LINE = timedelta(minutes=1)
-"""Who waits longer for a token than this looks again meanwhile: the rate may be another one."""
+"""Who would wait longer for a token than this takes none ahead, and looks again: the rate may be
+another one, and what is new has to leave too."""
+
+FORGOTTEN_AFTER = timedelta(minutes=10)
+"""Who does not come back for its tokens was answered."""
+
+Effect = tuple[UUID, int]
+"""An item and its attempt: what a key names."""
 
 
 class Ruling(StrEnum):
@@ -42,6 +52,8 @@ class Repeat:
     ruling: Ruling
     until: datetime | None = None
     """Of a hold: when it has passed, where time alone tells."""
+    is_in_line: bool = False
+    """Of a hold: tokens that are there by then are taken for it."""
     sends: int = 0
     """How often the item is sent, where it is sent now."""
 
@@ -52,8 +64,10 @@ class Repeats:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._book = HoursBook()
-        self._lines: dict[str, datetime] = {}
-        """By limit: when the last of those that wait for its tokens comes again."""
+        self._one_at_a_time = asyncio.Lock()
+        """Who waits for a limit that others hold must not wait with every connection there is."""
+        self._reserved: dict[Effect, datetime] = {}
+        """Who has taken tokens ahead, and when they are there."""
 
     async def decide(self, question: OpenQuestion, provider: Provider) -> Repeat:
         """Decide about the key of a taken question; where it is to be sent, the intent is written.
@@ -65,24 +79,27 @@ class Repeats:
         opens_at = await self._opening(question)
         if opens_at is None:
             return Repeat(ruling=Ruling.NEVER)
-        async with self._db.transaction() as conn:
+        effect = question.id, question.attempt
+        async with self._one_at_a_time, self._db.transaction() as conn:
             now, began = self._db.clock(), monotonic()
-            if opens_at > now:
-                return Repeat(ruling=Ruling.HOLD, until=opens_at)
+            reserved_at = self._reserved.get(effect)
+            if (held_until := max(opens_at, reserved_at or opens_at)) > now:
+                return Repeat(ruling=Ruling.HOLD, until=held_until)
             rates = await self._lock_rates(conn, question, provider, now=now)
             _, holder = strictest(rates, at_most=1)
-            intent = await inquiries.intend_repeat(
-                conn, question, has_token=holder is None, now=now
-            )
-            if intent is not None and intent.sends is not None:
-                await limits.write_tokens(conn, [allowance.take(1) for allowance in rates])
+            has_token = reserved_at is not None or holder is None
+            intent = await inquiries.intend_repeat(conn, question, has_token=has_token, now=now)
+            repeat = _judge(intent, now=now)
+            if repeat is None:
+                repeat = Repeat(ruling=Ruling.DROP) if has_token else _line_up(rates, now=now)
+            takes = repeat.ruling is Ruling.SEND or repeat.is_in_line
+            if takes and reserved_at is None:
+                await limits.write_tokens(conn, [rate.take(1) for rate in rates])
+        self._note(effect, repeat)
         if monotonic() - began > lifecycle.SEND_WITHIN.total_seconds():
             # Somebody may count on it that what was intended then does not leave any more.
             return Repeat(ruling=Ruling.DROP)
-        repeat = _judge(intent, now=now)
-        if repeat is None and holder is not None:
-            repeat = Repeat(ruling=Ruling.HOLD, until=self._line_up(holder, now=now))
-        return repeat or Repeat(ruling=Ruling.DROP)
+        return repeat
 
     async def _lock_rates(
         self, conn: Connection, question: OpenQuestion, provider: Provider, *, now: datetime
@@ -98,18 +115,14 @@ class Repeats:
         defaults = {} if provider.rate is None else {key: provider.rate}
         return await limits.lock_rates(conn, keys, defaults=defaults, now=now)
 
-    def _line_up(self, holder: Allowance, *, now: datetime) -> datetime:
-        """Return when a key comes again that found no token: one after another, as tokens do.
-
-        All at once would take turns in finding nothing, thousands of times for each token.
-        """
-        at = holder.opens_at or now
-        if (last := self._lines.get(holder.key)) is not None:
-            at = max(at, last + holder.interval)
-        at = min(at, now + LONGEST_LINE)
-        self._lines = {key: end for key, end in self._lines.items() if end > now}
-        self._lines[holder.key] = at
-        return at
+    def _note(self, effect: Effect, repeat: Repeat) -> None:
+        """Remember who has taken tokens ahead, once that is committed."""
+        if repeat.ruling is Ruling.SEND:
+            self._reserved.pop(effect, None)
+        elif repeat.is_in_line and repeat.until is not None:
+            old = repeat.until - FORGOTTEN_AFTER
+            self._reserved = {one: at for one, at in self._reserved.items() if at > old}
+            self._reserved[effect] = repeat.until
 
     async def _opening(self, question: OpenQuestion) -> datetime | None:
         """Return when its recipient may be called, None for never."""
@@ -133,6 +146,18 @@ class Repeats:
             except InvalidRequest:
                 return now + lifecycle.LIVE_CHECK
             return now if hours is None else hours.opening(question.zone_set, now)
+
+
+def _line_up(rates: Sequence[Allowance], *, now: datetime) -> Repeat:
+    """Take tokens that are not there yet; who comes back for them finds them.
+
+    Without that, admission, which wakes with each token, would always be there first; and all that
+    wait would take turns in finding nothing, thousands of times for each token.
+    """
+    at = max((opens_at for rate in rates if (opens_at := rate.opens_at)), default=now)
+    if at - now > LONGEST_LINE:
+        return Repeat(ruling=Ruling.HOLD, until=now + LONGEST_LINE)
+    return Repeat(ruling=Ruling.HOLD, until=at, is_in_line=True)
 
 
 def _is_honoured(question: OpenQuestion, provider: Provider, *, now: datetime) -> bool:

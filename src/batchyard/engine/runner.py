@@ -152,11 +152,13 @@ class Runner:
 
     async def _serve(self, assignment: Assignment, item: ClaimedItem) -> None:
         await self._journal.room()
+        await self.halts.renew(assignment.place, known_at=assignment.known_at)
         issued_at, intent_at = assignment.issued_at, item.intent_at
         if intent_at is None and self._may_send(assignment, item, monotonic()):
             issued_at, intent_at = monotonic(), self._db.clock()
             if not await self._intend(assignment, item, intent_at):
                 return
+            await self.halts.renew(assignment.place, known_at=assignment.known_at)
         if intent_at is None or not self._may_send(assignment, item, issued_at):
             self._hand_back(item)
             return
@@ -253,7 +255,7 @@ class Runner:
             reference=item.provider_reference,
             is_repeat=assignment.repeats(item.ordered_at),
         )
-        if assignment.backup_at is not None and assignment.may_be_forgotten(self._db.clock()):
+        if assignment.may_be_forgotten(item.ordered_at, now=self._db.clock()):
             return Lost(
                 code="key_forgotten",
                 message="It may have been sent before the restore, and the provider no longer "
@@ -308,7 +310,7 @@ class Runner:
         now = self._db.clock()
         policy = assignment.provider.promise.policy
         if isinstance(answer, Lost) and (
-            answer.code == NEVER_PROVEN or assignment.may_be_forgotten(now)
+            answer.code == NEVER_PROVEN or assignment.may_be_forgotten(item.ordered_at, now=now)
         ):
             policy = Policy.NEITHER
         change = lifecycle.change_for_answer(
