@@ -1,11 +1,13 @@
 """How long things are kept: what ends later, or comes later, goes too; counts stay."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 from psycopg.types.json import Jsonb
 
+from batchyard.errors import NotFound
 from batchyard.models import BatchState, Kind, Phase, Team
 from batchyard.operations import changes, idempotency, outcomes, retention, webhooks
 from batchyard.operations.outcomes import Verdict
@@ -217,6 +219,45 @@ async def test_log_of_webhooks_stays_while_more_may_be_told(
     await webhooks.forget_old(db)
 
     assert await run(db, "SELECT item_id FROM webhook_deliveries") == []
+
+
+@pytest.mark.parametrize("forget", [webhooks.forget_old, retention.expire])
+async def test_what_was_told_of_an_unknown_outcome_goes_and_its_number_stays(
+    db: Database, forget: Callable[[Database], Awaitable[None]]
+) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.COMPLETED)
+    old, young = [
+        await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown") for _ in range(2)
+    ]
+    await make_endpoint(db, team)
+    await run(db, "UPDATE webhook_endpoints SET is_of_team = true")
+    for item_id, days in ((old, 40), (young, 20)):
+        await log_delivery(db, team, batch_id, item_id, at=db.clock() - timedelta(days=days))
+
+    await forget(db)
+
+    told = "SELECT number, data FROM webhook_deliveries WHERE item_id = %s"
+    assert await run(db, told, old) == [(1, {})]
+    assert await run(db, told, young) == [(1, {"result": NAME})]
+    await run(db, "UPDATE items SET phase = 'done', status = 'booked'")
+    numbers = "SELECT number FROM webhook_deliveries WHERE item_id = %s ORDER BY number"
+    assert await run(db, numbers, old) == [(1,), (2,)]
+
+
+async def test_what_is_no_longer_kept_is_not_sent_again(db: Database) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.COMPLETED)
+    item_id = await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown")
+    await make_endpoint(db, team)
+    await log_delivery(db, team, batch_id, item_id, at=db.clock() - timedelta(days=40))
+    await run(db, "UPDATE webhook_deliveries SET state = 'failed'")
+    await webhooks.forget_old(db)
+
+    [entry] = await webhooks.list_deliveries(db, team=team)
+    with pytest.raises(NotFound, match="kept no longer"):
+        await webhooks.redeliver(db, team=team, delivery_id=entry.id)
+    assert await webhooks.redeliver_failed(db, team=team) == 0
 
 
 async def test_answers_kept_for_a_key_are_gone_after_a_day(db: Database) -> None:
