@@ -70,9 +70,9 @@ async def make_endpoint(db: Database, team: Team) -> None:
 
 
 async def log_delivery(
-    db: Database, team: Team, batch_id: UUID, item_id: UUID, *, at: datetime
+    db: Database, team: Team, batch_id: UUID, item_id: UUID | None, *, at: datetime
 ) -> None:
-    """Write that something of an item was told at a time."""
+    """Write that something of an item, or of a batch, was told at a time."""
     await run(
         db,
         "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number, type,"
@@ -192,7 +192,6 @@ async def test_documents_and_webhook_bodies_expire_and_young_ones_stay(db: Datab
 @pytest.mark.parametrize(
     "state,phase,status",
     [
-        (BatchState.RUNNING, Phase.DONE, "booked"),
         (BatchState.PAUSED, Phase.READY, "waiting"),
         (BatchState.STOPPED, Phase.LIVE, "ringing"),
         (BatchState.COMPLETED, Phase.UNKNOWN, "unknown"),
@@ -219,6 +218,47 @@ async def test_log_of_webhooks_stays_while_more_may_be_told(
     await webhooks.forget_old(db)
 
     assert await run(db, "SELECT item_id FROM webhook_deliveries") == []
+
+
+@pytest.mark.parametrize("forget", [webhooks.forget_old, retention.expire])
+async def test_log_of_ended_items_goes_while_their_batch_goes_on(
+    db: Database, forget: Callable[[Database], Awaitable[None]]
+) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.PAUSED)
+    ended = await add(db, team, batch_id, status="booked")
+    waiting = await add(db, team, batch_id, phase=Phase.READY, status="waiting")
+    await make_endpoint(db, team)
+    for item_id in (ended, waiting, None):
+        await log_delivery(db, team, batch_id, item_id, at=db.clock() - timedelta(days=40))
+
+    await forget(db)
+
+    told = "SELECT item_id, data FROM webhook_deliveries ORDER BY item_id NULLS LAST"
+    assert await run(db, told) == [(waiting, {"result": NAME}), (None, {"result": NAME})]
+
+
+async def test_team_whose_rows_cannot_be_taken_out_keeps_no_other_waiting(db: Database) -> None:
+    slow, broken, sound = [await factories.make_team(db) for _ in range(3)]
+    for team in (slow, broken, sound):
+        await factories.make_batch(db, team=team)
+    await run(db, "UPDATE events SET at = %s", db.clock() - timedelta(days=100))
+    await run(
+        db,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF OLD.team_id = {slow.id} THEN RAISE query_canceled; END IF;"
+        f" IF OLD.team_id = {broken.id} THEN RAISE data_exception; END IF;"
+        " RETURN OLD; END $$",
+    )
+    await run(
+        db,
+        "CREATE TRIGGER refuse BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+
+    await expire(db)
+
+    left = await run(db, "SELECT team_id FROM events ORDER BY team_id")
+    assert left == [(slow.id,), (broken.id,)]
 
 
 @pytest.mark.parametrize("forget", [webhooks.forget_old, retention.expire])

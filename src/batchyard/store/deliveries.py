@@ -221,9 +221,10 @@ UPDATE webhook_deliveries SET state = 'failed', ended_at = %(now)s
 
 # The next number of an item, or of a batch, is the highest in the log and one: so the log stays as
 # long as more may be told of it. An outcome may stay unknown for ever: of what was told of it only
-# the number stays.
+# the number stays. Nor does a batch hold what was told of its items: while a large one goes on, all
+# of that would be looked at each time.
 NOTHING_FOLLOWS = """
-       NOT EXISTS (SELECT FROM batches b WHERE b.id = d.batch_id
+       NOT EXISTS (SELECT FROM batches b WHERE d.item_id IS NULL AND b.id = d.batch_id
                       AND b.state NOT IN ('completed', 'failed', 'stopped', 'cancelled'))
    AND NOT EXISTS (SELECT FROM items i WHERE i.id = d.item_id AND i.phase <> 'done'
                       AND (i.phase <> 'unknown' OR d.data = '{}'))
