@@ -11,6 +11,7 @@ import pytest
 
 from batchyard.api.operator.routes import build_door
 from batchyard.client import ApiError, Client
+from batchyard.client.privacy import SEARCH_SECONDS
 from batchyard.config import Config
 from batchyard.models import Phase, Team
 from batchyard.operations import access, teams
@@ -38,6 +39,23 @@ class Flaky(httpx.AsyncBaseTransport):
             self.losses += 1
             await answer.aread()
             raise httpx.ReadError("lost", request=request)
+        return answer
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Answers after so many seconds, which do not pass, whoever waits so long."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, *, seconds: float) -> None:
+        self.inner = inner
+        self.seconds = seconds
+        self.asked = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        answer = await self.inner.handle_async_request(request)
+        if request.extensions["timeout"]["read"] < self.seconds:
+            await answer.aread()
+            raise httpx.ReadTimeout("too slow", request=request)
         return answer
 
 
@@ -162,6 +180,23 @@ async def test_what_is_kept_of_a_person_is_told_and_erased(db: Database, team: T
         assert (erased.items, erased.others["do_not_contact"]) == (0, 1)
         assert (await client.set_retention(items_days=30))["items_days"] == 30
         assert (await client.retention())["transcripts_days"] == 90
+
+
+async def test_search_for_a_person_may_take_long_and_is_not_begun_again(
+    db: Database, team: Team
+) -> None:
+    token = await access.create_token(db, team=team, name="admin", scopes=("admin",))
+    slow = Slow(httpx.ASGITransport(app=build_door(Config(), db)), seconds=SEARCH_SECONDS)
+    async with Client("http://test", token, transport=slow) as client:
+        await client.export_person(number="+4520123456")
+        await client.erase_person(number="+4520123456")
+        assert slow.asked == 2
+        slow.seconds += 1
+        with pytest.raises(httpx.ReadTimeout):
+            await client.export_person(number="+4520123456")
+        with pytest.raises(httpx.ReadTimeout):
+            await client.erase_person(number="+4520123456")
+    assert slow.asked == 4
 
 
 async def test_token_whose_answer_was_lost_is_not_made_again(

@@ -1,11 +1,13 @@
 """How long things are kept: what ends later, or comes later, goes too; counts stay."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 from psycopg.types.json import Jsonb
 
+from batchyard.errors import NotFound
 from batchyard.models import BatchState, Kind, Phase, Team
 from batchyard.operations import changes, idempotency, outcomes, retention, webhooks
 from batchyard.operations.outcomes import Verdict
@@ -68,9 +70,9 @@ async def make_endpoint(db: Database, team: Team) -> None:
 
 
 async def log_delivery(
-    db: Database, team: Team, batch_id: UUID, item_id: UUID, *, at: datetime
+    db: Database, team: Team, batch_id: UUID, item_id: UUID | None, *, at: datetime
 ) -> None:
-    """Write that something of an item was told at a time."""
+    """Write that something of an item, or of a batch, was told at a time."""
     await run(
         db,
         "INSERT INTO webhook_deliveries (endpoint_id, team_id, batch_id, item_id, number, type,"
@@ -190,7 +192,6 @@ async def test_documents_and_webhook_bodies_expire_and_young_ones_stay(db: Datab
 @pytest.mark.parametrize(
     "state,phase,status",
     [
-        (BatchState.RUNNING, Phase.DONE, "booked"),
         (BatchState.PAUSED, Phase.READY, "waiting"),
         (BatchState.STOPPED, Phase.LIVE, "ringing"),
         (BatchState.COMPLETED, Phase.UNKNOWN, "unknown"),
@@ -217,6 +218,86 @@ async def test_log_of_webhooks_stays_while_more_may_be_told(
     await webhooks.forget_old(db)
 
     assert await run(db, "SELECT item_id FROM webhook_deliveries") == []
+
+
+@pytest.mark.parametrize("forget", [webhooks.forget_old, retention.expire])
+async def test_log_of_ended_items_goes_while_their_batch_goes_on(
+    db: Database, forget: Callable[[Database], Awaitable[None]]
+) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.PAUSED)
+    ended = await add(db, team, batch_id, status="booked")
+    waiting = await add(db, team, batch_id, phase=Phase.READY, status="waiting")
+    await make_endpoint(db, team)
+    for item_id in (ended, waiting, None):
+        await log_delivery(db, team, batch_id, item_id, at=db.clock() - timedelta(days=40))
+
+    await forget(db)
+
+    told = "SELECT item_id, data FROM webhook_deliveries ORDER BY item_id NULLS LAST"
+    assert await run(db, told) == [(waiting, {"result": NAME}), (None, {"result": NAME})]
+
+
+async def test_team_whose_rows_cannot_be_taken_out_keeps_no_other_waiting(db: Database) -> None:
+    slow, broken, sound = [await factories.make_team(db) for _ in range(3)]
+    for team in (slow, broken, sound):
+        await factories.make_batch(db, team=team)
+    await run(db, "UPDATE events SET at = %s", db.clock() - timedelta(days=100))
+    await run(
+        db,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF OLD.team_id = {slow.id} THEN RAISE query_canceled; END IF;"
+        f" IF OLD.team_id = {broken.id} THEN RAISE data_exception; END IF;"
+        " RETURN OLD; END $$",
+    )
+    await run(
+        db,
+        "CREATE TRIGGER refuse BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+
+    await expire(db)
+
+    left = await run(db, "SELECT team_id FROM events ORDER BY team_id")
+    assert left == [(slow.id,), (broken.id,)]
+
+
+@pytest.mark.parametrize("forget", [webhooks.forget_old, retention.expire])
+async def test_what_was_told_of_an_unknown_outcome_goes_and_its_number_stays(
+    db: Database, forget: Callable[[Database], Awaitable[None]]
+) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.COMPLETED)
+    old, young = [
+        await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown") for _ in range(2)
+    ]
+    await make_endpoint(db, team)
+    await run(db, "UPDATE webhook_endpoints SET is_of_team = true")
+    for item_id, days in ((old, 40), (young, 20)):
+        await log_delivery(db, team, batch_id, item_id, at=db.clock() - timedelta(days=days))
+
+    await forget(db)
+
+    told = "SELECT number, data FROM webhook_deliveries WHERE item_id = %s"
+    assert await run(db, told, old) == [(1, {})]
+    assert await run(db, told, young) == [(1, {"result": NAME})]
+    await run(db, "UPDATE items SET phase = 'done', status = 'booked'")
+    numbers = "SELECT number FROM webhook_deliveries WHERE item_id = %s ORDER BY number"
+    assert await run(db, numbers, old) == [(1,), (2,)]
+
+
+async def test_what_is_no_longer_kept_is_not_sent_again(db: Database) -> None:
+    team = await factories.make_team(db)
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.COMPLETED)
+    item_id = await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown")
+    await make_endpoint(db, team)
+    await log_delivery(db, team, batch_id, item_id, at=db.clock() - timedelta(days=40))
+    await run(db, "UPDATE webhook_deliveries SET state = 'failed'")
+    await webhooks.forget_old(db)
+
+    [entry] = await webhooks.list_deliveries(db, team=team)
+    with pytest.raises(NotFound, match="kept no longer"):
+        await webhooks.redeliver(db, team=team, delivery_id=entry.id)
+    assert await webhooks.redeliver_failed(db, team=team) == 0
 
 
 async def test_answers_kept_for_a_key_are_gone_after_a_day(db: Database) -> None:

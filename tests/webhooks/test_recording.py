@@ -6,8 +6,9 @@ from datetime import timedelta
 from psycopg import Rollback
 
 from batchyard.models import BatchState, Kind, Phase
-from batchyard.operations import control, deletions
+from batchyard.operations import control, deletions, privacy
 from batchyard.operations import webhooks as operations
+from batchyard.operations.audit import Actor
 from batchyard.store import webhooks as store
 from tests.factories import make_batch, make_items
 from tests.webhooks.conftest import Post
@@ -170,6 +171,47 @@ async def test_unknown_outcome_is_told_once_more_after_the_grace_time(post: Post
     of_first = "SELECT type, number FROM webhook_deliveries WHERE item_id = %(id)s ORDER BY number"
     assert await post.run(of_first, id=items[0]) == [("item.unknown", 1), ("item.error", 2)]
     assert await post.run(of_first, id=items[1]) == [("item.unknown", 1)]
+
+
+async def erase(post: Post) -> None:
+    """Erase whoever is called."""
+    await privacy.erase_person(
+        post.db, team=post.team, actor=Actor(name="test"), number="+4520123456", email=None
+    )
+
+
+async def test_erased_outcome_is_not_told_again_and_its_numbers_go_on(post: Post) -> None:
+    await post.listen()
+    _, items = await post.make_items()
+    await post.move(*items, phase=Phase.UNKNOWN, status="unknown")
+    post.later(minutes=11)
+    await operations.tell_lapsed(post.db, unknown_grace=GRACE)
+    told = [("item.unknown", 1), ("item.error", 2)]
+    assert await post.run(TOLD) == told
+
+    await erase(post)
+    await operations.tell_lapsed(post.db, unknown_grace=GRACE)
+
+    assert await post.run(TOLD) == told
+    left = await post.run("SELECT DISTINCT state, data FROM webhook_deliveries")
+    assert left == [("dropped", {})]
+    await post.move(*items, phase=Phase.DONE, status="completed")
+    assert await post.run(TOLD) == [*told, ("item.completed", 3)]
+
+
+async def test_numbers_go_on_when_a_person_is_erased_during_the_call(post: Post) -> None:
+    await post.listen()
+    _, items = await post.make_items()
+    await post.run('UPDATE item_data SET result = \'{"summary": "+45 20123456"}\'')
+    await post.move(*items, phase=Phase.LIVE, status="ringing")
+
+    await erase(post)
+
+    await post.move(*items, phase=Phase.LIVE, status="in-progress")
+    assert await post.run(TOLD) == [("item.ringing", 1), ("item.in-progress", 2)]
+    assert await post.run("SELECT state FROM webhook_deliveries WHERE data = '{}'") == [
+        ("dropped",)
+    ]
 
 
 async def test_what_waits_is_dropped_when_nobody_listens_any_more(post: Post) -> None:

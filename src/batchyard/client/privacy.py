@@ -7,6 +7,8 @@ from batchyard.client.transport import Transport
 
 DAYS = TypeAdapter(dict[str, int])
 FOUND = TypeAdapter(dict[str, list[Values]])
+SEARCH_SECONDS = 900.0
+"""How long it may take to look for a person in all that a team has."""
 
 
 class PrivacyCalls(Transport):
@@ -16,8 +18,14 @@ class PrivacyCalls(Transport):
         self, *, number: str | None = None, email: str | None = None
     ) -> dict[str, list[Values]]:
         """Return all that is stored about a person, by kind; a number or an e-mail address."""
-        body = {"number": number, "email": email}
-        return FOUND.validate_python(await self.request("POST", "/privacy/export", body=body))
+        return FOUND.validate_python(
+            await self.request(
+                "POST",
+                "/privacy/export",
+                body={"number": number, "email": email},
+                work_seconds=SEARCH_SECONDS,
+            )
+        )
 
     async def erase_person(
         self,
@@ -26,9 +34,14 @@ class PrivacyCalls(Transport):
         email: str | None = None,
         keep_do_not_contact: bool = False,
     ) -> Erased:
-        """Erase a person everywhere; may be repeated."""
+        """Erase a person everywhere; may be repeated.
+
+        Raises `httpx.ReadTimeout` where that takes very long; the server goes on with it.
+        """
         body = {"number": number, "email": email, "keep_do_not_contact": keep_do_not_contact}
-        return Erased.model_validate(await self.request("POST", "/privacy/erase", body=body))
+        return Erased.model_validate(
+            await self.request("POST", "/privacy/erase", body=body, work_seconds=SEARCH_SECONDS)
+        )
 
     async def retention(self) -> dict[str, int]:
         """Return for how many days the team keeps what."""

@@ -91,12 +91,14 @@ class Transport:
         body: object = None,
         file: ListFile | None = None,
         key: str | None = None,
+        work_seconds: float | None = None,
     ) -> dict[str, object]:
         """Send a request of any kind, again where it may not have arrived; raise `ApiError`.
 
         With a file, `body` is the fields of the form before it. Every change carries one
         `Idempotency-Key` through all its tries, so it happens once; give your own to be safe over a
-        crash of yours as well.
+        crash of yours as well. What is long work for the server is given `work_seconds`; it is not
+        begun again when they are over: that raises `httpx.ReadTimeout`.
         """
         headers = {} if method == "GET" else {"Idempotency-Key": key or str(uuid4())}
         for tried in range(self._retries + 1):
@@ -108,10 +110,12 @@ class Transport:
                         path,
                         params=_given(params),
                         headers=headers,
-                        **self._content(body, file, opened),
+                        timeout=self._timeout(file, work_seconds),
+                        **_content(body, file, opened),
                     )
-            except httpx.TransportError:
-                if is_last:
+            except httpx.TransportError as error:
+                is_at_work = work_seconds is not None and isinstance(error, httpx.ReadTimeout)
+                if is_last or is_at_work:
                     raise
                 await asyncio.sleep(pause_seconds(tried, None))
                 continue
@@ -167,15 +171,19 @@ class Transport:
             if cursor is None:
                 return
 
-    def _content(self, body: object, file: ListFile | None, opened: ExitStack) -> dict[str, Any]:
-        if file is None:
-            return {"json": body}
-        fields = body if isinstance(body, Mapping) else {}
-        return {
-            "data": {n: write_field(value) for n, value in fields.items() if value is not None},
-            "files": {"file": (file.name, opened.enter_context(file.open()))},
-            "timeout": httpx.Timeout(self._timeout_seconds, read=LIST_SECONDS),
-        }
+    def _timeout(self, file: ListFile | None, work_seconds: float | None) -> httpx.Timeout:
+        read = self._timeout_seconds if file is None else LIST_SECONDS
+        return httpx.Timeout(self._timeout_seconds, read=work_seconds or read)
+
+
+def _content(body: object, file: ListFile | None, opened: ExitStack) -> dict[str, Any]:
+    if file is None:
+        return {"json": body}
+    fields = body if isinstance(body, Mapping) else {}
+    return {
+        "data": {n: write_field(value) for n, value in fields.items() if value is not None},
+        "files": {"file": (file.name, opened.enter_context(file.open()))},
+    }
 
 
 def _is_here(url: str) -> bool:

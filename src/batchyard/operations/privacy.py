@@ -180,13 +180,21 @@ async def erase_person(
         async with db.transaction() as conn:
             others += Counter(
                 await privacy.erase_elsewhere(
-                    conn, person, also=erased[start : start + SLICE], keep_do_not_contact=True
+                    conn,
+                    person,
+                    also=erased[start : start + SLICE],
+                    keep_do_not_contact=True,
+                    now=db.clock(),
                 )
             )
     after: dict[str, object] = {"items": len(erased), "pending": pending}
     async with audited(db, team=team, actor=actor, action="privacy.erase", after=after) as work:
         last = await privacy.erase_elsewhere(
-            work.connection, person, also=erased[:SLICE], keep_do_not_contact=keep_do_not_contact
+            work.connection,
+            person,
+            also=erased[:SLICE],
+            keep_do_not_contact=keep_do_not_contact,
+            now=db.clock(),
         )
     told = {name: n + others[name] for name, n in last.items()}
     return Erasure(items=len(erased), pending=pending, documents=documents, others=told)

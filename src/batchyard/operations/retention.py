@@ -5,10 +5,12 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
+
 from batchyard.models import Team
 from batchyard.operations.transactions import Transactions
 from batchyard.store import retention
-from batchyard.store.db import Database
+from batchyard.store.db import TRANSIENT, Database
 from batchyard.store.retention import Days, Due
 
 DEFAULT_DAYS: Mapping[str, int] = {
@@ -23,6 +25,8 @@ are gone after one day everywhere."""
 
 SLICE = 1000
 BATCHES_AT_ONCE = 20
+
+log = structlog.get_logger("batchyard.retention")
 
 
 async def read_days(db: Database, *, team: Team) -> Mapping[str, int]:
@@ -40,11 +44,16 @@ async def set_days(db: Transactions, *, team: Team, days: Mapping[str, int | Non
 
 
 async def expire(db: Database) -> None:
-    """Take out what is kept for too long, in short transactions."""
+    """Take out what is kept for too long, in short transactions; no team waits for another."""
     async with db.pool.connection() as conn:
         teams = await retention.list_teams(conn)
     for team_id in teams:
-        await _expire_of_team(db, team_id)
+        try:
+            await _expire_of_team(db, team_id)
+        except TRANSIENT as error:
+            log.warning("retention.postponed", team=team_id, error=str(error))
+        except Exception:  # what is wrong with the rows of one team is nothing to the others
+            log.exception("retention.broke", team=team_id)
 
 
 def _complete(days: Days) -> Mapping[str, int]:

@@ -97,7 +97,10 @@ async def redeliver(db: Transactions, *, team: Team, delivery_id: UUID) -> None:
             now=db.clock(),
         )
     if not sent:
-        raise NotFound("The team has no such delivery, or nobody listens any more.")
+        raise NotFound(
+            "The team has no such delivery, nobody listens any more, or what it said is kept no "
+            "longer."
+        )
 
 
 async def redeliver_failed(db: Transactions, *, team: Team) -> int:

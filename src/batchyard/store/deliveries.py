@@ -220,19 +220,38 @@ UPDATE webhook_deliveries SET state = 'failed', ended_at = %(now)s
 """
 
 # The next number of an item, or of a batch, is the highest in the log and one: so the log stays as
-# long as more may be told of it.
+# long as more may be told of it. An outcome may stay unknown for ever: of what was told of it only
+# the number stays. Nor does a batch hold what was told of its items: while a large one goes on, all
+# of that would be looked at each time.
 NOTHING_FOLLOWS = """
-       NOT EXISTS (SELECT FROM batches b WHERE b.id = d.batch_id
+       NOT EXISTS (SELECT FROM batches b WHERE d.item_id IS NULL AND b.id = d.batch_id
                       AND b.state NOT IN ('completed', 'failed', 'stopped', 'cancelled'))
-   AND NOT EXISTS (SELECT FROM items i WHERE i.id = d.item_id AND i.phase <> 'done')
+   AND NOT EXISTS (SELECT FROM items i WHERE i.id = d.item_id AND i.phase <> 'done'
+                      AND (i.phase <> 'unknown' OR d.data = '{}'))
+""".strip()
+
+IS_UNKNOWN = "EXISTS (SELECT FROM items i WHERE i.id = d.item_id AND i.phase = 'unknown')"
+
+# For rows that are chosen, and locked, as `old`.
+LET_GO = """
+emptied AS (
+    UPDATE webhook_deliveries d SET data = '{}' FROM old o WHERE d.id = o.id AND o.is_unknown
+), deleted AS (
+    DELETE FROM webhook_deliveries d USING old o WHERE d.id = o.id AND NOT o.is_unknown
+)
+SELECT id FROM old
 """.strip()
 
 FORGET = f"""
-DELETE FROM webhook_deliveries
- WHERE id IN (SELECT d.id FROM webhook_deliveries d
-               WHERE d.ended_at < %(before)s
-                 AND {NOTHING_FOLLOWS}
-               ORDER BY d.ended_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED)
+WITH old AS MATERIALIZED (
+    SELECT d.id, {IS_UNKNOWN} AS is_unknown
+      FROM webhook_deliveries d
+     WHERE d.ended_at < %(before)s
+       AND {NOTHING_FOLLOWS}
+     ORDER BY d.ended_at
+     LIMIT %(limit)s
+       FOR UPDATE OF d SKIP LOCKED
+), {LET_GO}
 """
 
 
@@ -243,7 +262,7 @@ async def expire(conn: Connection, *, before: datetime, limit: int, now: datetim
 
 
 async def forget(conn: Connection, *, before: datetime, limit: int) -> int:
-    """Delete the log of what was told before a time, where nothing follows; return how many."""
+    """Forget what was told before a time, where nothing follows; return how many."""
     return (await conn.execute(FORGET, {"before": before, "limit": limit})).rowcount
 
 

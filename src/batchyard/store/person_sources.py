@@ -110,7 +110,11 @@ SOURCES = (
         key="t.id::text",
         about="t.data::text ~* %(pattern)s",
         of_item=OF_ITEM,
-        erasing="DELETE FROM webhook_deliveries AS t",
+        # The number counts on, and what was told once is not told again: so the row stays.
+        erasing="""UPDATE webhook_deliveries AS t
+            SET data = '{}',
+                state = CASE WHEN ended_at IS NULL THEN 'dropped' ELSE state END,
+                ended_at = coalesce(ended_at, %(now)s)""",
     ),
     Source(
         name="idempotency_bodies",

@@ -188,10 +188,15 @@ ALLOW = "SET LOCAL batchyard.erasing = 'on'"
 
 
 async def erase_elsewhere(
-    conn: Connection, person: Person, *, also: Sequence[UUID], keep_do_not_contact: bool
+    conn: Connection,
+    person: Person,
+    *,
+    also: Sequence[UUID],
+    keep_do_not_contact: bool,
+    now: datetime,
 ) -> dict[str, int]:
     """Erase a person, and what names these items, from all other tables; return rows by kind."""
-    values = _values(person, also)
+    values = _values(person, also) | {"now": now}
     await conn.execute(ALLOW)
     counts: dict[str, int] = {}
     for source in SOURCES:

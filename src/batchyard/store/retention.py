@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import args_row, dict_row
 
 from batchyard.store.db import Connection
-from batchyard.store.deliveries import NOTHING_FOLLOWS
+from batchyard.store.deliveries import IS_UNKNOWN, LET_GO, NOTHING_FOLLOWS
 
 EXPIRED = '{"expired": true}'
 TRANSCRIPT_KEYS = ("transcript", "recording_url", "summary", "extracted_data")
@@ -182,15 +182,18 @@ FORGET: Mapping[str, str] = {
             SELECT id FROM events WHERE team_id = %(team_id)s AND at < %(before)s
              LIMIT %(limit)s)""",
     "webhooks": f"""
-        DELETE FROM webhook_deliveries WHERE id IN (
-            SELECT d.id FROM webhook_deliveries d
+        WITH old AS MATERIALIZED (
+            SELECT d.id, {IS_UNKNOWN} AS is_unknown
+              FROM webhook_deliveries d
              WHERE d.team_id = %(team_id)s AND d.created_at < %(before)s AND d.ended_at < %(before)s
                AND {NOTHING_FOLLOWS}
-             LIMIT %(limit)s)""",
+             LIMIT %(limit)s
+               FOR UPDATE OF d SKIP LOCKED
+        ), {LET_GO}""",
 }
 
 
 async def forget(conn: Connection, *, team_id: int, what: str, before: datetime, limit: int) -> int:
-    """Delete up to `limit` old rows of a team; return how many."""
+    """Delete up to `limit` old rows of a team, or what they say; return how many."""
     values = {"team_id": team_id, "before": before, "limit": limit}
     return (await conn.execute(FORGET[what].encode(), values)).rowcount

@@ -107,8 +107,9 @@ WarningPlace = tuple[int, str, str]
 """A line, a code and a place; remarks on a whole upload have line 0."""
 FIRST_WARNING: WarningPlace = (-1, "", "(0,0)")
 
-# Remarks have no key, and one upload may have a thousand with one code and no line. Nothing moves
-# them once they are seen, so where they are stored orders them.
+# Remarks have no key, and one upload may have a thousand with one code and no line: where they are
+# stored orders these. An erasure moves what it erases: between two pages that one alone may come to
+# stand before the place or behind it, among those with its line and code.
 LIST_WARNINGS = """
 SELECT line, code, reason, ctid::text AS place FROM row_warnings
  WHERE batch_id = %(batch_id)s

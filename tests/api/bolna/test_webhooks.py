@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from batchyard.api.bolna.letters import render
 from batchyard.api.bolna.translate import UNKNOWN_MESSAGE
 from batchyard.operations.webhooks import team_secret
+from batchyard.store import deliveries
 from batchyard.store.db import Database
 from batchyard.testing.server import Arrived, HttpServer, Line
+from batchyard.webhooks import HOLD, ORDERED_ATTEMPTS, PER_ENDPOINT
 from tests.api.bolna.conftest import Caller
 from tests.api.bolna.running import CONFIG, push, start, until, working
 from tests.api.bolna.test_agents import make, place
@@ -201,6 +204,27 @@ async def test_nothing_is_told_of_what_was_deleted(caller: Caller, db: Database,
         await asyncio.sleep(0)
     assert ear.arrived == []
     assert await run(db, "SELECT count(*) FROM webhook_deliveries") == [(0,)]
+
+
+async def test_nothing_is_told_of_what_is_no_longer_kept(
+    caller: Caller, db: Database, ear: Ear
+) -> None:
+    agent_id = await listened_agent(caller, ear)
+    batch_id = await caller.upload_batch(agent_id=agent_id, webhook_url=f"{ear.url}/batch")
+    await run(db, "UPDATE batches SET state = 'paused', started_at = now()")
+    await caller.post(f"/batches/{batch_id}/stop")
+    async with db.transaction() as conn:
+        claimed = await deliveries.claim(
+            conn,
+            limit=10,
+            per_endpoint=PER_ENDPOINT,
+            ordered_attempts=ORDERED_ATTEMPTS,
+            hold=HOLD,
+            now=db.clock(),
+        )
+    assert len(await render(db, deliveries=claimed, base_url="")) == 3
+    await run(db, "UPDATE webhook_deliveries SET data = '{}'")
+    assert await render(db, deliveries=claimed, base_url="") == {}
 
 
 async def test_invalid_address_of_a_batch_is_never_told(caller: Caller, db: Database) -> None:

@@ -13,8 +13,9 @@ from standardwebhooks import Webhook
 from batchyard.api.operator.letters import DOOR, render
 from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Phase
+from batchyard.store import deliveries
 from batchyard.testing.server import HttpServer
-from batchyard.webhooks import run_webhooks
+from batchyard.webhooks import HOLD, ORDERED_ATTEMPTS, PER_ENDPOINT, run_webhooks
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
 from tests.clocks import SetClock
@@ -129,6 +130,24 @@ async def test_nothing_is_told_to_others_nor_after_the_end(clients: Clients) -> 
     await end_batch(owner)
     for one in (owner, other):
         assert (await one.get("/webhooks/deliveries")).json()["data"] == []
+
+
+async def test_nothing_is_told_of_what_is_no_longer_kept(client: Client) -> None:
+    await client.post("/webhooks/endpoints", {"url": HOOK, "events": ["batch.ended", "item.*"]})
+    await end_batch(client)
+    async with client.db.transaction() as conn:
+        claimed = await deliveries.claim(
+            conn,
+            limit=10,
+            per_endpoint=PER_ENDPOINT,
+            ordered_attempts=ORDERED_ATTEMPTS,
+            hold=HOLD,
+            now=client.db.clock(),
+        )
+    assert len(await render(client.db, deliveries=claimed, base_url="")) == 2
+    async with client.db.transaction() as conn:
+        await conn.execute("UPDATE webhook_deliveries SET data = '{}'")
+    assert await render(client.db, deliveries=claimed, base_url="") == {}
 
 
 async def test_a_test_event_arrives_and_is_sent_again_under_its_id(client: Client) -> None:

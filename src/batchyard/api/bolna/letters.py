@@ -15,7 +15,7 @@ from batchyard.store.deliveries import Delivery
 # only then is it an error.
 WORD_WHEN_TOLD = WORD.replace("%(unknown_before)s", "h.created_at")
 
-# The rows as they are now, under what the delivery remembers of them.
+# The rows as they are now, under what the delivery remembers of them, if that is still kept.
 CALLS = f"""
 SELECT h.id, {EXECUTION}, {RETRIES}
   FROM webhook_deliveries h
@@ -26,7 +26,7 @@ SELECT h.id, {EXECUTION}, {RETRIES}
  CROSS JOIN LATERAL jsonb_populate_record(i0, h.data -> 'item') AS i
  CROSS JOIN LATERAL jsonb_populate_record(d0, h.data -> 'item_data') AS d
  {WORD_WHEN_TOLD}
- WHERE h.id = ANY (%(ids)s)
+ WHERE h.id = ANY (%(ids)s) AND h.data <> '{{}}'
 """
 
 COUNTED = f"""
@@ -48,7 +48,7 @@ SELECT h.id, json_build_object(
   FROM webhook_deliveries h
   JOIN batches b0 ON b0.id = h.batch_id AND b0.deleted_at IS NULL
  CROSS JOIN LATERAL jsonb_populate_record(b0, h.data -> 'batch') AS b
- WHERE h.id = ANY (%(ids)s) AND h.item_id IS NULL
+ WHERE h.id = ANY (%(ids)s) AND h.item_id IS NULL AND h.data <> '{{}}'
 """
     for version in Version
 }

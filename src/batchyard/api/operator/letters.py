@@ -9,7 +9,7 @@ from batchyard.store.deliveries import Delivery
 
 DOOR = "operator"
 
-# The rows as they are now, under what the delivery remembers of them.
+# The rows as they are now, under what the delivery remembers of them, if that is still kept.
 BODIES = """
 SELECT h.id, json_build_object(
            'type', h.type, 'timestamp', h.created_at, 'number', h.number,
@@ -31,7 +31,7 @@ SELECT h.id, json_build_object(
   FROM webhook_deliveries h
   JOIN batches b ON b.id = h.batch_id AND b.deleted_at IS NULL
   LEFT JOIN item_data d ON d.item_id = h.item_id
- WHERE h.id = ANY (%(ids)s) AND (h.item_id IS NULL) = (d.item_id IS NULL)
+ WHERE h.id = ANY (%(ids)s) AND (h.item_id IS NULL) = (d.item_id IS NULL) AND h.data <> '{}'
 """
 
 TESTS = """
