@@ -11,6 +11,7 @@ moody = plug_ins_of_a_test:Moody
 vague = plug_ins_of_a_test:Vague
 clinging = plug_ins_of_a_test:Clinging
 number = plug_ins_of_a_test:NUMBER
+mute = plug_ins_of_a_test:Mute
 """
 
 MODULE = '''\
@@ -46,6 +47,13 @@ class Moody(Clinging):
     def __init__(self, surroundings):
         super().__init__(surroundings)
         raise KeyError(surroundings.secret)
+
+
+class Mute(Clinging):
+    """Cannot say what it books."""
+
+    async def find_services(self):
+        raise KeyError(self.secret)
 
 
 class Vague(Clinging):
