@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.intake.columns import Columns, Header, header_hash, name_columns
+from batchyard.intake.decoding import find_encoding
 from batchyard.intake.flat import leaf_of
 from batchyard.intake.tables import TableReader
 from batchyard.models import Kind, Team
@@ -135,9 +136,13 @@ async def propose_for(db: Database, *, team: Team, kind: Kind, header: Sequence[
     return Proposal(columns=cells, mapping=named.mapping, guessed=named.guessed, saved_as=name)
 
 
-def read_header(beginning: bytes, *, kind: Kind) -> tuple[str, ...]:
-    """Return the cells of a CSV's header from its first bytes, whatever they mean."""
-    reader = TableReader(_Anything(kind=kind))
+def read_header(beginning: bytes, *, kind: Kind, encoding: str | None = None) -> tuple[str, ...]:
+    """Return the cells of a CSV's header from its first bytes, whatever they mean.
+
+    Its encoding is found out unless said. Raises `InvalidRequest`.
+    """
+    said = None if encoding is None else find_encoding(encoding)
+    reader = TableReader(_Anything(kind=kind), encoding=said)
     reader.feed(beginning)
     header: Header | None = reader.header
     if header is None:
