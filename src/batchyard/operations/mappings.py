@@ -45,7 +45,8 @@ async def save_mapping(
 
     Raises `InvalidRequest`.
     """
-    if not name.strip() or len(name) > MAX_NAME_LENGTH or "\0" in name:
+    name = name.strip()
+    if not name or len(name) > MAX_NAME_LENGTH or "\0" in name:
         raise InvalidRequest(f"A mapping's name has 1 to {MAX_NAME_LENGTH} characters.")
     check_mapping(kind, mapping)
     async with db.transaction() as conn:
@@ -53,7 +54,7 @@ async def save_mapping(
             conn,
             team_id=team.id,
             kind=kind,
-            name=name.strip(),
+            name=name,
             mapping=mapping,
             header_hash=None if header is None else header_hash(header),
             now=db.clock(),
@@ -84,7 +85,7 @@ async def delete_mapping(db: Transactions, *, team: Team, kind: Kind, name: str)
     if "\0" in name:
         raise _missing(name)
     async with db.transaction() as conn:
-        if not await mappings.delete(conn, team_id=team.id, kind=kind, name=name):
+        if not await mappings.delete(conn, team_id=team.id, kind=kind, name=name.strip()):
             raise _missing(name)
 
 
@@ -103,7 +104,7 @@ async def find_columns(
     mapping: dict[str, str | None] = {}
     if name is not None:
         async with db.pool.connection() as conn:
-            saved = await mappings.list_all(conn, team_id=team.id, kind=kind, name=name)
+            saved = await mappings.list_all(conn, team_id=team.id, kind=kind, name=name.strip())
         if not saved:
             raise _missing(name)
         mapping |= saved[0].mapping
