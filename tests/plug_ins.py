@@ -1,4 +1,4 @@
-"""Packages from outside that break: each kind of provider in its own way."""
+"""Kinds of provider of a package from outside: most break, each in its own way."""
 
 from pathlib import Path
 
@@ -11,13 +11,17 @@ moody = plug_ins_of_a_test:Moody
 vague = plug_ins_of_a_test:Vague
 clinging = plug_ins_of_a_test:Clinging
 number = plug_ins_of_a_test:NUMBER
+mute = plug_ins_of_a_test:Mute
+steady = plug_ins_of_a_test:Steady
+free = plug_ins_of_a_test:Free
 """
 
 MODULE = '''\
-"""Providers that break."""
+"""Providers, most of which break."""
 
-from batchyard.models import Kind, Policy
+from batchyard.models import Kind, Policy, Rate
 from batchyard.providers.base import Promise, Provider
+from batchyard.providers.settings import Settings
 
 NUMBER = 7
 
@@ -46,6 +50,29 @@ class Moody(Clinging):
     def __init__(self, surroundings):
         super().__init__(surroundings)
         raise KeyError(surroundings.secret)
+
+
+class Mute(Clinging):
+    """Cannot say what it books."""
+
+    async def find_services(self):
+        raise KeyError(self.secret)
+
+
+class Steady(Clinging):
+    """Has limits of its own, and settings without any."""
+
+    settings_model = Settings
+    concurrency = 3
+    rate = Rate(count=7, seconds=1)
+
+
+class Free(Clinging):
+    """Works its rate out once it is open."""
+
+    @property
+    def rate(self):
+        return Rate(count=len(self.name), seconds=1)
 
 
 class Vague(Clinging):

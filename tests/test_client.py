@@ -158,7 +158,7 @@ async def test_team_its_people_and_its_rules_are_kept(db: Database, team: Team) 
         await client.remove_user(user_id)
         assert await client.users() == []
 
-        name, header = "søndag 50 %", ["tlf", "navn"]
+        name, header = "CRM/søndag 50 %", ["tlf", "navn"]
         await client.save_mapping("call", name, {"tlf": "contact_number"}, header=header)
         [saved] = await client.mappings(kind="call")
         assert (saved.name, saved.mapping) == (name, {"tlf": "contact_number"})

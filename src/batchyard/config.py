@@ -151,7 +151,7 @@ class Config(BaseSettings):
         default=3600,
         ge=0,
         description="after this time the doors show an unknown outcome as failed, and what is in "
-        "flight at a provider that cannot be opened becomes unknown",
+        "flight at a provider that cannot be opened, or lets nobody ask, becomes unknown",
     )
     team_concurrency: int = Field(
         default=500, gt=0, description="items of one team in flight at once, unless set per team"

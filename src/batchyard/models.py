@@ -201,7 +201,7 @@ class Lost:
     message: str
     stops_provider: bool = False
     """Of a question: nobody finds out until a person has mended it, such as a wrong password. Such
-    time does not count against the item."""
+    time does not count against the item, unless it takes longer than the grace."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -54,7 +54,7 @@ def build(name: str, db: Database, inbox: Inbox | None = None) -> FastAPI:
 def changing(name: str) -> set[tuple[str, str]]:
     """Return what a door offers beside reading, by method and path."""
     return {
-        (method, route.path.removeprefix(TEAM_PATH))
+        (method, route.path_format.removeprefix(TEAM_PATH))
         for route in routes(build(name, Database("postgresql://nowhere")))
         for method in (route.methods or set()) - {"GET", "HEAD"}
     }

@@ -1,11 +1,13 @@
 """What `make chaos` is run over."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.__main__ import list_conditions, read_arguments
+from tests.chaos.judge import Deed, is_explained
 from tests.chaos.processes import FOLDER, fake
 from tests.chaos.report import describe_specification
 from tests.chaos.vendors import KARRIO, TELNYX, TWILIO, TWINS, VENDORS
@@ -39,6 +41,26 @@ def test_some_calls_share_a_number_and_none_that_somebody_else_calls_too() -> No
 
     assert Counter(calls.values()) == {1: 700, 3: 100}
     assert {count for number, count in calls.items() if number.endswith(TWINS)} == {1}
+
+
+@pytest.mark.parametrize(
+    "faults,is_excused",
+    [
+        ([], False),
+        (["reset_after"], True),
+        (["twin"], False),
+        (["twin", "callback doubled"], False),
+        (["reset_before", "twin"], False),
+        (["reset_after", "twin"], True),
+        (["late", "twin", "callback lost"], True),
+    ],
+)
+def test_call_of_somebody_else_explains_only_what_became_of_a_lost_answer(
+    faults: Sequence[str], *, is_excused: bool
+) -> None:
+    deed = Deed(key="a.1", attempt=1, effects=1, status="completed", faults=faults)
+
+    assert is_explained(deed) is is_excused
 
 
 def test_report_says_what_exchanges_are_held_against(

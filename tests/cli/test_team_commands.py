@@ -93,6 +93,23 @@ def test_mapping_is_kept_offered_used_and_forgotten(server: Yard, tmp_path: Path
     run("mapping", "remove", "our crm").one_line("no mapping 'our crm'")
 
 
+def test_mapping_is_kept_for_a_header_in_an_encoding_that_is_said(
+    server: Yard, tmp_path: Path
+) -> None:
+    run = server.run
+    server.do(make_agent(server.db, team=server.team, name="Anna"))
+    file = tmp_path / "crm.csv"
+    file.write_text(f"Mobil,\u0418\u043c\u044f\n{DANE},\u0410\u043d\u044f\n", encoding="cp1251")
+    save = ("mapping", "save", "crm", "--map", "Mobil=contact_number")
+    run(*save, "--header", file, "--encoding", "klingon").one_line("no encoding 'klingon'")
+
+    kept = run(*save, "--header", file, "--encoding", "windows-1251")
+
+    assert kept.code == 0, kept.err
+    upload = run("calls", file, "--agent", "Anna", "--no-start", "--encoding", "windows-1251")
+    assert "A mapping is kept for this header; --mapping crm" in upload.out
+
+
 def test_sender_is_set_from_a_file_and_shown(server: Yard, tmp_path: Path) -> None:
     run = server.run
     for text, words in (

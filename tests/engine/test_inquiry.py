@@ -165,6 +165,55 @@ async def test_item_of_a_provider_that_cannot_be_opened_is_unknown_after_the_gra
     assert "The provider sandbox cannot be opened" in reason
 
 
+@pytest.mark.parametrize("status", ["sending", "in-progress"])
+async def test_item_that_nobody_is_let_ask_about_is_unknown_after_the_grace(
+    yard: Yard, status: str
+) -> None:
+    clock = yard.db.clock = StandingClock(NOON)
+    yard.provider.promises(policy=Policy.ASKABLE, is_askable=True, ask_patience=timedelta(0))
+    yard.provider.answers_when_asked = lambda _: Lost(
+        code="http_403", message="The account is closed.", stops_provider=True
+    )
+    await make_overdue(yard, status=status)
+    # What counts is how long nobody is let ask, not how long nothing was heard.
+    refused_at = NOON + 2 * GRACE
+    clock.set(refused_at)
+    async with asking(yard, Lines({SANDBOX: yard.provider})):
+        await until_put_off(yard, clock)
+        clock.set(refused_at + GRACE - timedelta(minutes=1))
+        await until_put_off(yard, clock)
+        assert await yard.value("SELECT undecided_since FROM items") is None
+        clock.set(refused_at + GRACE)
+        await yard.until("SELECT undecided_since = %s FROM items", [clock()])
+        clock.set(refused_at + GRACE + timedelta(minutes=1))
+        await yard.until("SELECT phase = 'unknown' FROM items")
+    assert await yard.value("SELECT error_code FROM item_data") == "http_403"
+
+
+async def test_provider_that_answers_in_between_has_the_whole_grace_again(yard: Yard) -> None:
+    clock = yard.db.clock = StandingClock(NOON)
+    yard.provider.promises(policy=Policy.ASKABLE, is_askable=True, ask_patience=timedelta(0))
+    refused = Lost(code="http_403", message="The account is closed.", stops_provider=True)
+    yard.provider.answers_when_asked = lambda _: refused
+    await make_overdue(yard, status="in-progress")
+    async with asking(yard, Lines({SANDBOX: yard.provider})):
+        clock.set(NOON + GRACE)
+        await until_put_off(yard, clock)
+        yard.provider.answers_when_asked = lambda _: Ended(status="completed")
+        other = await make_overdue(yard, status="in-progress")
+        await yard.until(IS_ENDED, [other])
+        yard.provider.answers_when_asked = lambda _: refused
+        clock.set(NOON + 2 * GRACE)
+        await until_put_off(yard, clock)
+    assert await yard.value("SELECT undecided_since FROM items WHERE phase = 'live'") is None
+
+
+async def until_put_off(yard: Yard, clock: StandingClock) -> None:
+    """Wait until an item was asked about in vain, and is left alone for as long as may be."""
+    at = clock() + timedelta(minutes=1)
+    await yard.until("SELECT bool_or(deadline_at >= %s) FROM items", [at])
+
+
 async def until_held(yard: Yard, clock: StandingClock) -> None:
     """Wait until the item was taken, and found that it cannot be asked about."""
     await yard.until("SELECT deadline_at > %s FROM items", [clock()])

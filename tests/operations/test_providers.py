@@ -3,11 +3,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from batchyard.encryption import Vault
 from batchyard.errors import BatchyardError, ConfigError, Conflict, InvalidRequest, NotFound
 from batchyard.models import Kind, Policy, Rate
-from batchyard.operations import providers
+from batchyard.operations import providers, services
 from batchyard.operations.providers import ListedProvider
 from batchyard.store import providers as store
 from batchyard.store.db import Database
@@ -49,17 +50,7 @@ async def test_plug_in_that_breaks_is_listed_with_the_reason(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plug_ins.install(tmp_path, monkeypatch)
-    async with db.transaction() as conn:
-        for kind in (*plug_ins.BROKEN, "clinging"):
-            await store.insert(
-                conn,
-                name=kind,
-                kind=kind,
-                settings={},
-                secret=VAULT.lock("sesame"),
-                allow_private=False,
-                now=db.clock(),
-            )
+    await add_plug_ins(db, *plug_ins.BROKEN, "clinging")
 
     told = {one.row.name: one for one in await providers.list_providers(db, VAULT)}
 
@@ -80,6 +71,36 @@ async def test_plug_in_that_breaks_is_listed_with_the_reason(
         "http",
         "clinging",
     }
+
+
+async def test_plug_in_that_breaks_when_asked_what_it_books_lets_others_be_asked(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_ins.install(tmp_path, monkeypatch)
+    await add_plug_ins(db, "mute", "clinging")
+
+    with capture_logs() as logs:
+        await services.refresh_stale(db, VAULT)
+
+    unread = [one for one in logs if one["event"] == "services.unread"]
+    assert [(one["provider"], one["error"]) for one in unread] == [("mute", "KeyError")]
+    asked = "SELECT array_agg(name ORDER BY name) FROM providers WHERE services_at IS NOT NULL"
+    assert await read(db, asked) == ["clinging", "mute"]
+
+
+async def add_plug_ins(db: Database, *kinds: str) -> None:
+    """Store a provider of each kind, of the same name."""
+    async with db.transaction() as conn:
+        for kind in kinds:
+            await store.insert(
+                conn,
+                name=kind,
+                kind=kind,
+                settings={},
+                secret=VAULT.lock("sesame"),
+                allow_private=False,
+                now=db.clock(),
+            )
 
 
 async def test_burst_is_a_tenth_of_what_a_second_allows_and_at_least_one(db: Database) -> None:

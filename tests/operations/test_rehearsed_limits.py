@@ -1,6 +1,7 @@
 """What holds a rehearsed batch is what would hold it: also what nobody has set or said."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from batchyard.operations.scenes import UNUSABLE, RehearsalSettings, SetScene, s
 from batchyard.rehearsal import SLOTS, Ceiling
 from batchyard.store import providers, workers
 from batchyard.store.db import Database
+from tests import plug_ins
 from tests.factories import make_team
 from tests.providers.fakes.telnyx_legs import CONNECTION, PUBLIC_KEY
 from tests.providers.fakes.twilio_calls import ACCOUNT
@@ -98,6 +100,26 @@ async def test_provider_that_nobody_limited_is_held_by_its_own_limits(
     found = ceiling_of(await set_up(db, team=team, kind=kind), "provider")
     rates = [Rate(count=one.count, seconds=one.seconds) for one in found.rates]
     assert (found.cap, rates) == (cap, [] if rate is None else [rate])
+
+
+@pytest.mark.parametrize(
+    "provider,cap,rates", [("steady", 3, [Rate(count=7, seconds=1)]), ("free", None, [])]
+)
+async def test_plug_in_is_held_by_the_limits_of_its_class(
+    db: Database,
+    team: Team,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    provider: str,
+    cap: int | None,
+    rates: Sequence[Rate],
+) -> None:
+    plug_ins.install(tmp_path, monkeypatch)
+    await route(db, team=team, kind=Kind.CALL, provider=provider, settings={})
+    found = ceiling_of(await set_up(db, team=team, kind=Kind.CALL), "provider")
+    assert found.cap == cap
+    assert [Rate(count=one.count, seconds=one.seconds) for one in found.rates] == rates
 
 
 async def test_limits_that_somebody_set_take_the_place_of_a_providers_own(

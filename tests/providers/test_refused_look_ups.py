@@ -35,6 +35,12 @@ def assert_locked_out(found: Finding, words: str) -> None:
     assert words in found.message
 
 
+def assert_not_found_out(found: Finding, words: str) -> None:
+    assert isinstance(found, Lost)
+    assert not found.stops_provider
+    assert words in found.message
+
+
 async def test_twilio_with_a_wrong_token_finds_nothing_out(twilio_server: Fake) -> None:
     twilio_server.change(step_seconds=60)
     request = replace(make_call(), sent_at=datetime.now(UTC))
@@ -82,12 +88,33 @@ async def test_telnyx_with_a_wrong_key_finds_nothing_out(telnyx_server: Fake) ->
     await wrong.close()
 
 
-@pytest.mark.parametrize(
-    "step,fault", [("read", "denied"), ("read", "forbidden"), ("search", "denied")]
-)
-async def test_karrio_with_a_wrong_key_finds_nothing_out(
-    step: str, fault: str, judge: KarrioJudge
+async def test_telnyx_with_a_key_that_must_not_ask_stops_nobody(telnyx_server: Fake) -> None:
+    telnyx_server.change(step_seconds=60, closed=["calls", "connections"])
+    provider = telnyx.make_provider(telnyx_server)
+    placed = await provider.send(make_call())
+    assert isinstance(placed, Accepted)
+    for reference in (None, placed.reference):
+        found = await provider.ask(replace(make_call(), reference=reference))
+        assert_not_found_out(found, "403")
+    await provider.close()
+
+
+@pytest.mark.parametrize("step", ["read", "search"])
+async def test_karrio_with_a_wrong_key_finds_nothing_out(step: str, judge: KarrioJudge) -> None:
+    found = await ask_karrio(judge, step, "denied")
+    assert_locked_out(found, "Karrio refuses the API key")
+
+
+@pytest.mark.parametrize("step", ["read", "search"])
+async def test_karrio_with_a_key_that_must_not_ask_stops_nobody(
+    step: str, judge: KarrioJudge
 ) -> None:
+    found = await ask_karrio(judge, step, "forbidden")
+    assert_not_found_out(found, "Not allowed")
+
+
+async def ask_karrio(judge: KarrioJudge, step: str, fault: str) -> Finding:
+    """Ask about a lost purchase, by its draft or by its key, and get this answer."""
     kept, request = Kept(), ask_for()
     karrio = open_karrio(judge.url, kept=kept)
     judge.spoil("purchase", "reset_after")
@@ -96,16 +123,27 @@ async def test_karrio_with_a_wrong_key_finds_nothing_out(
     judge.spoil(step, fault)
     found = await karrio.ask(replace(request, reference=reference))
     await karrio.close()
-    assert_locked_out(found, "Karrio refuses the API key")
+    return found
 
 
 async def test_karrio_with_a_wrong_key_goes_on_waiting_for_a_label(judge: KarrioJudge) -> None:
+    found = await ask_for_label(judge, "denied")
+    assert_locked_out(found, "Karrio refuses the API key")
+
+
+async def test_karrio_with_a_key_that_must_not_read_labels_stops_nobody(judge: KarrioJudge) -> None:
+    assert isinstance(await ask_for_label(judge, "forbidden"), Accepted)
+
+
+async def ask_for_label(judge: KarrioJudge, fault: str) -> Finding:
+    """Ask about a booking whose label is missing, and get this answer for it."""
     kept, request = Kept(), ask_for()
     karrio = open_karrio(judge.url, kept=kept)
     judge.spoil("purchase", "no_label_after")
-    judge.spoil("document", "denied", "denied")
+    judge.spoil("document", fault, fault)
     waiting = await karrio.send(request)
     assert isinstance(waiting, Accepted)
     asked = replace(request, reference=kept.references[request.key], known_result=waiting.result)
-    assert_locked_out(await karrio.ask(asked), "Karrio refuses the API key")
+    found = await karrio.ask(asked)
     await karrio.close()
+    return found

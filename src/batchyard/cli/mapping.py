@@ -49,13 +49,20 @@ def save(
             metavar="FILE",
         ),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="How that CSV is written, such as windows-1251; found out unless said.",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
     """Keep what columns mean under a name; one of the same name is replaced.
 
     A list uses it by `--mapping NAME`.
     """
     meanings = list_options.read_map(map_) or {}
-    cells = None if header is None else _read_header(header, kind=kind)
+    cells = None if header is None else _read_header(header, kind=kind, encoding=encoding)
     remote.ask(lambda client: client.save_mapping(kind, name, meanings, header=cells))
     typer.echo(f"The mapping {name} is kept. A list uses it: --mapping {tables.quote(name)}")
 
@@ -80,11 +87,11 @@ def remove(name: Name, *, kind: KindOfItem = Kind.CALL) -> None:
     typer.echo(f"The mapping {name} is forgotten.")
 
 
-def _read_header(file: Path, *, kind: Kind) -> tuple[str, ...]:
+def _read_header(file: Path, *, kind: Kind, encoding: str | None) -> tuple[str, ...]:
     """Return the cells of a CSV's header; raise `InvalidRequest` where there is none."""
     sending.check_file(file)
     with file.open("rb") as opened:
-        return read_header(opened.read(HEADER_BYTES), kind=kind)
+        return read_header(opened.read(HEADER_BYTES), kind=kind, encoding=encoding)
 
 
 def _cells(row: SavedMapping) -> tuple[object, ...]:

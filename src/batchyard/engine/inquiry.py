@@ -68,6 +68,8 @@ class Inquiry:
         self._counts: Counter[tuple[int, str]] = Counter()
         self._has_room = asyncio.Event()
         self._unopened_since: dict[int, datetime] = {}
+        self._refused_since: dict[int, datetime] = {}
+        """By provider: the first of the looks in a row for which its credentials were refused."""
 
     async def ask_overdue(self) -> int:
         """Begin to ask about overdue items that there is room for; return how many."""
@@ -187,8 +189,7 @@ class Inquiry:
         now: datetime,
     ) -> lifecycle.Change:
         is_askable = provider.promise.is_askable
-        is_held = repeat.ruling is Ruling.HOLD
-        if isinstance(finding, Lost) and (is_held or finding.stops_provider):
+        if isinstance(finding, Lost) and self._is_held(question, repeat, finding, now=now):
             # Where it can be asked meanwhile, that goes on.
             return lifecycle.change_for_hold(
                 phase=Phase(question.phase),
@@ -219,6 +220,25 @@ class Inquiry:
             now=now,
         )
 
+    def _note_access(self, provider_id: int, finding: Finding) -> None:
+        """Note since when a provider refuses its credentials; a fault on the way says nothing."""
+        if not isinstance(finding, Lost):
+            self._refused_since.pop(provider_id, None)
+        elif finding.stops_provider:
+            self._refused_since.setdefault(provider_id, self._db.clock())
+
+    def _is_held(
+        self, question: OpenQuestion, repeat: Repeat, lost: Lost, *, now: datetime
+    ) -> bool:
+        """Tell whether a look was none: the key has to wait, or nobody is let ask.
+
+        The latter is waited out for the grace alone: an account that is gone is never mended.
+        """
+        if not lost.stops_provider:
+            return repeat.ruling is Ruling.HOLD
+        since = self._refused_since.get(question.provider_id, now)
+        return now - max(since, question.updated_at) < self._unknown_grace
+
     async def _find_out(
         self, question: OpenQuestion, provider: Provider, repeat: Repeat
     ) -> Finding | Refused:
@@ -247,6 +267,7 @@ class Inquiry:
                 )
             request = replace(request, taken=taken)
         finding = await ask_once(provider, request, self._patience)
+        self._note_access(question.provider_id, finding)
         if isinstance(finding, NotReceived) and not self._is_believed(finding, question, provider):
             if provider.promise.proves_absence:
                 return Lost(code="not_settled", message="Too early to believe 'not received'.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.intake.columns import Columns, Header, header_hash, name_columns
+from batchyard.intake.decoding import find_encoding
 from batchyard.intake.flat import leaf_of
 from batchyard.intake.tables import TableReader
 from batchyard.models import Kind, Team
@@ -44,7 +45,8 @@ async def save_mapping(
 
     Raises `InvalidRequest`.
     """
-    if not name.strip() or len(name) > MAX_NAME_LENGTH or "\0" in name:
+    name = name.strip()
+    if not name or len(name) > MAX_NAME_LENGTH or "\0" in name:
         raise InvalidRequest(f"A mapping's name has 1 to {MAX_NAME_LENGTH} characters.")
     check_mapping(kind, mapping)
     async with db.transaction() as conn:
@@ -52,7 +54,7 @@ async def save_mapping(
             conn,
             team_id=team.id,
             kind=kind,
-            name=name.strip(),
+            name=name,
             mapping=mapping,
             header_hash=None if header is None else header_hash(header),
             now=db.clock(),
@@ -83,7 +85,7 @@ async def delete_mapping(db: Transactions, *, team: Team, kind: Kind, name: str)
     if "\0" in name:
         raise _missing(name)
     async with db.transaction() as conn:
-        if not await mappings.delete(conn, team_id=team.id, kind=kind, name=name):
+        if not await mappings.delete(conn, team_id=team.id, kind=kind, name=name.strip()):
             raise _missing(name)
 
 
@@ -102,7 +104,7 @@ async def find_columns(
     mapping: dict[str, str | None] = {}
     if name is not None:
         async with db.pool.connection() as conn:
-            saved = await mappings.list_all(conn, team_id=team.id, kind=kind, name=name)
+            saved = await mappings.list_all(conn, team_id=team.id, kind=kind, name=name.strip())
         if not saved:
             raise _missing(name)
         mapping |= saved[0].mapping
@@ -135,9 +137,13 @@ async def propose_for(db: Database, *, team: Team, kind: Kind, header: Sequence[
     return Proposal(columns=cells, mapping=named.mapping, guessed=named.guessed, saved_as=name)
 
 
-def read_header(beginning: bytes, *, kind: Kind) -> tuple[str, ...]:
-    """Return the cells of a CSV's header from its first bytes, whatever they mean."""
-    reader = TableReader(_Anything(kind=kind))
+def read_header(beginning: bytes, *, kind: Kind, encoding: str | None = None) -> tuple[str, ...]:
+    """Return the cells of a CSV's header from its first bytes, whatever they mean.
+
+    Its encoding is found out unless said. Raises `InvalidRequest`.
+    """
+    said = None if encoding is None else find_encoding(encoding)
+    reader = TableReader(_Anything(kind=kind), encoding=said)
     reader.feed(beginning)
     header: Header | None = reader.header
     if header is None:

@@ -243,12 +243,14 @@ def _own_limits(provider: RoutedProvider) -> OwnLimits | None:
         kind = find_kind(provider.kind)
         if kind.settings_model is None:
             own = provider.settings.get("concurrency")
-            cap = own if isinstance(own, int) else kind.concurrency
-            return OwnLimits(cap=cap, rate=kind.rate)
-        settings = read_settings(kind.settings_model, provider.name, provider.settings)
+            cap, rate = own if isinstance(own, int) else kind.concurrency, kind.rate
+        else:
+            settings = read_settings(kind.settings_model, provider.name, provider.settings)
+            cap = getattr(settings, "concurrency", kind.concurrency)
+            rate = getattr(settings, "rate", kind.rate)
     except ConfigError:
         return None
-    cap, rate = getattr(settings, "concurrency", None), getattr(settings, "rate", None)
+    # What a provider works out itself is a property of its class, and known once it is open.
     return OwnLimits(
         cap=cap if isinstance(cap, int) else None, rate=rate if isinstance(rate, Rate) else None
     )

@@ -15,6 +15,7 @@ from batchyard.providers.base import Provider, Service
 from batchyard.providers.registry import close_provider, find_kind
 from batchyard.store import providers
 from batchyard.store.db import Database
+from batchyard.store.providers import ProviderRow
 
 BELIEVED = timedelta(hours=1)
 """So long a provider is not asked again what it books."""
@@ -57,14 +58,20 @@ async def refresh_stale(db: Database, vault: Vault) -> None:
         rows = await providers.list_stale(conn, before=db.clock() - BELIEVED)
     for row in rows:
         try:
-            provider = open_row(db, vault, row)
-            try:
-                await refresh(db, provider, provider_id=row.id)
-            finally:
-                await close_provider(provider)
-        except BatchyardError as error:
-            log.warning("services.unread", provider=row.name, error=error.message)
+            await _refresh_row(db, vault, row)
+        except Exception as error:  # noqa: BLE001  # of a package from outside
+            # What such an exception says may be a secret.
+            said = error.message if isinstance(error, BatchyardError) else type(error).__name__
+            log.warning("services.unread", provider=row.name, error=said)
             async with db.transaction() as conn:
                 await providers.keep_services(
                     conn, provider_id=row.id, services=None, now=db.clock()
                 )
+
+
+async def _refresh_row(db: Database, vault: Vault, row: ProviderRow) -> None:
+    provider = open_row(db, vault, row)
+    try:
+        await refresh(db, provider, provider_id=row.id)
+    finally:
+        await close_provider(provider)

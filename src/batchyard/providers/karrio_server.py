@@ -112,6 +112,9 @@ def read_success(reply: Reply) -> JsonObject:
             raise ProviderError(f"This does not answer as Karrio does: {error.message}") from error
     told = read_faults(reply.body)
     words = told[0].sentence if told else describe(reply)
-    if reply.status == 401 or (reply.status == 403 and told):
+    if reply.status == 401:
         raise ProviderError(f"Karrio refuses the API key: {words}", permanent=True)
+    if reply.status == 403 and told:
+        # A good key that lacks one permission: others may do what they want with it.
+        raise ProviderError(f"Karrio does not allow the API key to do this: {words}")
     raise ProviderError(words)

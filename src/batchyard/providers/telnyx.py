@@ -29,7 +29,7 @@ from batchyard.providers.spoken import Unspeakable, fill
 from batchyard.providers.telnyx_answers import (
     Event,
     Leg,
-    are_credentials_refused,
+    is_key_refused,
     read_channel_limit,
     read_cost,
     read_end,
@@ -257,7 +257,7 @@ class TelnyxProvider(Provider):
             reply = await self._post(f"/calls/{control_id}/actions/{step}", body)
         except (NotSent, AnswerLost):
             return self._in_call(request, check_at=now + STEP_PAUSE)
-        if are_credentials_refused(reply):
+        if is_key_refused(reply):
             return read_failed_look_up(reply)
         if not reply.is_success and reply.status not in {404, 422}:
             return self._in_call(request, check_at=now + STEP_PAUSE)

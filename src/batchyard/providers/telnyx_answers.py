@@ -131,8 +131,13 @@ def read_failed_look_up(reply: Reply) -> Lost:
     return Lost(
         code=f"http_{reply.status}",
         message=describe(reply),
-        stops_provider=are_credentials_refused(reply),
+        stops_provider=is_key_refused(reply),
     )
+
+
+def is_key_refused(reply: Reply) -> bool:
+    """Tell whether our key is not taken at all; a good one may lack the permission to ask."""
+    return reply.status == 401 and are_credentials_refused(reply)
 
 
 def are_credentials_refused(reply: Reply) -> bool:

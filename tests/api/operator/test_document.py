@@ -30,7 +30,7 @@ async def test_the_document_names_every_call_with_its_faults_and_its_key(client:
     document = (await client.http.get(f"{PREFIX}/openapi.json")).json()
     named = {(path, m) for path, calls in document["paths"].items() for m in calls}
     routes = [r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)]
-    assert named == {(PREFIX + r.path, m.lower()) for r in routes for m in r.methods or ()}
+    assert named == {(PREFIX + r.path_format, m.lower()) for r in routes for m in r.methods or ()}
     for calls in document["paths"].values():
         for call in calls.values():
             assert {"401", "403", "404", "422"} <= set(call["responses"])

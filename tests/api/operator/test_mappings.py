@@ -39,6 +39,26 @@ async def test_mapping_is_saved_proposed_used_and_forgotten(client: Client) -> N
     assert [entry["action"] for entry in log] == ["mapping.delete", "batch.create", "mapping.save"]
 
 
+async def test_name_may_have_a_slash_and_blanks_around_it_do_not_count(client: Client) -> None:
+    agent_id = await factories.make_agent(client.db, team=client.team)
+    assert (await save(client, "%20crm%2F2026")).status_code == 204
+    (listed,) = (await client.get("/mappings")).json()["data"]
+    assert listed["name"] == "crm/2026"
+
+    said = {"kind": "call", "agent_id": str(agent_id), "mapping_name": " crm/2026 "}
+    content = b"Navn,Mobil\nAnn,+4520123456\n"
+    made = await client.http.post("/api/v1/batches", data=said, files={"file": ("l.csv", content)})
+    assert made.status_code == 201, made.text
+
+    assert (await client.delete("/mappings/call/crm/2026%20")).status_code == 204
+    assert (await client.get("/mappings")).json()["data"] == []
+    log = (await client.get("/audit")).json()["data"]
+    of_mappings = [one["subject"] for one in log if one["action"].startswith("mapping.")]
+    assert of_mappings == ["crm/2026"] * 2
+    nameless = await save(client, "%20")
+    assert (nameless.status_code, "1 to 100" in nameless.json()["detail"]) == (422, True)
+
+
 async def test_mapping_that_means_nothing_names_each_fault(client: Client) -> None:
     answer = await client.http.put(
         "/api/v1/mappings/shipment/x", json={"mapping": {"A": "nowhere.at_all", "B": ""}}

@@ -19,6 +19,12 @@ FAULTS = {
 }
 """The fault matrix of a request to place a call."""
 
+LOST_ANSWERS = frozenset({"error_after", "gateway_after", "reset_after", "hang_after", "late"})
+"""Those in which a call is placed and nobody learns which."""
+
+TWIN = "twin"
+"""Noted of a call whose number somebody else calls at the same time."""
+
 CALLBACK_FAULTS = ("lost", "doubled", "reordered", "early")
 
 OUTCOMES = {"completed": 0.7, "busy": 0.15, "no-answer": 0.1, "failed": 0.05}

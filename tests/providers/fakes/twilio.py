@@ -18,7 +18,7 @@ from twilio.request_validator import RequestValidator
 from batchyard.testing import Arrived, Line
 from tests.providers.fakes import specification
 from tests.providers.fakes.ledger import Deed
-from tests.providers.fakes.plan import Plan
+from tests.providers.fakes.plan import TWIN, Plan
 from tests.providers.fakes.serving import Fake, Overheard, run
 from tests.providers.fakes.twilio_calls import (
     ACCOUNT,
@@ -134,7 +134,7 @@ class FakeTwilio(Fake):
             return
         call = self._place(form, deed, is_test=is_test)
         if deed is not None and self._has_twin(call):
-            deed.faults.append("twin")
+            deed.faults.append(TWIN)
             self._place(form, None, is_test=True)
         about = None if deed is None else self.fate.callback_fault(deed)
         if about == "early":

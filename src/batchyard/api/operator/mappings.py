@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from batchyard.api.operator.access import READ, WRITE, Caller, KnownRoute
 from batchyard.models import Kind
@@ -20,7 +20,13 @@ router = APIRouter(prefix="/mappings", tags=["Uploads"], route_class=KnownRoute)
 Cell = Annotated[str, Field(max_length=1000)]
 Header = Annotated[list[Cell], Field(min_length=1, max_length=mappings.MAX_COLUMNS)]
 Meanings = Annotated[dict[Cell, str | None], Field(max_length=mappings.MAX_COLUMNS)]
-Name = Annotated[str, Path(max_length=mappings.MAX_NAME_LENGTH)]
+Name = Annotated[
+    str,
+    Path(max_length=mappings.MAX_NAME_LENGTH),
+    StringConstraints(strip_whitespace=True),
+]
+NAMED = "/{kind}/{name:path}"
+"""A name may have a slash, which arrives as one however it was written."""
 
 
 class NewMapping(BaseModel):
@@ -73,7 +79,7 @@ async def list_mappings(
     return {"data": [MappingShown.model_validate(asdict(row)) for row in rows]}
 
 
-@router.put("/{kind}/{name}", status_code=204)
+@router.put(NAMED, status_code=204)
 async def save_mapping(
     caller: Annotated[Caller, WRITE], kind: Kind, name: Name, new: NewMapping
 ) -> Response:
@@ -93,7 +99,7 @@ async def save_mapping(
     return Response(status_code=204)
 
 
-@router.delete("/{kind}/{name}", status_code=204)
+@router.delete(NAMED, status_code=204)
 async def delete_mapping(caller: Annotated[Caller, WRITE], kind: Kind, name: Name) -> Response:
     """Forget a mapping."""
     async with one_transaction(caller.work) as work:
