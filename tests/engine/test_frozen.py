@@ -1,7 +1,7 @@
 """A process that was stopped, or taken for dead, holds up nobody for long and loses nothing."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -93,6 +93,50 @@ async def test_who_waited_for_the_lead_has_listened_meanwhile(
             await leader.close()
             # Its time stands still from here on.
             await yard.until("SELECT ended_at IS NOT NULL FROM workers WHERE id = %s", [silent])
+
+
+HOLDS_LIFE = """
+SELECT count(*) = %s FROM pg_locks l
+  JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+ WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+"""
+
+
+async def test_worker_whose_connection_is_gone_is_dead_sooner(yard: Yard) -> None:
+    now = yard.db.clock()
+    before, lost_before = now - housekeeping.DEAD_AFTER, now - housekeeping.LOST_AFTER
+    async with yard.db.transaction() as conn:
+        stopped, killed, silent, heard = [
+            await workers.register(conn, host="elsewhere", pid=1, now=beat_at)
+            for beat_at in (
+                lost_before - timedelta(seconds=1),
+                lost_before - timedelta(seconds=1),
+                before - timedelta(seconds=1),
+                lost_before,
+            )
+        ]
+    async with await psycopg.AsyncConnection.connect(yard.db.url, autocommit=True) as life:
+        for worker_id in (stopped, silent):
+            given = {"key": workers.LIFE_LOCK, "worker_id": worker_id}
+            await life.execute(workers.HOLD_LIFE, given)
+        assert await end_silent(yard, before=before, lost_before=None) == [silent]
+        assert await end_silent(yard, before=before, lost_before=lost_before) == [killed]
+    await yard.until(HOLDS_LIFE, [0])
+    assert await end_silent(yard, before=before, lost_before=lost_before) == [stopped]
+    assert await yard.value("SELECT id FROM workers WHERE ended_at IS NULL") == heard
+
+
+async def end_silent(yard: Yard, *, before: datetime, lost_before: datetime | None) -> list[int]:
+    async with yard.db.transaction() as conn:
+        return await workers.end_silent(
+            conn, before=before, lost_before=lost_before, now=yard.db.clock()
+        )
+
+
+async def test_who_beats_holds_a_lock_until_its_connection_ends(yard: Yard) -> None:
+    async with yard.working(), yard.working():
+        await yard.until(HOLDS_LIFE, [2])
+    await yard.until(HOLDS_LIFE, [0])
 
 
 async def test_worker_given_up_still_writes_what_comes_back(

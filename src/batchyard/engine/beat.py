@@ -39,10 +39,13 @@ class Beat:
                 with psycopg.connect(
                     self._db.url, autocommit=True, connect_timeout=5
                 ) as connection:
+                    holds_life = False
                     while not self._stopping.is_set():
                         beaten = connection.execute(
                             workers.BEAT, {"worker_id": self._worker_id, "now": self._db.clock()}
                         )
+                        # The connection before this one may still have it, for a moment.
+                        holds_life = holds_life or self._hold_life(connection)
                         if beaten.rowcount == 0:
                             self._given_up()
                             return
@@ -50,3 +53,9 @@ class Beat:
             except psycopg.Error as error:
                 log.warning("beat.missed", worker=self._worker_id, error=str(error))
                 self._stopping.wait(1)
+
+    def _hold_life(self, connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+        """Take what tells the others at once when this process is no more."""
+        given = {"key": workers.LIFE_LOCK, "worker_id": self._worker_id}
+        row = connection.execute(workers.HOLD_LIFE, given).fetchone()
+        return row == (True,)

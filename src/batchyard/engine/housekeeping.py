@@ -42,6 +42,9 @@ TICK_SECONDS = 0.25
 DEAD_AFTER = timedelta(seconds=10)
 """A worker silent for so long is dead."""
 
+LOST_AFTER = timedelta(seconds=5)
+"""So is one whose connection is gone, as that of a process that was killed, after so long."""
+
 LISTEN_SECONDS = 3.0
 """So long whoever leads listens first: while PostgreSQL was away nobody could be heard. Who waited
 for the lead has listened meanwhile."""
@@ -186,9 +189,17 @@ class Housekeeping:
     async def free_dead_workers(self) -> None:
         """Give up silent workers and free what ended ones still hold."""
         now = self._db.clock()
-        if monotonic() - self._hears_since >= LISTEN_SECONDS:
+        heard_for = monotonic() - self._hears_since
+        if heard_for >= LISTEN_SECONDS:
+            # While PostgreSQL was away every connection went; each comes back with its next beat.
+            is_steady = heard_for >= LOST_AFTER.total_seconds()
             async with self._db.transaction() as conn:
-                dead = await workers.end_silent(conn, before=now - DEAD_AFTER, now=now)
+                dead = await workers.end_silent(
+                    conn,
+                    before=now - DEAD_AFTER,
+                    lost_before=now - LOST_AFTER if is_steady else None,
+                    now=now,
+                )
             if dead:
                 log.warning("worker.died", workers=dead)
         async with self._db.transaction() as conn:

@@ -21,6 +21,10 @@ async def register(conn: Connection, *, host: str, pid: int, now: datetime) -> i
 BEAT = "UPDATE workers SET beat_at = %(now)s WHERE id = %(worker_id)s AND ended_at IS NULL"
 """Run by the beating thread on a connection of its own; no row means the worker was given up."""
 
+LIFE_LOCK = 0x62656174  # 'beat'
+HOLD_LIFE = "SELECT pg_try_advisory_lock(%(key)s, %(worker_id)s)"
+"""Taken on the beating connection and never given back: it ends with the process."""
+
 END = "UPDATE workers SET ended_at = %(now)s WHERE id = %(worker_id)s AND ended_at IS NULL"
 
 
@@ -29,16 +33,31 @@ async def end(conn: Connection, *, worker_id: int, now: datetime) -> None:
     await conn.execute(END, {"worker_id": worker_id, "now": now})
 
 
+# A lock of two whole numbers shows as class and object. It outlives a process that is stopped, not
+# one that is killed.
 END_SILENT = """
-UPDATE workers SET ended_at = %(now)s
- WHERE ended_at IS NULL AND beat_at < %(before)s
-RETURNING id
+UPDATE workers w SET ended_at = %(now)s
+ WHERE w.ended_at IS NULL
+   AND (w.beat_at < %(before)s
+        OR w.beat_at < %(lost_before)s AND NOT EXISTS (
+           SELECT FROM pg_locks l
+             JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+              AND l.classid = %(key)s::oid AND l.objid = w.id::oid))
+RETURNING w.id
 """
 
 
-async def end_silent(conn: Connection, *, before: datetime, now: datetime) -> list[int]:
-    """Give up workers that have not beaten since `before`; from now on they are fenced."""
-    cursor = await conn.execute(END_SILENT, {"before": before, "now": now})
+async def end_silent(
+    conn: Connection, *, before: datetime, lost_before: datetime | None = None, now: datetime
+) -> list[int]:
+    """Give up workers that have not beaten since `before`; from now on they are fenced.
+
+    Those whose beating connection is gone already if they have not beaten since `lost_before`.
+    """
+    cursor = await conn.execute(
+        END_SILENT, {"before": before, "lost_before": lost_before, "key": LIFE_LOCK, "now": now}
+    )
     return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
