@@ -172,15 +172,23 @@ async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -
     return ErasedItems(erased=chosen, postponed=postponed, documents=documents)
 
 
-FIND_PENDING = """
-SELECT p.item_id FROM pending_erasures p JOIN items i ON i.id = p.item_id
- WHERE i.phase IN ('ready', 'done') LIMIT %(limit)s
+# An unknown outcome stays pending for its late answer, so it is found by what it still holds.
+FIND_PENDING = f"""
+SELECT p.item_id
+  FROM pending_erasures p
+  JOIN items i ON i.id = p.item_id
+  JOIN item_data d ON d.item_id = p.item_id
+ WHERE i.phase IN ('ready', 'done')
+    OR i.phase = 'unknown'
+       AND (d.payload <> '{ERASED}' OR d.result IS NOT NULL
+            OR d.provider_reference IS NOT NULL OR d.error_message IS NOT NULL)
+ LIMIT %(limit)s
 """
 
 
 async def find_pending(conn: Connection, *, limit: int) -> list[UUID]:
-    """Find items that ended since their erasure was asked for."""
-    rows = await (await conn.execute(FIND_PENDING, {"limit": limit})).fetchall()
+    """Find items that ended, or became unknown, since their erasure was asked for."""
+    rows = await (await conn.execute(FIND_PENDING.encode(), {"limit": limit})).fetchall()
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
