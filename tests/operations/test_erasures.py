@@ -5,7 +5,18 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from batchyard.models import BatchState, Kind, Phase, Team
+from batchyard.config import Config
+from batchyard.engine.inbox import open_inbox
+from batchyard.models import (
+    Accepted,
+    BatchState,
+    Ended,
+    JsonObject,
+    Kind,
+    Phase,
+    Team,
+    key_of,
+)
 from batchyard.operations import outcomes, privacy
 from batchyard.operations.audit import Actor
 from batchyard.operations.outcomes import Verdict
@@ -78,6 +89,24 @@ async def test_erased_unknown_item_is_not_sent_again(db: Database, team: Team) -
         )
         assert resolved == decided, verdict
     assert await rows_of(db, "SELECT phase, status FROM items") == [("done", "failed")]
+
+
+@pytest.mark.parametrize("payload", [{"erased": True}, {"expired": True}])
+async def test_item_that_turns_out_to_be_live_after_it_was_taken_out_is_not_sent_again(
+    db: Database, team: Team, payload: JsonObject
+) -> None:
+    item_id = await lose(db, team)
+    await change(db, "UPDATE items SET provider_id = 1")
+    await change(db, "UPDATE item_data SET payload = %s", Jsonb(dict(payload)))
+    async with open_inbox(Config(), db) as inbox:
+        for news, phase in ((Accepted(status="ringing"), "live"), (Ended(status="busy"), "done")):
+            # By this it is judged where the provider is asked.
+            async with db.pool.connection() as conn:
+                question = await inquiries.read(conn, item_id=item_id)
+            assert question is not None
+            assert question.retry_policy == {}
+            assert await inbox.reports.deliver(key_of(item_id, 1), news, known=None)
+            assert await rows_of(db, "SELECT phase, try FROM items") == [(phase, 1)]
 
 
 async def test_item_that_becomes_unknown_after_the_erasure_is_erased_then(
