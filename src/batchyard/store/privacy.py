@@ -61,7 +61,8 @@ Place = tuple[int, UUID]
 FIRST: Place = (-1, UUID(int=0))
 """Before every item."""
 
-# The slice is chosen by the index alone, so that no other row is read for it.
+# The slice is chosen along the index of the lines, and materialized: the texts of its own rows are
+# looked through, and none behind them.
 FIND_IN_SLICE = f"""
 WITH slice AS MATERIALIZED (
     SELECT position, item_id FROM item_data
