@@ -5,7 +5,18 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from batchyard.models import BatchState, Kind, Phase, Team
+from batchyard.config import Config
+from batchyard.engine.inbox import open_inbox
+from batchyard.models import (
+    Accepted,
+    BatchState,
+    Ended,
+    JsonObject,
+    Kind,
+    Phase,
+    Team,
+    key_of,
+)
 from batchyard.operations import outcomes, privacy
 from batchyard.operations.audit import Actor
 from batchyard.operations.outcomes import Verdict
@@ -80,18 +91,64 @@ async def test_erased_unknown_item_is_not_sent_again(db: Database, team: Team) -
     assert await rows_of(db, "SELECT phase, status FROM items") == [("done", "failed")]
 
 
+@pytest.mark.parametrize("payload", [{"erased": True}, {"expired": True}])
+async def test_item_that_turns_out_to_be_live_after_it_was_taken_out_is_not_sent_again(
+    db: Database, team: Team, payload: JsonObject
+) -> None:
+    item_id = await lose(db, team)
+    await change(db, "UPDATE items SET provider_id = 1")
+    await change(db, "UPDATE item_data SET payload = %s", Jsonb(dict(payload)))
+    async with open_inbox(Config(), db) as inbox:
+        for news, phase in ((Accepted(status="ringing"), "live"), (Ended(status="busy"), "done")):
+            # By this it is judged where the provider is asked.
+            async with db.pool.connection() as conn:
+                question = await inquiries.read(conn, item_id=item_id)
+            assert question is not None
+            assert question.retry_policy == {}
+            assert await inbox.reports.deliver(key_of(item_id, 1), news, known=None)
+            assert await rows_of(db, "SELECT phase, try FROM items") == [(phase, 1)]
+
+
+async def test_item_that_becomes_unknown_after_the_erasure_is_erased_then(
+    db: Database, team: Team
+) -> None:
+    batch_id = await make_batch(db, team=team, kind=Kind.CALL, state=BatchState.RUNNING)
+    await make_items(
+        db,
+        team=team,
+        batch_id=batch_id,
+        payload={"name": "Ingeborg"},
+        number=NUMBER,
+        phase=Phase.CALLING,
+        status="sending",
+    )
+    done = await erase(db, team)
+    assert (done.items, done.pending) == (0, 1)
+
+    await change(db, "UPDATE items SET phase = 'unknown', status = 'unknown'")
+    await privacy.erase_pending(db)
+
+    assert await rows_of(
+        db, "SELECT phase, payload, number FROM items JOIN item_data ON item_id = id"
+    ) == [("unknown", {"erased": True}, None)]
+    # Its late answer is still to be erased.
+    assert await rows_of(db, "SELECT count(*) FROM pending_erasures") == [(1,)]
+
+
 async def test_late_answer_of_an_erased_item_is_erased_too(db: Database, team: Team) -> None:
     await lose(db, team)
     await erase(db, team)
+    await change(db, "UPDATE items SET phase = 'live', status = 'in-progress'")
     await change(db, "UPDATE item_data SET result = %s", Jsonb({"transcript": "Hello Ingeborg"}))
     await privacy.erase_pending(db)
     assert await rows_of(db, "SELECT result IS NULL FROM item_data") == [(False,)]
 
-    await change(db, "UPDATE items SET phase = 'done', status = 'completed'")
-    await privacy.erase_pending(db)
-
-    assert await rows_of(db, "SELECT result FROM item_data") == [(None,)]
-    assert await rows_of(db, "SELECT FROM pending_erasures") == []
+    for phase, status, pending in (("unknown", "unknown", 1), ("done", "completed", 0)):
+        await change(db, "UPDATE items SET phase = %s, status = %s", phase, status)
+        await change(db, "UPDATE item_data SET result = %s", Jsonb({"transcript": "Ingeborg"}))
+        await privacy.erase_pending(db)
+        assert await rows_of(db, "SELECT result FROM item_data") == [(None,)], phase
+        assert await rows_of(db, "SELECT count(*) FROM pending_erasures") == [(pending,)], phase
 
 
 async def test_person_is_erased_from_every_slice_of_a_large_batch(

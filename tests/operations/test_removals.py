@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Phase, Team
@@ -14,6 +15,7 @@ from batchyard.operations.audit import Actor
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
 from batchyard.store.ids import new_id
+from tests.clocks import StandingClock
 from tests.factories import make_batch, make_items, make_team
 from tests.operations.lists import rows_of
 
@@ -86,28 +88,41 @@ async def test_content_goes_with_its_document(
     assert await rows_of(db, "SELECT location FROM removals") == []
 
 
-async def test_content_that_cannot_be_removed_is_tried_again_and_holds_up_no_other(
+async def test_content_that_cannot_be_removed_is_tried_again_later_and_holds_up_no_other(
     db: Database,
     team: Team,
     files: FileStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(removals, "SLICE", 2)
+    monkeypatch.setattr(removals, "SLICE", 3)
     batches = [await book(db, files, team) for _ in range(4)]
-    stuck = kept(tmp_path)[0]
-    # A folder in its place is what no file system removes as a file.
-    stuck.unlink()
-    stuck.mkdir()
+    stuck = sorted(kept(tmp_path))[:2]
+    for path in stuck:
+        # A folder in its place is what no file system removes as a file.
+        path.unlink()
+        path.mkdir()
     for batch_id in batches:
         await delete(db, team, batch_id)
+    clock = StandingClock(db.clock())
+    db.clock = clock
 
-    await removals.remove_contents(db, files)
+    with capture_logs() as logs:
+        await removals.remove_contents(db, files)
 
     assert kept(tmp_path) == []
-    assert await rows_of(db, "SELECT location FROM removals") == [(f"file://{stuck}",)]
-    stuck.rmdir()
-    stuck.write_bytes(b"label")
-    await removals.remove_contents(db, files)
-    assert kept(tmp_path) == []
+    waiting = [(f"file://{path}",) for path in stuck]
+    assert sorted(await rows_of(db, "SELECT location FROM removals")) == waiting
+    [told] = logs
+    assert (told["event"], told["count"]) == ("document.not_removed", 2)
+    assert (told["location"],) in waiting
+    assert told["error"]
+
+    for path in stuck:
+        path.rmdir()
+        path.write_bytes(b"label")
+    for minutes, left in ((4, stuck), (2, [])):
+        clock.set(clock() + timedelta(minutes=minutes))
+        await removals.remove_contents(db, files)
+        assert sorted(kept(tmp_path)) == left, minutes
     assert await rows_of(db, "SELECT location FROM removals") == []

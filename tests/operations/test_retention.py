@@ -7,8 +7,10 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
+from batchyard.config import Config
+from batchyard.engine.inbox import open_inbox
 from batchyard.errors import NotFound
-from batchyard.models import BatchState, Kind, Phase, Team
+from batchyard.models import BatchState, Ended, Kind, Phase, Team, key_of
 from batchyard.operations import changes, idempotency, outcomes, retention, webhooks
 from batchyard.operations.outcomes import Verdict
 from batchyard.store.db import Database
@@ -126,6 +128,34 @@ async def test_unknown_item_expires_with_the_others_and_is_not_sent_again(db: Da
     assert (await resolve(Verdict.RETRY), await resolve(Verdict.DONE)) == (0, 1)
     await expire(db)
     assert await run(db, "SELECT expired FROM batches") == [(["items"],)]
+
+
+async def test_late_answer_of_an_expired_item_expires_too(db: Database) -> None:
+    team, batch_id = await make_expiring(db, BatchState.COMPLETED)
+    item_id = await add(db, team, batch_id, phase=Phase.UNKNOWN, status="unknown")
+    await age(db, batch_id)
+    await expire(db)
+    late = Ended(
+        status="failed",
+        reference="ref-1",
+        result={"note": NAME},
+        error_code="refused",
+        error_message=f"{NAME} has moved",
+    )
+    async with open_inbox(Config(), db) as inbox:
+        assert await inbox.reports.deliver(key_of(item_id, 1), late, known=None)
+    kept = "SELECT result, provider_reference, error_message, attempts::text FROM item_data"
+    [(*told, history)] = await run(db, kept)
+    assert told == [{"note": NAME}, "ref-1", f"{NAME} has moved"]
+    assert NAME in str(history)
+
+    await expire(db)
+
+    [(*left, history)] = await run(db, kept)
+    assert left == [None, None, None]
+    assert NAME not in str(history)
+    assert await payload(db, item_id) == GONE
+    assert await run(db, "SELECT status, expired FROM items, batches") == [("failed", ["items"])]
 
 
 async def test_batches_that_stay_open_keep_no_other_waiting(

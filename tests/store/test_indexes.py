@@ -6,7 +6,7 @@ import pytest
 
 from batchyard.api.operator import item_queries
 from batchyard.dashboard import row_queries
-from batchyard.store import row_reports, webhooks
+from batchyard.store import row_reports, uploads, webhooks
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
 from batchyard.store.item_filters import ItemFilters
@@ -56,6 +56,11 @@ async def test_batches_of_a_list_of_items_are_found_in_order(db: Database) -> No
     found = await plan(db, item_queries.FIND_BATCHES, values)
     assert "batches_of_team" in found
     assert "Sort" not in found
+
+
+async def test_very_same_file_is_found_by_its_content(db: Database) -> None:
+    values = {"team_id": 1, "sha256": b"", "id": BATCH, "since": db.clock()}
+    assert "uploads_read_by_content" in await plan(db, uploads.FIND_SAME, values)
 
 
 async def test_refused_rows_of_a_code_and_deliveries_in_a_state_are_found_by_an_index(

@@ -16,6 +16,7 @@ class Verdict:
         return f"{self.sentence} {self.cure}"
 
 
+ITEM_NOT_FAILED = "item_not_failed"
 ROW_NOT_REFUSED = "row_not_refused"
 
 REFUSALS: dict[str, Verdict] = {
@@ -156,7 +157,7 @@ REFUSALS: dict[str, Verdict] = {
         sentence="The batch has no item with this item_id.",
         cure="Leave item_id as it was, or empty to add the row.",
     ),
-    "item_not_failed": Verdict(
+    ITEM_NOT_FAILED: Verdict(
         sentence="The item with this item_id did not fail, or is already tried again.",
         cure="Leave the row out; or empty item_id to add it once more.",
     ),

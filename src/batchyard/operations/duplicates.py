@@ -8,7 +8,7 @@ from uuid import UUID
 from batchyard.intake.blocks import CheckedBlock, warn
 from batchyard.intake.choices import Duplicates
 from batchyard.intake.options import IntakeOptions
-from batchyard.intake.verdicts import ROW_NOT_REFUSED
+from batchyard.intake.verdicts import ITEM_NOT_FAILED, ROW_NOT_REFUSED
 from batchyard.models import Kind, Team
 from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.contact_checks import ContactCheck, find_blocked
@@ -142,7 +142,7 @@ class Lookup:
             if item_id not in have_failed:
                 known.refused[line] = "item_unknown"
             elif not have_failed[item_id]:
-                known.refused[line] = "item_not_failed"
+                known.refused[line] = ITEM_NOT_FAILED
 
     async def _ask_file(self, keyed: Sequence[tuple[int, str]], known: Known) -> None:
         async with self._db.pool.connection() as conn:

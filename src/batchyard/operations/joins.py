@@ -9,7 +9,7 @@ from uuid import UUID
 from batchyard.errors import Conflict
 from batchyard.intake.choices import RowPolicy
 from batchyard.intake.options import IntakeOptions, UploadReport
-from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED
+from batchyard.intake.verdicts import ITEM_NOT_FAILED, REFUSALS, ROW_NOT_REFUSED
 from batchyard.lifecycle import ADMITTING_STATES, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.batches import lock_batch
@@ -17,9 +17,10 @@ from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.control import clear_stopped
 from batchyard.operations.reading import FileReading, RowsRefused
 from batchyard.operations.staging import remove_import, removed
-from batchyard.store import control, imports, joins, queue, uploads
+from batchyard.store import control, imports, joins, late_mends, queue, uploads
 from batchyard.store.db import Connection, Database
 from batchyard.store.joins import Joining
+from batchyard.store.late_mends import Late
 
 BLOCK = 5000
 """Rows that join in one transaction; a smaller file joins at once or not at all."""
@@ -80,21 +81,25 @@ class RowsImport(FileReading):
                 kind=self._options.kind,
                 first_line=first_line,
             )
+            late = await late_mends.mark(
+                conn,
+                joining,
+                statuses=FAILED_STATUSES[self._options.kind],
+                missed=_told(ITEM_NOT_FAILED),
+            )
             joined = await _join_some(conn, joining, reopened=ENDED, now=now)
-            await self._tell_missed(conn, joined)
+            await self._tell_late(conn, late + joined.late)
             if seal is not None:
                 await seal(conn)
         if not joined.is_complete:
             await _join_rest(self._db, joining)
         return self.report()
 
-    async def _tell_missed(self, conn: Connection, joined: "_Joined") -> None:
+    async def _tell_late(self, conn: Connection, late: Late) -> None:
         """Report rows that were checked in time and came too late as what they are: refused."""
-        if not joined.missed_mends and not joined.missed_corrections:
+        if late == Late():
             return
-        await self.staging.take_back(
-            conn, accepted=joined.missed_mends, corrected=joined.missed_corrections
-        )
+        await self.staging.take_back(conn, accepted=late.mends, corrected=late.corrections)
         if self._options.policy is RowPolicy.ALL_OR_NOTHING:
             raise RowsRefused(self.report())
 
@@ -143,6 +148,11 @@ async def _join_rest(db: Database, joining: Joining) -> None:
             if await joins.lock(conn, batch_id=joining.batch_id) is None:
                 break
             joined = await _join_some(conn, joining, reopened=RAN_OUT, now=db.clock())
+            if joined.late != Late():
+                # Whoever mended it did so between two blocks, after the upload was answered.
+                await late_mends.take_back(
+                    conn, joining, joined.late, codes=(ROW_NOT_REFUSED, ITEM_NOT_FAILED)
+                )
         if joined.is_complete:
             return
     # The batch was deleted meanwhile.
@@ -155,8 +165,8 @@ class _Joined:
 
     is_complete: bool
     """Whether nothing is left."""
-    missed_mends: int
-    missed_corrections: int
+    late: Late
+    """What came too late and was not marked so."""
 
 
 async def _join_some(
@@ -167,7 +177,7 @@ async def _join_some(
         conn,
         joining,
         statuses=FAILED_STATUSES[Kind(joining.kind)],
-        missed=_told("item_not_failed"),
+        missed=_told(ITEM_NOT_FAILED),
         limit=BLOCK,
         now=now,
     )
@@ -195,8 +205,7 @@ async def _join_some(
         await imports.delete_batch(conn, batch_id=joining.upload_id)
     return _Joined(
         is_complete=is_complete,
-        missed_mends=moved.missed,
-        missed_corrections=corrected.missed,
+        late=Late(mends=moved.missed, corrections=corrected.missed),
     )
 
 

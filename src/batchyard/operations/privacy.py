@@ -39,7 +39,8 @@ class Erasure:
 
     items: int
     pending: int
-    """Items in flight; they are erased when they have ended, without being asked again."""
+    """Items in flight; they are erased when they have ended, or when nobody knows their outcome,
+    without being asked again."""
     documents: int
     others: Mapping[str, int]
 
@@ -201,7 +202,7 @@ async def erase_person(
 
 
 async def erase_pending(db: Database) -> None:
-    """Erase items that were in flight when their person was erased and have ended since."""
+    """Erase items that were in flight when their person was erased and have left it since."""
     while True:
         async with db.transaction() as conn:
             ids = await privacy.find_pending(conn, limit=SLICE)

@@ -9,7 +9,7 @@ from batchyard.errors import Conflict
 from batchyard.intake.blocks import CheckedBlock
 from batchyard.intake.options import SHOWN_REFUSALS, IntakeOptions, UploadReport
 from batchyard.intake.records import Record
-from batchyard.intake.verdicts import ROW_NOT_REFUSED, WARNINGS
+from batchyard.intake.verdicts import ITEM_NOT_FAILED, ROW_NOT_REFUSED, WARNINGS
 from batchyard.models import Team
 from batchyard.store import imports, uploads
 from batchyard.store.db import Connection, Database
@@ -162,7 +162,7 @@ class Staging:
         self._corrected -= corrected
         self._refused += accepted + corrected
         self._codes[ROW_NOT_REFUSED] += accepted
-        self._codes["item_not_failed"] += corrected
+        self._codes[ITEM_NOT_FAILED] += corrected
         self._codes += Counter()
         await uploads.record(
             conn, upload_id=self.batch_id, progress=self.progress(), now=self._db.clock()

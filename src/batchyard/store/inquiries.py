@@ -57,14 +57,20 @@ class OpenQuestion:
     """Where the team sends from; of shipments."""
 
 
-QUESTION = """
+TAKEN_OUT = """('{"erased": true}', '{"expired": true}')"""
+"""Payloads of items that are not sent again, whatever answer comes: nothing is left to send."""
+
+# Of what was taken out while nobody knew its outcome, and turns out to be live, the retry policy
+# is withheld, here and where news is judged.
+QUESTION = f"""
 SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, b.agent_id, t.provider_id,
        p.name AS provider, t.try AS attempt, t.lease, t.sends, t.phase,
        t.status, t.deadline_at AS held_until, t.intent_at, t.repeated_at, t.updated_at,
        t.undecided_since, t.zone_set, d.number, d.reference,
        coalesce(d.from_number, b.from_numbers[1 + mod(
            coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]) AS from_number,
-       d.provider_reference, d.payload, d.result, b.retry_policy, b.restored_at, b.backup_at,
+       d.provider_reference, d.payload, d.result, b.restored_at, b.backup_at,
+       CASE WHEN d.payload IN {TAKEN_OUT} THEN '{{}}' ELSE b.retry_policy END AS retry_policy,
        coalesce(t.empty_looks, 0) AS empty_looks,
        CASE WHEN t.absent_try = t.try THEN t.absences ELSE 0 END AS absences,
        CASE b.kind WHEN 'shipment' THEN (
@@ -238,13 +244,13 @@ async def note_absence(conn: Connection, question: OpenQuestion) -> None:
     await conn.execute(NOTE_ABSENCE, {"item_id": question.id, "lease": question.lease})
 
 
-# What was erased while nobody knew its outcome is not sent again, whatever a late answer says.
-KEYS = """
+# What was taken out while nobody knew its outcome is not sent again, whatever a late answer says,
+# nor what follows one that made it live. Of other items the payload is not read.
+KEYS = f"""
 SELECT i.id, i.intent_at, b.kind,
-       CASE WHEN i.phase = 'unknown'
-             AND (SELECT d.payload FROM item_data d WHERE d.item_id = i.id)
-                 IN ('{"erased": true}', '{"expired": true}')
-            THEN '{}' ELSE b.retry_policy END AS retry_policy
+       CASE WHEN i.phase IN ('unknown', 'live')
+             AND (SELECT d.payload FROM item_data d WHERE d.item_id = i.id) IN {TAKEN_OUT}
+            THEN '{{}}' ELSE b.retry_policy END AS retry_policy
   FROM items i JOIN batches b ON b.id = i.batch_id
  WHERE i.id = ANY (%(ids)s)
 """

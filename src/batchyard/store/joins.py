@@ -158,7 +158,7 @@ class Step:
     refused: int = 0
     """Refused rows that the batch has more; fewer when negative."""
     missed: int = 0
-    """Rows that came too late: what they were to mend was dealt with meanwhile."""
+    """Rows that came too late and are not marked so: what they were to mend was dealt with."""
 
 
 async def correct_items(
@@ -191,26 +191,28 @@ async def correct_items(
 
 # An item takes the line of the refused row that it mends, which then is refused no more. Whoever
 # was faster may have mended it since the item was checked: then the item goes, and a remark stays.
-# The batch is locked, so nobody mends the row between this look and the move.
+# The batch is locked, so nobody mends the row between this look and the move. What was marked as
+# too late when the file began to join is counted already.
 MOVE_ITEMS = """
 WITH chosen AS MATERIALIZED (
     SELECT id FROM items WHERE batch_id = %(upload_id)s ORDER BY id LIMIT %(limit)s FOR UPDATE
 ), marked AS MATERIALIZED (
     -- Looked up row by row, so that a block never reads all marks of a large file.
-    SELECT id, line, error_line,
-           refused_line IS NOT NULL
+    SELECT id, line, is_marked, error_line,
+           refused_line IS NOT NULL AND NOT is_marked
                AND row_number() OVER (PARTITION BY error_line ORDER BY line) = 1 AS mends
-      FROM (SELECT c.id, d.position AS line, m.error_line,
+      FROM (SELECT c.id, d.position AS line, m.is_marked, m.error_line,
                    (SELECT r.line FROM rejected_rows r
                      WHERE r.batch_id = %(batch_id)s AND r.line = m.error_line) AS refused_line
               FROM chosen c
               JOIN item_data d ON d.item_id = c.id
-             CROSS JOIN LATERAL (SELECT s.error_line FROM staged_mends s
+             CROSS JOIN LATERAL (SELECT s.error_line, s.is_refused AS is_marked
+                                   FROM staged_mends s
                                   WHERE s.upload_id = %(upload_id)s AND s.line = d.position
                                     AND s.error_line IS NOT NULL
                                   LIMIT 1) AS m) AS found
 ), missed AS (
-    SELECT id, line FROM marked WHERE NOT mends
+    SELECT id, line, is_marked FROM marked WHERE NOT mends
 ), moved AS (
     UPDATE items i SET batch_id = %(batch_id)s, due_at = %(now)s, updated_at = %(now)s
       FROM chosen c WHERE i.id = c.id AND NOT EXISTS (SELECT FROM missed m WHERE m.id = c.id)
@@ -236,7 +238,7 @@ WITH chosen AS MATERIALIZED (
     SELECT %(batch_id)s, %(first_line)s + line, %(missed_code)s, %(missed_reason)s FROM missed
 )
 SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM mended WHERE item_id IS NULL),
-       (SELECT count(*) FROM missed)
+       (SELECT count(*) FROM missed), (SELECT count(*) FROM missed WHERE NOT is_marked)
 """
 
 
@@ -257,9 +259,9 @@ async def move_items(
             "now": now,
         },
     )
-    taken, mended, late = _counts(await cursor.fetchone(), of=3)
+    taken, mended, late, missed = _counts(await cursor.fetchone(), of=4)
     moved = taken - late
-    return Step(taken=taken, ready=moved, rows=moved - mended, refused=-mended, missed=late)
+    return Step(taken=taken, ready=moved, rows=moved - mended, refused=-mended, missed=missed)
 
 
 # A row that was to mend another and is refused again takes its place. One whose row was mended

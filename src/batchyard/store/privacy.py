@@ -61,7 +61,8 @@ Place = tuple[int, UUID]
 FIRST: Place = (-1, UUID(int=0))
 """Before every item."""
 
-# The slice is chosen by the index alone, so that no other row is read for it.
+# The slice is chosen along the index of the lines, and materialized: the texts of its own rows are
+# looked through, and none behind them.
 FIND_IN_SLICE = f"""
 WITH slice AS MATERIALIZED (
     SELECT position, item_id FROM item_data
@@ -172,15 +173,23 @@ async def erase_items(conn: Connection, ids: Sequence[UUID], *, now: datetime) -
     return ErasedItems(erased=chosen, postponed=postponed, documents=documents)
 
 
-FIND_PENDING = """
-SELECT p.item_id FROM pending_erasures p JOIN items i ON i.id = p.item_id
- WHERE i.phase IN ('ready', 'done') LIMIT %(limit)s
+# An unknown outcome stays pending for its late answer, so it is found by what it still holds.
+FIND_PENDING = f"""
+SELECT p.item_id
+  FROM pending_erasures p
+  JOIN items i ON i.id = p.item_id
+  JOIN item_data d ON d.item_id = p.item_id
+ WHERE i.phase IN ('ready', 'done')
+    OR i.phase = 'unknown'
+       AND (d.payload <> '{ERASED}' OR d.result IS NOT NULL
+            OR d.provider_reference IS NOT NULL OR d.error_message IS NOT NULL)
+ LIMIT %(limit)s
 """
 
 
 async def find_pending(conn: Connection, *, limit: int) -> list[UUID]:
-    """Find items that ended since their erasure was asked for."""
-    rows = await (await conn.execute(FIND_PENDING, {"limit": limit})).fetchall()
+    """Find items that ended, or became unknown, since their erasure was asked for."""
+    rows = await (await conn.execute(FIND_PENDING.encode(), {"limit": limit})).fetchall()
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 

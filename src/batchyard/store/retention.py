@@ -107,6 +107,7 @@ async def list_due(
         return await cursor.fetchall()
 
 
+# An unknown item may be answered after it expired: what the answer brought goes as well.
 EXPIRE_ITEMS = f"""
 UPDATE item_data
    SET payload = '{EXPIRED}', number = NULL, reference = NULL, result = NULL, corrections = '[]',
@@ -116,7 +117,10 @@ UPDATE item_data
  WHERE item_id IN (
        SELECT d.item_id FROM item_data d JOIN items i ON i.id = d.item_id
         WHERE d.batch_id = %(batch_id)s AND i.phase IN ('done', 'unknown')
-          AND d.payload NOT IN ('{EXPIRED}', '{{"erased": true}}')
+          AND (d.payload NOT IN ('{EXPIRED}', '{{"erased": true}}')
+               OR d.payload = '{EXPIRED}'
+                  AND (d.result IS NOT NULL OR d.provider_reference IS NOT NULL
+                       OR d.error_message IS NOT NULL))
         LIMIT %(limit)s)
 """
 EXPIRE_REFUSED = f"""
