@@ -259,9 +259,9 @@ async def move_items(
             "now": now,
         },
     )
-    taken, mended, late, missed = _counts(await cursor.fetchone(), of=4)
+    taken, mended, late, unmarked = _counts(await cursor.fetchone(), of=4)
     moved = taken - late
-    return Step(taken=taken, ready=moved, rows=moved - mended, refused=-mended, missed=missed)
+    return Step(taken=taken, ready=moved, rows=moved - mended, refused=-mended, missed=unmarked)
 
 
 # A row that was to mend another and is refused again takes its place. One whose row was mended
