@@ -75,6 +75,16 @@ SELECT t.id, t.uuid, t.slug, t.name, t.locale, t.timezone, t.created_at, t.weigh
    AND (k.expires_at IS NULL OR k.expires_at > %(now)s)
 """
 
+HOLDS = """
+(%(token_id)s::bigint IS NULL OR EXISTS (
+    SELECT FROM tokens k
+     WHERE k.id = %(token_id)s AND k.revoked_at IS NULL
+       AND (k.expires_at IS NULL OR k.expires_at > %(now)s)
+       AND k.last_used_at >= %(now)s::timestamptz - interval '1 minute'))
+"""
+"""A condition for statements that read for who is remembered: it holds while the whole question
+would have the same answer, and nothing to note."""
+
 # At most once a minute, so that a busy token writes little.
 NOTE_USE = "UPDATE tokens SET last_used_at = %(now)s WHERE id = %(id)s"
 

@@ -16,6 +16,7 @@ from batchyard.api.bolna.translate import BATCH_WORDS, Version
 from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.operations.transactions import Transactions
 from batchyard.store.db import Database
+from batchyard.store.tokens import HOLDS
 
 # From the counts; only calls with an unknown outcome are looked at one by one, by their index.
 EXECUTION_STATUS = f"""
@@ -63,7 +64,7 @@ SELECT (SELECT '[' || coalesce(string_agg(listed.batch::text, ','), '') || ']'
                  ORDER BY b.created_at DESC, b.id DESC
                  LIMIT %(limit)s OFFSET %(offset)s) AS listed)
   FROM agents a
- WHERE a.id = %(agent_id)s AND a.team_id = %(team_id)s AND a.deleted_at IS NULL
+ WHERE a.id = %(agent_id)s AND a.team_id = %(team_id)s AND a.deleted_at IS NULL AND {HOLDS.strip()}
 """
     for version in Version
 }
@@ -110,15 +111,19 @@ class Page:
 
 
 async def list_batches(
-    db: Database, *, view: View, agent_id: UUID, page: Page | None
+    db: Database, *, view: View, agent_id: UUID, page: Page | None, token_id: int | None = None
 ) -> bytes | None:
-    """Render all batches of an agent, newest first; None when the team has no such agent."""
+    """Render all batches of an agent, newest first; None when the team has no such agent.
+
+    Nor when a token is to be proven, and does not hold.
+    """
     return await fetch_text(
         db,
         LIST_BATCHES[view.version],
         {
             **view.parameters(),
             "agent_id": agent_id,
+            "token_id": token_id,
             "limit": page and page.size,
             "offset": page.offset if page else 0,
         },

@@ -7,6 +7,7 @@ import batchyard
 from batchyard.api.bolna import answers, document, pages
 from batchyard.api.bolna.gate import DoorRoute
 from batchyard.api.bolna.routes_agents import router as agents
+from batchyard.api.bolna.routes_batches import proving as polled
 from batchyard.api.bolna.routes_batches import router as batches
 from batchyard.api.bolna.routes_calls import router as calls
 from batchyard.api.bolna.speaker import furnish
@@ -43,7 +44,7 @@ def build_door(config: Config, db: Database) -> FastAPI:
             include_in_schema=False,
             route_class_override=DoorRoute,
         )
-    for router in (batches, calls, agents):
+    for router in (polled, batches, calls, agents):
         app.include_router(router, dependencies=document.COMMON_DEPENDENCIES)
     pages.install(app)
     app.openapi = lambda: document.describe(app)  # type: ignore[method-assign]  # as FastAPI says

@@ -20,7 +20,7 @@ from batchyard.api.bolna import (
 )
 from batchyard.api.bolna.answers import Refusal
 from batchyard.api.bolna.forms import Fields, digest, last, read_flag, read_form
-from batchyard.api.bolna.gate import DoorRoute
+from batchyard.api.bolna.gate import DoorRoute, ProvingRoute
 from batchyard.api.bolna.keyed import Key, answer_once
 from batchyard.api.bolna.requests import (
     AgentId,
@@ -32,7 +32,7 @@ from batchyard.api.bolna.requests import (
     missing,
     page_of,
 )
-from batchyard.api.bolna.speaker import Speaker, Speaks
+from batchyard.api.bolna.speaker import Recalls, Speaker, Speaks
 from batchyard.api.bolna.translate import Version
 from batchyard.api.bolna.upload import receive_batch
 from batchyard.errors import Conflict, NotFound
@@ -40,6 +40,7 @@ from batchyard.intake.columns import ERROR, ERROR_CODE
 from batchyard.intake.files import Format
 from batchyard.models import Kind
 from batchyard.operations import control, deletions
+from batchyard.operations.access import Unproven
 from batchyard.operations.batches import schedule_batch
 from batchyard.operations.mends import open_mend_file
 from batchyard.operations.traces import changing_batch
@@ -50,6 +51,8 @@ NOT_STOPPABLE = "Batch is not queued or running"
 """As the vendor writes it."""
 
 router = APIRouter(route_class=DoorRoute, tags=[document.BATCHES])
+proving = APIRouter(route_class=ProvingRoute, tags=[document.BATCHES])
+"""For the list that clients poll."""
 
 
 @router.post(
@@ -144,10 +147,12 @@ async def delete_batch(batch_id: BatchId, speaker: Speaks) -> Response:
     return JSONResponse({"message": "success", "state": "deleted"})
 
 
-@router.get("/batches/{agent_id}/all", response_model=list[wire.Batch], responses=document.faults())
+@proving.get(
+    "/batches/{agent_id}/all", response_model=list[wire.Batch], responses=document.faults()
+)
 async def list_batches(
     agent_id: AgentId,
-    speaker: Speaks,
+    speaker: Recalls,
     page_number: PageNumber = None,
     page_size: PageSize = None,
 ) -> Response:
@@ -157,7 +162,10 @@ async def list_batches(
         view=speaker.view(),
         agent_id=known_id(agent_id, "agent"),
         page=page_of(page_number, page_size),
+        token_id=speaker.unproven,
     )
+    if body is None and speaker.unproven is not None:
+        raise Unproven
     return json_of(body, "agent")
 
 

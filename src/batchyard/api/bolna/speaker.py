@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
@@ -14,10 +14,11 @@ from batchyard.api.bolna.queries import View
 from batchyard.api.bolna.translate import DEFAULT_VERSION, DOOR, Version, pick_version
 from batchyard.config import Config
 from batchyard.errors import Forbidden
-from batchyard.models import Team
+from batchyard.models import Principal, Team
 from batchyard.operations.access import (
     READ_SCOPE,
     WRITE_SCOPE,
+    Memory,
     authenticate,
     may,
     token_actor,
@@ -39,6 +40,8 @@ class Speaker:
     version: Version
     config: Config
     db: Database
+    unproven: int | None = None
+    """Of who is only remembered: the token that the route's own statement has to find good."""
 
     @property
     def webhook_format(self) -> str:
@@ -78,7 +81,7 @@ class Speaker:
 
 def furnish(app: FastAPI, *, config: Config, db: Database) -> None:
     """Give the application what `recognise` needs."""
-    app.state.config, app.state.db = config, db
+    app.state.config, app.state.db, app.state.memory = config, db, Memory()
 
 
 async def recognise(request: Request) -> Speaker:
@@ -87,13 +90,32 @@ async def recognise(request: Request) -> Speaker:
     Raises `AccessDenied`, `Refusal` for a version that is none, and `Forbidden` for a token that
     lacks the scope.
     """
-    config: Config = request.app.state.config
     db: Database = request.app.state.db
     header = request.headers.get(VERSION_HEADER)
     match = BEARER.fullmatch(request.headers.get("authorization", "").strip())
     principal = await authenticate(db, token=match[1]) if match else None
-    if principal is None:
+    if match is None or principal is None:
         raise AccessDenied(_version_of_refusal(header))
+    memory: Memory = request.app.state.memory
+    memory.remember(match[1], principal)
+    return _speaker(request, principal)
+
+
+def recall(request: Request) -> Speaker | None:
+    """Return who spoke by this token before, for a route that proves it; None: nobody.
+
+    Raises as `recognise` does.
+    """
+    memory: Memory = request.app.state.memory
+    match = BEARER.fullmatch(request.headers.get("authorization", "").strip())
+    principal = memory.recall(match[1]) if match else None
+    if principal is None:
+        return None
+    return replace(_speaker(request, principal), unproven=principal.token_id)
+
+
+def _speaker(request: Request, principal: Principal) -> Speaker:
+    header = request.headers.get(VERSION_HEADER)
     try:
         version = pick_version(header=header, pinned=principal.bolna_version)
     except ValueError:
@@ -108,8 +130,8 @@ async def recognise(request: Request) -> Speaker:
         team=principal.team,
         actor=Actor(name=name, source=source),
         version=version,
-        config=config,
-        db=db,
+        config=request.app.state.config,
+        db=request.app.state.db,
     )
 
 
@@ -122,8 +144,17 @@ def _version_of_refusal(header: str | None) -> Version:
 
 async def _recognised(request: Request) -> Speaker:
     speaker: Speaker = request.state.speaker
+    if speaker.unproven is not None:
+        raise LookupError("only a route that proves its token may answer somebody remembered")
+    return speaker
+
+
+async def _recalled(request: Request) -> Speaker:
+    speaker: Speaker = request.state.speaker
     return speaker
 
 
 Speaks = Annotated[Speaker, Depends(_recognised)]
 """Who speaks, as the gate has found out."""
+Recalls = Annotated[Speaker, Depends(_recalled)]
+"""Who speaks, or who spoke by this token before: then the answer proves it, or is none."""

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Depends, Request, Response
@@ -17,7 +17,14 @@ from batchyard.engine.inbox import Inbox
 from batchyard.errors import Forbidden
 from batchyard.models import Principal, Team
 from batchyard.operations import audit
-from batchyard.operations.access import ADMIN_SCOPE, authenticate, may, token_actor
+from batchyard.operations.access import (
+    ADMIN_SCOPE,
+    READ_SCOPE,
+    Memory,
+    authenticate,
+    may,
+    token_actor,
+)
 from batchyard.operations.audit import Actor
 from batchyard.operations.transactions import Joined, Transactions
 from batchyard.store.db import Connection, Database
@@ -40,6 +47,8 @@ class Caller:
     source: str | None
     inbox: Callable[[], Inbox]
     """What speaks to providers, once the server has started."""
+    unproven: int | None = None
+    """Of who is only remembered: the token that the route's own statement has to find good."""
 
     @property
     def team(self) -> Team:
@@ -106,22 +115,28 @@ def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
         db: Database = request.app.state.db
         match = BEARER.fullmatch(request.headers.get("authorization", "").strip())
         principal = await authenticate(db, token=match[1]) if match else None
-        if principal is None:
+        if match is None or principal is None:
             raise Unauthorized
-        if not may(principal, scope=scope):
-            raise Forbidden(f"This token lacks the scope {scope}.")
-        await check_texts(request)
-        return Caller(
-            principal=principal,
-            config=request.app.state.config,
-            db=db,
-            work=db,
-            source=request.client.host if request.client else None,
-            inbox=request.app.state.inbox,
-        )
+        memory: Memory = request.app.state.memory
+        memory.remember(match[1], principal)
+        return await _admit(request, principal, scope=scope)
 
     recognise.__dict__["scope"] = scope
     return recognise
+
+
+async def _admit(request: Request, principal: Principal, *, scope: str) -> Caller:
+    if not may(principal, scope=scope):
+        raise Forbidden(f"This token lacks the scope {scope}.")
+    await check_texts(request)
+    return Caller(
+        principal=principal,
+        config=request.app.state.config,
+        db=request.app.state.db,
+        work=request.app.state.db,
+        source=request.client.host if request.client else None,
+        inbox=request.app.state.inbox,
+    )
 
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -152,7 +167,33 @@ class KnownRoute(APIRoute):
         raise LookupError(f"{self.path} asks for no scope")
 
 
-READ = Depends(needs("batches:read"))
+class ProvingRoute(KnownRoute):
+    """A route for reading whose own statement proves the token of who is remembered.
+
+    Whatever else comes of it is not believed: who calls is then found out first.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """Return what answers a request."""
+        answer, answer_known = APIRoute.get_route_handler(self), super().get_route_handler()
+
+        async def prove(request: Request) -> Response:
+            memory: Memory = request.app.state.memory
+            match = BEARER.fullmatch(request.headers.get("authorization", "").strip())
+            principal = memory.recall(match[1]) if match else None
+            if principal is not None:
+                with suppress(Exception):
+                    caller = await _admit(request, principal, scope=READ_SCOPE)
+                    unproven = replace(caller, unproven=principal.token_id)
+                    setattr(request.state, KNOWN, unproven)
+                    return await answer(request)
+                setattr(request.state, KNOWN, None)
+            return await answer_known(request)
+
+        return prove
+
+
+READ = Depends(needs(READ_SCOPE))
 WRITE = Depends(needs("batches:write"))
 WEBHOOKS = Depends(needs("webhooks"))
 CONTACTS = Depends(needs("contacts"))

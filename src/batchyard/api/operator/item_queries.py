@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from batchyard.store.db import Connection
 from batchyard.store.item_filters import ItemFilters, join_conditions, plan_and_fetch
+from batchyard.store.tokens import HOLDS
 
 ITEM_JSON = """
 jsonb_build_object(
@@ -19,6 +21,7 @@ jsonb_build_object(
 """
 
 PLACES: Mapping[str, str] = {
+    "token_id": HOLDS.strip(),
     "batch_id": "d.batch_id = %(batch_id)s",
     "after_id": "({order}) > ({after})",
 }
@@ -99,6 +102,14 @@ class Place:
     item_id: UUID
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """A token that has to hold, else nothing is found."""
+
+    token_id: int
+    now: datetime
+
+
 Row = tuple[str, Place]
 """An item as JSON, and where it is."""
 
@@ -123,9 +134,12 @@ async def list_items(
     batch_id: UUID | None,
     after: Place | None,
     limit: int,
+    proof: Proof | None = None,
 ) -> list[Row]:
     """List items, by their batch and their position in it."""
     values = filters.values | {
+        "token_id": proof and proof.token_id,
+        "now": proof and proof.now,
         "team_id": team_id,
         "batch_id": batch_id,
         "after_batch": after and after.batch_id,

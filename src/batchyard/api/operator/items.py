@@ -9,19 +9,22 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from batchyard.api.operator import item_queries
-from batchyard.api.operator.access import READ, WRITE, Caller
+from batchyard.api.operator.access import READ, WRITE, Caller, ProvingRoute
 from batchyard.api.operator.batches import Cursor, Limit, page, with_waiting
-from batchyard.api.operator.item_queries import Place
+from batchyard.api.operator.item_queries import Place, Proof
 from batchyard.api.operator.keyed import KeyedRoute
 from batchyard.api.operator.places import ITEM, read_place
 from batchyard.cursors import write_cursor
 from batchyard.errors import NotFound
 from batchyard.operations import changes, corrections, items, waiting
+from batchyard.operations.access import Unproven
 from batchyard.operations.traces import changing_item
 from batchyard.operations.transactions import Joined
 from batchyard.store.item_filters import ItemFilters
 
 router = APIRouter(tags=["Items"], route_class=KeyedRoute)
+proving = APIRouter(tags=["Items"], route_class=ProvingRoute)
+"""For the list that pages turn through."""
 
 
 class Corrected(BaseModel):
@@ -57,7 +60,7 @@ async def read_filters(
 Filters = Annotated[ItemFilters, Depends(read_filters)]
 
 
-@router.get("/items")
+@proving.get("/items")
 async def list_items(
     caller: Annotated[Caller, READ],
     *,
@@ -67,6 +70,8 @@ async def list_items(
     cursor: Cursor = None,
 ) -> Response:
     """Find items of the team, in the order of their batch."""
+    if caller.unproven is not None and batch_id is None:
+        raise Unproven  # Several statements would have to prove it.
     async with caller.db.pool.connection() as conn:
         rows = await item_queries.list_items(
             conn,
@@ -75,12 +80,21 @@ async def list_items(
             batch_id=batch_id,
             after=_read_place(cursor),
             limit=limit + 1,
+            proof=_proof_for(caller),
         )
+    if caller.unproven is not None and not rows:
+        raise Unproven
     last = rows[limit - 1][1] if len(rows) > limit else None
     return page(
         [row[0] for row in rows[:limit]],
         None if last is None else write_cursor([last.batch_id, last.position, last.item_id]),
     )
+
+
+def _proof_for(caller: Caller) -> Proof | None:
+    if caller.unproven is None:
+        return None
+    return Proof(token_id=caller.unproven, now=caller.db.clock())
 
 
 @router.get("/items/{item_id}")

@@ -32,6 +32,7 @@ from batchyard.api.operator.bodies import Bodies
 from batchyard.config import Config
 from batchyard.engine.inbox import Inbox
 from batchyard.errors import LimitReached
+from batchyard.operations.access import Memory
 from batchyard.store.db import Database
 from batchyard.store.files import FileStore
 
@@ -45,6 +46,7 @@ ROUTERS = (
     decisions.router,
     # Before those of items: its path would be the id of one.
     faults.router,
+    items.proving,
     items.router,
     reaching.router,
     live.router,
@@ -81,6 +83,7 @@ def build_door(config: Config, db: Database, *, inbox: Callable[[], Inbox] = _no
     )
     door.state.config = config
     door.state.db = db
+    door.state.memory = Memory()
     door.state.files = FileStore(config)
     door.state.inbox = inbox
     problems.install(door)
