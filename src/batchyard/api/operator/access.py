@@ -1,14 +1,15 @@
 """Who calls, and what the token allows."""
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Depends, Request, Response
+from fastapi.openapi.models import HTTPBearer
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from batchyard.api.operator.problems import Unauthorized
 from batchyard.api.operator.texts import check_texts
@@ -32,7 +33,6 @@ from batchyard.store.db import Connection, Database
 BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 KNOWN = "caller"
 """Under this name a request carries who was recognised already."""
-bearer = HTTPBearer(auto_error=False, description="a token of `batchyard token create`")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,13 +102,20 @@ class Caller:
         )
 
 
-def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
-    """Return a dependency that lends the caller where its token has this scope.
+class Needs(SecurityBase):
+    """A dependency that lends the caller where its token has this scope.
 
     What it says is looked through only then: whoever is unknown gets no work done.
     """
 
-    async def recognise(request: Request) -> Caller:
+    model = HTTPBearer(description="a token of `batchyard token create`")
+    scheme_name = "HTTPBearer"
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+
+    async def __call__(self, request: Request) -> Caller:
+        """Return who calls; raise `Unauthorized`, or `Forbidden` where that scope is missing."""
         known: Caller | None = getattr(request.state, KNOWN, None)
         if known is not None:
             return known
@@ -119,10 +126,7 @@ def needs(scope: str) -> Callable[[Request], Awaitable[Caller]]:
             raise Unauthorized
         memory: Memory = request.app.state.memory
         memory.remember(match[1], principal)
-        return await _admit(request, principal, scope=scope)
-
-    recognise.__dict__["scope"] = scope
-    return recognise
+        return await _admit(request, principal, scope=self.scope)
 
 
 async def _admit(request: Request, principal: Principal, *, scope: str) -> Caller:
@@ -161,9 +165,8 @@ class KnownRoute(APIRoute):
     async def recognise(self, request: Request) -> Caller:
         """Return who asks; raise what the route's own dependency raises of anybody else."""
         for dependency in self.dependant.dependencies:
-            if dependency.call is not None and hasattr(dependency.call, "scope"):
-                caller: Caller = await dependency.call(request)
-                return caller
+            if isinstance(dependency.call, Needs):
+                return await dependency.call(request)
         raise LookupError(f"{self.path} asks for no scope")
 
 
@@ -193,9 +196,9 @@ class ProvingRoute(KnownRoute):
         return prove
 
 
-READ = Depends(needs(READ_SCOPE))
-WRITE = Depends(needs("batches:write"))
-WEBHOOKS = Depends(needs("webhooks"))
-CONTACTS = Depends(needs("contacts"))
-AUDIT = Depends(needs("audit:read"))
-ADMIN = Depends(needs(ADMIN_SCOPE))
+READ = Depends(Needs(READ_SCOPE))
+WRITE = Depends(Needs("batches:write"))
+WEBHOOKS = Depends(Needs("webhooks"))
+CONTACTS = Depends(Needs("contacts"))
+AUDIT = Depends(Needs("audit:read"))
+ADMIN = Depends(Needs(ADMIN_SCOPE))
