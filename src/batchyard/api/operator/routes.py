@@ -37,6 +37,7 @@ from batchyard.store.files import FileStore
 
 PREFIX = "/api/v1"
 ROUTERS = (
+    items.proving,  # The list that is turned through: a request is matched in this order.
     batches.router,
     uploads.router,
     reports.router,
@@ -45,7 +46,6 @@ ROUTERS = (
     decisions.router,
     # Before those of items: its path would be the id of one.
     faults.router,
-    items.proving,
     items.router,
     reaching.router,
     live.router,
