@@ -320,17 +320,41 @@ async def test_lost_keys_keep_to_the_rate_that_the_provider_asks_for(yard: Yard)
     assert len(yard.provider.sent) == 1
 
 
-async def test_lost_keys_come_one_after_the_other_for_the_next_tokens(yard: Yard) -> None:
+EACH_SECOND = Rate(count=50, seconds=49)
+DUE = "SELECT array_agg(deadline_at ORDER BY deadline_at) = %s FROM items WHERE phase <> 'done'"
+
+
+def seconds(*after_noon: int) -> list[list[datetime]]:
+    return [[NOON + timedelta(seconds=n) for n in after_noon]]
+
+
+@pytest.mark.parametrize("is_askable", [False, True])
+async def test_lost_keys_come_one_after_the_other_for_the_next_tokens(
+    yard: Yard, *, is_askable: bool
+) -> None:
     clock = yard.db.clock = StandingClock(NOON)
-    each_second = Rate(count=50, seconds=49)
-    await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=None, rates=[each_second])
+    yard.provider.promises(is_askable=is_askable)
+    yard.provider.answers_when_asked = lambda _: Lost(code="reset", message="Connection reset")
+    await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=None, rates=[EACH_SECOND])
     await make_overdue(yard, items=4)
-    due = "SELECT array_agg(deadline_at ORDER BY deadline_at) = %s FROM items WHERE phase <> 'done'"
     async with asking(yard, lines(yard)):
         for second in (0, 1, 2):
             clock.set(NOON + timedelta(seconds=second))
-            await yard.until(due, [[NOON + timedelta(seconds=n) for n in range(second + 1, 4)]])
+            await yard.until(DUE, seconds(*range(second + 1, 4)))
             assert len(yard.provider.sent) == second + 1
+            # What is new stands behind them.
+            assert await yard.value("SELECT round(tokens) FROM rates") == -3
         clock.set(NOON + timedelta(seconds=3))
         await yard.until("SELECT bool_and(phase = 'done') FROM items")
     assert set(yard.provider.effects.values()) == {1}
+
+
+async def test_who_comes_late_for_tokens_takes_others(yard: Yard) -> None:
+    clock = yard.db.clock = StandingClock(NOON)
+    await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=None, rates=[EACH_SECOND])
+    await make_overdue(yard, items=4)
+    async with asking(yard, lines(yard)):
+        await yard.until(DUE, seconds(1, 2, 3))
+        clock.set(NOON + timedelta(seconds=60))
+        await yard.until(DUE, seconds(61, 62))
+    assert len(yard.provider.sent) == 2

@@ -49,6 +49,9 @@ HOLD = timedelta(seconds=10)
 so another asks the same only after a crash, and then it should be soon; asking twice at once harms
 nothing."""
 
+REFUSED_IN_A_ROW = timedelta(minutes=5)
+"""What is held is asked about every minute: after a longer silence it is another refusal."""
+
 log = structlog.get_logger("batchyard.inquiry")
 
 
@@ -68,8 +71,8 @@ class Inquiry:
         self._counts: Counter[tuple[int, str]] = Counter()
         self._has_room = asyncio.Event()
         self._unopened_since: dict[int, datetime] = {}
-        self._refused_since: dict[int, datetime] = {}
-        """By provider: the first of the looks in a row for which its credentials were refused."""
+        self._refused_since: dict[int, tuple[datetime, datetime]] = {}
+        """By provider: the first and the last of the looks in a row that were refused it."""
 
     async def ask_overdue(self) -> int:
         """Begin to ask about overdue items that there is room for; return how many."""
@@ -196,7 +199,7 @@ class Inquiry:
                 status=question.status,
                 attempt=question.attempt,
                 told_at=question.updated_at,
-                until=None if is_askable else repeat.until,
+                until=repeat.until if repeat.is_in_line or not is_askable else None,
                 empty_looks=question.empty_looks,
                 now=now,
             )
@@ -222,10 +225,13 @@ class Inquiry:
 
     def _note_access(self, provider_id: int, finding: Finding) -> None:
         """Note since when a provider refuses its credentials; a fault on the way says nothing."""
+        now = self._db.clock()
+        first, last = self._refused_since.get(provider_id, (now, now))
         if not isinstance(finding, Lost):
             self._refused_since.pop(provider_id, None)
         elif finding.stops_provider:
-            self._refused_since.setdefault(provider_id, self._db.clock())
+            is_in_a_row = now - last < REFUSED_IN_A_ROW
+            self._refused_since[provider_id] = first if is_in_a_row else now, now
 
     def _is_held(
         self, question: OpenQuestion, repeat: Repeat, lost: Lost, *, now: datetime
@@ -236,7 +242,7 @@ class Inquiry:
         """
         if not lost.stops_provider:
             return repeat.ruling is Ruling.HOLD
-        since = self._refused_since.get(question.provider_id, now)
+        since, _ = self._refused_since.get(question.provider_id, (now, now))
         return now - max(since, question.updated_at) < self._unknown_grace
 
     async def _find_out(

@@ -24,6 +24,9 @@ LONGEST_LINE = timedelta(minutes=1)
 """Who would wait longer for a token than this takes none ahead, and looks again: the rate may be
 another one, and what is new has to leave too."""
 
+KEPT_FOR = timedelta(seconds=2)
+"""Who comes later for its tokens, after a pause, takes others: else all would leave at once."""
+
 FORGOTTEN_AFTER = timedelta(minutes=10)
 """Who does not come back for its tokens was answered."""
 
@@ -76,13 +79,18 @@ class Repeats:
         """
         if not _is_honoured(question, provider, now=self._db.clock()):
             return Repeat(ruling=Ruling.NEVER)
+        async with self._one_at_a_time:
+            repeat = await self._rule(question, provider)
+        self._note((question.id, question.attempt), repeat)
+        return repeat
+
+    async def _rule(self, question: OpenQuestion, provider: Provider) -> Repeat:
         opens_at = await self._opening(question)
         if opens_at is None:
             return Repeat(ruling=Ruling.NEVER)
-        effect = question.id, question.attempt
-        async with self._one_at_a_time, self._db.transaction() as conn:
+        async with self._db.transaction() as conn:
             now, began = self._db.clock(), monotonic()
-            reserved_at = self._reserved.get(effect)
+            reserved_at = self._reserved_at((question.id, question.attempt), now=now)
             if (held_until := max(opens_at, reserved_at or opens_at)) > now:
                 return Repeat(ruling=Ruling.HOLD, until=held_until)
             rates = await self._lock_rates(conn, question, provider, now=now)
@@ -95,7 +103,6 @@ class Repeats:
             takes = repeat.ruling is Ruling.SEND or repeat.is_in_line
             if takes and reserved_at is None:
                 await limits.write_tokens(conn, [rate.take(1) for rate in rates])
-        self._note(effect, repeat)
         if monotonic() - began > lifecycle.SEND_WITHIN.total_seconds():
             # Somebody may count on it that what was intended then does not leave any more.
             return Repeat(ruling=Ruling.DROP)
@@ -114,6 +121,11 @@ class Repeats:
         key = limits.provider_key(question.provider_id)
         defaults = {} if provider.rate is None else {key: provider.rate}
         return await limits.lock_rates(conn, keys, defaults=defaults, now=now)
+
+    def _reserved_at(self, effect: Effect, *, now: datetime) -> datetime | None:
+        """Return when the tokens that were taken ahead are there; they are not kept for long."""
+        at = self._reserved.get(effect)
+        return None if at is None or now - at > KEPT_FOR else at
 
     def _note(self, effect: Effect, repeat: Repeat) -> None:
         """Remember who has taken tokens ahead, once that is committed."""

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import platform
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import procrastinate
@@ -85,18 +85,7 @@ async def _work(
         files=FileStore(config),
     )
     reports = Reports(db, journal)
-    switchboard = await connect(
-        config,
-        db,
-        report=reports.put,
-        keep=open_keep(journal, worker_id=worker_id, failpoint=failpoint),
-    )
     runner = Runner(db, journal, slots=config.worker_slots, failpoint=failpoint)
-    journal.on_settled = runner.look_again
-    turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
-    strays = Strays(db, runner, journal, worker_id=worker_id)
-    inquiry = Inquiry(db, journal, switchboard, unknown_grace=grace)
-    housekeeping = Housekeeping(config, db, inquiry)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -104,8 +93,21 @@ async def _work(
         runner.is_fenced = True
         loop.call_soon_threadsafe(ended.set)
 
+    # Before providers are opened, which may take long.
     beat = Beat(db, worker_id=worker_id, given_up=give_up)
     beat.start()
+    async with _beating_on(beat):
+        switchboard = await connect(
+            config,
+            db,
+            report=reports.put,
+            keep=open_keep(journal, worker_id=worker_id, failpoint=failpoint),
+        )
+    journal.on_settled = runner.look_again
+    turns = Turns(db, runner, Admitter(config, switchboard, worker_id=worker_id))
+    strays = Strays(db, runner, journal, worker_id=worker_id)
+    inquiry = Inquiry(db, journal, switchboard, unknown_grace=grace)
+    housekeeping = Housekeeping(config, db, inquiry)
     writing = asyncio.create_task(journal.run(), name="journal")
     writers = [writing, asyncio.create_task(reports.run(), name="reports")]
     movers = [
@@ -143,6 +145,16 @@ async def _work(
                 async with db.transaction() as conn:
                     await workers.end(conn, worker_id=worker_id, now=db.clock())
             log.info("worker.ended", worker=worker_id)
+
+
+@asynccontextmanager
+async def _beating_on(beat: Beat) -> AsyncIterator[None]:
+    """Stop the beat of a worker that does not come about; else leave it to whoever ends it."""
+    try:
+        yield
+    except BaseException:
+        await asyncio.to_thread(beat.stop)
+        raise
 
 
 async def _serve_turns(db: Database, turns: Turns) -> None:

@@ -62,9 +62,11 @@ class Memory:
     def __init__(self) -> None:
         self._principals: dict[bytes, Principal] = {}
 
-    def recall(self, token: str) -> Principal | None:
-        """Return for whom this token spoke before; it may have been revoked since."""
-        return self._principals.get(_hash(token))
+    def recall(self, token: str) -> tuple[Principal, bytes] | None:
+        """Return for whom this token spoke before, and its hash; it may have been revoked since."""
+        token_hash = _hash(token)
+        principal = self._principals.get(token_hash)
+        return None if principal is None else (principal, token_hash)
 
     def remember(self, token: str, principal: Principal) -> None:
         """Keep for whom this token speaks."""

@@ -76,9 +76,9 @@ SELECT t.id, t.uuid, t.slug, t.name, t.locale, t.timezone, t.created_at, t.weigh
 """
 
 HOLDS = """
-(%(token_id)s::bigint IS NULL OR EXISTS (
+(%(token_hash)s::bytea IS NULL OR EXISTS (
     SELECT FROM tokens k
-     WHERE k.id = %(token_id)s AND k.revoked_at IS NULL
+     WHERE k.hash = %(token_hash)s AND k.team_id = %(team_id)s AND k.revoked_at IS NULL
        AND (k.expires_at IS NULL OR k.expires_at > %(now)s)
        AND k.last_used_at >= %(now)s::timestamptz - interval '1 minute'))
 """

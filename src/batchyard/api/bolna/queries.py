@@ -111,7 +111,7 @@ class Page:
 
 
 async def list_batches(
-    db: Database, *, view: View, agent_id: UUID, page: Page | None, token_id: int | None = None
+    db: Database, *, view: View, agent_id: UUID, page: Page | None, token_hash: bytes | None = None
 ) -> bytes | None:
     """Render all batches of an agent, newest first; None when the team has no such agent.
 
@@ -123,7 +123,7 @@ async def list_batches(
         {
             **view.parameters(),
             "agent_id": agent_id,
-            "token_id": token_id,
+            "token_hash": token_hash,
             "limit": page and page.size,
             "offset": page.offset if page else 0,
         },

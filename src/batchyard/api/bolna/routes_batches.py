@@ -162,7 +162,7 @@ async def list_batches(
         view=speaker.view(),
         agent_id=known_id(agent_id, "agent"),
         page=page_of(page_number, page_size),
-        token_id=speaker.unproven,
+        token_hash=speaker.unproven,
     )
     if body is None and speaker.unproven is not None:
         raise Unproven

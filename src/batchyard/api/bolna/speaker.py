@@ -40,8 +40,8 @@ class Speaker:
     version: Version
     config: Config
     db: Database
-    unproven: int | None = None
-    """Of who is only remembered: the token that the route's own statement has to find good."""
+    unproven: bytes | None = None
+    """Of who is only remembered: the hash of the token that the route's own statement proves."""
 
     @property
     def webhook_format(self) -> str:
@@ -108,10 +108,11 @@ def recall(request: Request) -> Speaker | None:
     """
     memory: Memory = request.app.state.memory
     match = BEARER.fullmatch(request.headers.get("authorization", "").strip())
-    principal = memory.recall(match[1]) if match else None
-    if principal is None:
+    recalled = memory.recall(match[1]) if match else None
+    if recalled is None:
         return None
-    return replace(_speaker(request, principal), unproven=principal.token_id)
+    principal, token_hash = recalled
+    return replace(_speaker(request, principal), unproven=token_hash)
 
 
 def _speaker(request: Request, principal: Principal) -> Speaker:

@@ -47,8 +47,8 @@ class Caller:
     source: str | None
     inbox: Callable[[], Inbox]
     """What speaks to providers, once the server has started."""
-    unproven: int | None = None
-    """Of who is only remembered: the token that the route's own statement has to find good."""
+    unproven: bytes | None = None
+    """Of who is only remembered: the hash of the token that the route's own statement proves."""
 
     @property
     def team(self) -> Team:
@@ -183,11 +183,12 @@ class ProvingRoute(KnownRoute):
         async def prove(request: Request) -> Response:
             memory: Memory = request.app.state.memory
             match = BEARER.fullmatch(request.headers.get("authorization", "").strip())
-            principal = memory.recall(match[1]) if match else None
-            if principal is not None:
+            recalled = memory.recall(match[1]) if match else None
+            if recalled is not None:
+                principal, token_hash = recalled
                 with suppress(Exception):
                     caller = await _admit(request, principal, scope=READ_SCOPE)
-                    unproven = replace(caller, unproven=principal.token_id)
+                    unproven = replace(caller, unproven=token_hash)
                     setattr(request.state, KNOWN, unproven)
                     return await answer(request)
                 setattr(request.state, KNOWN, None)

@@ -21,7 +21,7 @@ jsonb_build_object(
 """
 
 PLACES: Mapping[str, str] = {
-    "token_id": HOLDS.strip(),
+    "token_hash": HOLDS.strip(),
     "batch_id": "d.batch_id = %(batch_id)s",
     "after_id": "({order}) > ({after})",
 }
@@ -106,7 +106,7 @@ class Place:
 class Proof:
     """A token that has to hold, else nothing is found."""
 
-    token_id: int
+    token_hash: bytes
     now: datetime
 
 
@@ -138,7 +138,7 @@ async def list_items(
 ) -> list[Row]:
     """List items, by their batch and their position in it."""
     values = filters.values | {
-        "token_id": proof and proof.token_id,
+        "token_hash": proof and proof.token_hash,
         "now": proof and proof.now,
         "team_id": team_id,
         "batch_id": batch_id,

@@ -70,8 +70,8 @@ async def list_items(
     cursor: Cursor = None,
 ) -> Response:
     """Find items of the team, in the order of their batch."""
-    if caller.unproven is not None and batch_id is None:
-        raise Unproven  # Several statements would have to prove it.
+    if caller.unproven is not None and (batch_id is None or filters.asked):
+        raise Unproven  # Several statements would have to prove it, or a long one twice.
     async with caller.db.pool.connection() as conn:
         rows = await item_queries.list_items(
             conn,
@@ -94,7 +94,7 @@ async def list_items(
 def _proof_for(caller: Caller) -> Proof | None:
     if caller.unproven is None:
         return None
-    return Proof(token_id=caller.unproven, now=caller.db.clock())
+    return Proof(token_hash=caller.unproven, now=caller.db.clock())
 
 
 @router.get("/items/{item_id}")
