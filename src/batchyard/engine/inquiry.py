@@ -49,9 +49,6 @@ HOLD = timedelta(seconds=10)
 so another asks the same only after a crash, and then it should be soon; asking twice at once harms
 nothing."""
 
-REFUSED_IN_A_ROW = timedelta(minutes=5)
-"""What is held is asked about every minute: after a longer silence it is another refusal."""
-
 log = structlog.get_logger("batchyard.inquiry")
 
 
@@ -230,7 +227,8 @@ class Inquiry:
         if not isinstance(finding, Lost):
             self._refused_since.pop(provider_id, None)
         elif finding.stops_provider:
-            is_in_a_row = now - last < REFUSED_IN_A_ROW
+            # What is held is asked about every minute: after a long silence it is another refusal.
+            is_in_a_row = now - last < self._unknown_grace
             self._refused_since[provider_id] = first if is_in_a_row else now, now
 
     def _is_held(
