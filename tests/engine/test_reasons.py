@@ -23,7 +23,7 @@ from batchyard.models import (
 )
 from batchyard.operations import control, limits, restore, waiting
 from batchyard.operations.waiting import REASONS, Waiting
-from batchyard.store import providers
+from batchyard.store import providers, workers
 from tests.engine.calls import DANE, NEW_YORKER, make_calls, set_clock
 from tests.engine.conftest import Yard
 from tests.engine.test_control import find_team
@@ -178,6 +178,15 @@ async def without_sense(yard: Yard) -> UUID:
     return await make_calls(yard, [DANE], guardrails={"call_start_hour": 20})
 
 
+async def without_a_turn(yard: Yard) -> UUID:
+    """Let a worker live that never comes to this team: others have all its slots."""
+    batch_id = await yard.make_batch(items=ITEMS)
+    async with yard.db.transaction() as conn:
+        await workers.register(conn, host="here", pid=1, now=yard.db.clock())
+        await conn.execute("UPDATE items SET due_at = due_at - interval '1 minute'")
+    return batch_id
+
+
 async def to_one_number(yard: Yard) -> UUID:
     async def lose(_: Request) -> Answer:
         return Lost(code="timeout", message="?")
@@ -211,6 +220,7 @@ CAUSES: Mapping[str, Cause] = {
     "provider_unusable": Cause(make=through_nobody),
     "provider_paused": Cause(make=through_a_paused_provider),
     "earlier_batch": Cause(make=behind_another),
+    "no_slot": Cause(make=without_a_turn, needs_worker=False),
     "window": Cause(make=before_hours, has_end=True),
     "window_invalid": Cause(make=without_sense),
     "retry": Cause(make=answering(Ended(status="busy")), has_end=True),

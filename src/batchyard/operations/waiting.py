@@ -40,6 +40,7 @@ REASONS = {
     "provider_unusable": "The routed provider cannot be opened; `batchyard doctor` says why.",
     "provider_paused": "The provider is paused; `batchyard provider list` says why.",
     "earlier_batch": "Another batch of the team is served first.",
+    "no_slot": "The workers have no free slot for it; it goes on when one is free.",
     "window": "Outside the calling window; the call moves to its next opening.",
     "window_invalid": "The agent's calling_guardrails make no window; correct the agent.",
     "retry": "The next attempt is due later.",
@@ -144,7 +145,14 @@ def _explain(batch: BatchWait, now: datetime) -> Waiting | None:
         # Of a time that has just passed the next admission knows more.
         is_ahead = batch.wait_until is not None and batch.wait_until > now
         return Waiting(reason=batch.wait_reason, until=batch.wait_until if is_ahead else None)
-    return Waiting(reason="earlier_batch") if batch.is_behind else None
+    return _explain_unseen(batch, is_long_due=batch.next_due_at < now - NOTED_AGAIN_AFTER)
+
+
+def _explain_unseen(batch: BatchWait, *, is_long_due: bool) -> Waiting | None:
+    """Tell why nothing of a batch is let in that no admission says anything about."""
+    if batch.is_behind:
+        return Waiting(reason="earlier_batch")
+    return Waiting(reason="no_slot") if batch.is_unserved and is_long_due else None
 
 
 def is_believed(noted_at: datetime | None, now: datetime) -> bool:

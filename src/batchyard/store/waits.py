@@ -30,6 +30,8 @@ class BatchWait:
     """Another call to the next item's number is undecided."""
     is_behind: bool
     """Another batch of the team, which has work, was served after it; it was not just now."""
+    is_unserved: bool
+    """Nothing of it was let in lately."""
 
 
 # Whether somebody else holds the number of a ready item, at the provider it was claimed for last.
@@ -60,7 +62,8 @@ SELECT b.state, b.scheduled_at, b.wait_reason, b.wait_until, b.wait_noted_at,
        (SELECT concat_ws(': ', d.error_code, nullif(d.error_message, '')) FROM item_data d
          WHERE d.item_id = i.id AND d.error_code IS NOT NULL) AS next_error,
        i.id IS NOT NULL AND {IS_HELD.strip()} AS is_next_held,
-       {IS_BEHIND.strip()} AS is_behind
+       {IS_BEHIND.strip()} AS is_behind,
+       coalesce(b.served_at < %(served_before)s, true) AS is_unserved
   FROM batches b
   LEFT JOIN LATERAL (
        SELECT id, provider_id, status, due_at FROM items
