@@ -6,8 +6,8 @@ STAMP := $(VENV)/.ready
 BENCH := $(VENV)/.bench-ready
 ARGS ?=
 PG ?= 18
-# Twice the two cores that the suite is made for: while some tests wait, others work.
-JOBS ?= 4
+# One more than the two cores that the suite is made for: while one test waits, another works.
+JOBS ?= 3
 
 # The first of these that is new enough; PYTHON=... overrides it.
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
@@ -30,7 +30,7 @@ setup: $(STAMP)  ## make .venv ready (does nothing when it is)
 run: setup  ## run the demo (ARGS="--exit --port 8081 --data-dir D")
 	@exec $(BIN)/batchyard demo $(ARGS)
 
-test: setup  ## run all tests (PG=16|18, JOBS=4, ARGS="-k name")
+test: setup  ## run all tests (PG=16|18, JOBS=3, ARGS="-k name")
 	BATCHYARD_TEST_PG=$(PG) BATCHYARD_PG_VERSION=$(PG) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-karrio: setup  ## book through a real Karrio server, installed for this (minutes)

@@ -90,10 +90,11 @@ async def test_item_behind_an_undecided_call_says_so(yard: Yard) -> None:
         waits = await yard.value("SELECT id FROM items WHERE phase = 'ready'")
         assert isinstance(waits, UUID)
         team = await find_team(yard)
-        found = await waiting.explain_batch(yard.db, team=team, batch_id=batch_id)
+        found = item = None
         # Between two looks at the number its turn has come, and it only waits for that.
         async with asyncio.timeout(20):
-            item = await waiting.explain_item(yard.db, team=team, item_id=waits)
+            while found is None:
+                found = await waiting.explain_batch(yard.db, team=team, batch_id=batch_id)
             while item is None or item.reason == "earlier_items":
                 await asyncio.sleep(0.05)
                 item = await waiting.explain_item(yard.db, team=team, item_id=waits)

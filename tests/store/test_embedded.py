@@ -103,10 +103,11 @@ def start_and_kill(data_dir: Path, *statements: str) -> None:
         url = url_of(holder)
         for statement in statements:
             ask(url, statement)
-        # First its user, who would start the server again.
+        # Its user would start the server again, and once it is gone the server is ended in order.
+        holder.send_signal(signal.SIGSTOP)
+        kill_all(data_dir)
         holder.kill()
         holder.wait()
-        kill_all(data_dir)
 
 
 def test_start_on_a_new_folder_sets_up_a_durable_server(data_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import locale
 import os
 import shutil
 import signal
@@ -211,10 +212,21 @@ class Cluster:
 def setup_options(version: int) -> list[str]:
     """Return how the data are set up, by `initdb`."""
     options = ["--auth=trust", "--encoding=UTF8", "--locale=C"]
+    # Sorts like C, and knows the letters of the world: who looks for "århus" finds "ÅRHUS".
     if version >= 17:
-        # Sorts like C, and knows the letters of the world.
-        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return options
+        return [*options, "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return [*options, f"--lc-ctype={_system_letters()}"]
+
+
+def _system_letters() -> str:
+    """Name the system's locale that knows all letters; C, which knows those of ASCII, for none."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        return locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 def _make(folder: Path) -> bool:
