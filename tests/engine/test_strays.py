@@ -17,6 +17,7 @@ async def test_admission_whose_commit_was_not_confirmed_is_not_lost(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, policy: Policy
 ) -> None:
     yard.provider.promises(policy=policy, timeout=timedelta(milliseconds=100))
+    monkeypatch.setattr("batchyard.engine.strays.LOOK_SECONDS", 0.3)
     commit_and_lose_the_answer(monkeypatch, times=1)
     batch_id = await yard.make_batch(items=20)
     async with yard.working():

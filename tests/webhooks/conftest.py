@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from batchyard import webhooks
 from batchyard.config import Config
 from batchyard.models import BatchState, Kind, Phase, Team
 from batchyard.store import webhooks as store
@@ -162,7 +163,10 @@ def receiver() -> Receiver:
 
 
 @pytest.fixture
-async def post(db: Database, receiver: Receiver) -> AsyncIterator[Post]:
+async def post(
+    db: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Post]:
+    monkeypatch.setattr(webhooks, "POLL_SECONDS", 0.05)
     team = await make_team(db)
     agent_id = await make_agent(db, team=team)
     async with HttpServer(receiver.handle) as server:

@@ -16,7 +16,9 @@ from tests.api.bolna.running import start, until, working
 from tests.api.bolna.test_agents import make, place
 from tests.api.bolna.test_control import run
 
-ROWS = "contact_number\n" + "".join(f"+4520{number:06d}\n" for number in range(300))
+# Without those whose answer the sandbox loses: they are asked for after five seconds.
+NUMBERS = [number for number in range(303) if number % 100 != 5]
+ROWS = "contact_number\n" + "".join(f"+4520{number:06d}\n" for number in NUMBERS)
 
 
 def codes(answers: Sequence[httpx.Response]) -> Counter[int]:
