@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from batchyard.store import programs
@@ -23,6 +25,18 @@ from tests.folders import make_folder
 
 PG_VERSION = int(os.environ.get("BATCHYARD_TEST_PG") or 18)
 TEMPLATE = "batchyard_template"
+
+# How long an example takes says something of the machine, not of the product.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+# The usual tracebacks of `structlog` show every variable, which takes seconds for each fault.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # Without fsync a test database costs little; tests that prove durability start their own server.
 SERVER_SETTINGS = {

@@ -12,6 +12,9 @@ vague = plug_ins_of_a_test:Vague
 clinging = plug_ins_of_a_test:Clinging
 number = plug_ins_of_a_test:NUMBER
 mute = plug_ins_of_a_test:Mute
+torn = plug_ins_of_a_test:Torn
+vain = plug_ins_of_a_test:Vain
+halting = plug_ins_of_a_test:Halting
 steady = plug_ins_of_a_test:Steady
 free = plug_ins_of_a_test:Free
 """
@@ -20,7 +23,7 @@ MODULE = '''\
 """Providers, most of which break."""
 
 from batchyard.models import Kind, Policy, Rate
-from batchyard.providers.base import Promise, Provider
+from batchyard.providers.base import Promise, Provider, Service
 from batchyard.providers.settings import Settings
 
 NUMBER = 7
@@ -57,6 +60,31 @@ class Mute(Clinging):
 
     async def find_services(self):
         raise KeyError(self.secret)
+
+
+class Torn(Clinging):
+    """Breaks when it is asked what it books."""
+
+    @classmethod
+    def services(cls, settings):
+        raise KeyError("sesame")
+
+
+class Vain(Clinging):
+    """Says what it books in words of its own."""
+
+    @classmethod
+    def services(cls, settings):
+        return ["gls/parcelshop"]
+
+
+class Halting(Clinging):
+    """Breaks while it says what it books."""
+
+    @classmethod
+    def services(cls, settings):
+        yield Service(carrier="gls", service="parcelshop")
+        raise OSError("sesame")
 
 
 class Steady(Clinging):

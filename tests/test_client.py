@@ -2,25 +2,35 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 
 from batchyard.api.operator.routes import build_door
 from batchyard.client import ApiError, Client
+from batchyard.client.items import VOID_SECONDS
 from batchyard.client.privacy import SEARCH_SECONDS
 from batchyard.config import Config
-from batchyard.models import Phase, Team
+from batchyard.encryption import Vault
+from batchyard.models import BatchState, Kind, Phase, Team
 from batchyard.operations import access, teams
+from batchyard.operations.providers import add_provider
+from batchyard.providers.base import Provider, Voided
 from batchyard.store.db import Database
 from tests import factories
 from tests.cli.commands import running
 from tests.serving import serving
 
 TOKEN = "by_a-token-of-the-client"
+
+
+async def no_more() -> None:
+    """Do nothing more."""
 
 
 class Flaky(httpx.AsyncBaseTransport):
@@ -30,6 +40,7 @@ class Flaky(httpx.AsyncBaseTransport):
         self.inner = inner
         self.seen: set[tuple[str, str, str | None]] = set()
         self.losses = 0
+        self.on_loss: Callable[[], Awaitable[None]] = no_more
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         answer = await self.inner.handle_async_request(request)
@@ -38,6 +49,7 @@ class Flaky(httpx.AsyncBaseTransport):
             self.seen.add(mark)
             self.losses += 1
             await answer.aread()
+            await self.on_loss()
             raise httpx.ReadError("lost", request=request)
         return answer
 
@@ -59,6 +71,14 @@ class Slow(httpx.AsyncBaseTransport):
         return answer
 
 
+@dataclass(frozen=True, kw_only=True)
+class Booked:
+    """A shipment, and the references that its provider was asked to take back."""
+
+    item_id: UUID
+    asked: list[str] = field(default_factory=list)
+
+
 @pytest.fixture
 async def team(db: Database) -> Team:
     return await factories.make_team(db)
@@ -73,6 +93,13 @@ async def flaky(db: Database) -> Flaky:
 async def client(db: Database, team: Team, flaky: Flaky) -> AsyncIterator[Client]:
     token = await factories.make_token(db, team=team)
     async with Client("http://test", token, transport=flaky) as made:
+        yield made
+
+
+@pytest.fixture
+async def admin(db: Database, team: Team) -> AsyncIterator[Client]:
+    token = await access.create_token(db, team=team, name="admin", scopes=("admin",))
+    async with serving(db) as url, Client(url, token) as made:
         yield made
 
 
@@ -104,6 +131,47 @@ async def test_change_whose_answer_was_lost_happens_once(
     async with db.pool.connection() as conn:
         rows = await (await conn.execute("SELECT action FROM audit_log ORDER BY id")).fetchall()
     assert [row[0] for row in rows] == ["batch.dispatch", "batch.pause"]
+
+
+async def failed_call(db: Database, team: Team) -> UUID:
+    batch_id = await factories.make_batch(db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED)
+    [item_id] = await factories.make_items(
+        db, team=team, batch_id=batch_id, phase=Phase.DONE, status="busy", number="+4520123456"
+    )
+    return item_id
+
+
+async def test_correction_whose_answer_was_lost_happens_once(
+    client: Client, db: Database, team: Team, flaky: Flaky
+) -> None:
+    item_id = await failed_call(db, team)
+
+    shown = await client.correct_item(item_id, {"name": "B"})
+
+    assert (flaky.losses, shown.attempt, shown.payload) == (1, 2, {"name": "B"})
+    async with db.pool.connection() as conn:
+        kept = await conn.execute("SELECT jsonb_array_length(corrections) FROM item_data")
+        assert await kept.fetchall() == [(1,)]
+        traced = await conn.execute("SELECT action FROM audit_log")
+        assert await traced.fetchall() == [("item.correct",)]
+
+
+async def test_correction_is_not_repeated_of_an_item_that_failed_anew_meanwhile(
+    client: Client, db: Database, team: Team, flaky: Flaky
+) -> None:
+    async def fail() -> None:
+        async with db.transaction() as conn:
+            await conn.execute("UPDATE items SET phase = 'done', status = 'busy'")
+
+    flaky.on_loss = fail
+    item_id = await failed_call(db, team)
+
+    assert (await client.correct_item(item_id, {"name": "B"})).attempt == 2
+
+    assert flaky.losses == 1
+    async with db.pool.connection() as conn:
+        rows = await (await conn.execute("SELECT try, status FROM items")).fetchall()
+    assert rows == [(2, "busy")]
 
 
 async def test_list_whose_answer_was_lost_becomes_one_batch(
@@ -170,6 +238,41 @@ async def test_team_its_people_and_its_rules_are_kept(db: Database, team: Team) 
         assert (await client.rules()).countries == ["DK"]
 
 
+ODD_NAMES = ("50 % of what?#1", "a&b=c+d;e", "%2E%2E", "..x", "...", "/crm//2026/", "名前 ø\\'\"")
+
+
+async def test_mapping_is_found_by_whatever_name_it_was_kept_under(admin: Client) -> None:
+    for name in ODD_NAMES:
+        await admin.save_mapping("call", name, {"tlf": "contact_number"}, header=[name])
+        assert (await admin.propose_mapping("call", [name])).saved_as == name
+    assert {one.name for one in await admin.mappings()} == set(ODD_NAMES)
+    for name in ODD_NAMES:
+        await admin.remove_mapping("call", name)
+    assert await admin.mappings() == []
+
+
+@pytest.mark.parametrize("name", [".", "..", "crm/../2026", "./crm"])
+async def test_mapping_with_a_step_for_a_name_is_refused(admin: Client, name: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        await admin.save_mapping("call", name, {"tlf": "contact_number"})
+    told = f"A mapping cannot be called {name!r}"
+    assert (refused.value.status, told in str(refused.value)) == (422, True)
+    assert "'field': 'name'" in str(refused.value.problem["errors"])
+    assert await admin.mappings() == []
+    with pytest.raises(ApiError, match="There is no mapping"):
+        await admin.remove_mapping("call", name)
+
+
+@pytest.mark.parametrize("text", ["..", "?", "#1", "1 %"])
+async def test_what_is_no_number_is_looked_for_as_it_is(admin: Client, text: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        await admin.allow_number(text)
+    assert refused.value.status == 422
+    with pytest.raises(ApiError) as missing:
+        await admin.remove_number(text)
+    assert f"The team has no number {text}." in str(missing.value)
+
+
 async def test_what_is_kept_of_a_person_is_told_and_erased(db: Database, team: Team) -> None:
     token = await access.create_token(db, team=team, name="admin", scopes=("admin",))
     async with serving(db) as url, Client(url, token) as client:
@@ -178,8 +281,12 @@ async def test_what_is_kept_of_a_person_is_told_and_erased(db: Database, team: T
         assert [row["reason"] for row in found["do_not_contact"]] == ["asked"]
         erased = await client.erase_person(number="+4520123456")
         assert (erased.items, erased.others["do_not_contact"]) == (0, 1)
-        assert (await client.set_retention(items_days=30))["items_days"] == 30
+        set_ = await client.set_retention(items_days=30, idempotency_days=2)
+        assert (set_["items_days"], set_["idempotency_days"]) == (30, 2)
         assert (await client.retention())["transcripts_days"] == 90
+        changed = await client.change_retention(items_days=None, transcripts_days=7)
+        assert (changed["items_days"], changed["transcripts_days"]) == (365, 7)
+        assert changed["idempotency_days"] == 2
 
 
 async def test_search_for_a_person_may_take_long_and_is_not_begun_again(
@@ -197,6 +304,73 @@ async def test_search_for_a_person_may_take_long_and_is_not_begun_again(
         with pytest.raises(httpx.ReadTimeout):
             await client.erase_person(number="+4520123456")
     assert slow.asked == 4
+
+
+@pytest.fixture
+async def booked(db: Database, team: Team, monkeypatch: pytest.MonkeyPatch) -> Booked:
+    """Lend a booked shipment whose provider takes it back without telling the carrier."""
+    await add_provider(
+        db,
+        Vault(None),
+        name="carriers",
+        kind="sandbox",
+        settings={},
+        secret=None,
+        allow_private=False,
+    )
+    batch_id = await factories.make_batch(db, team=team, state=BatchState.COMPLETED)
+    [item_id] = await factories.make_items(
+        db, team=team, batch_id=batch_id, phase=Phase.DONE, status="booked"
+    )
+    async with db.transaction() as conn:
+        await conn.execute(
+            "UPDATE items SET provider_id = (SELECT id FROM providers WHERE name = 'carriers')"
+        )
+        await conn.execute("UPDATE item_data SET provider_reference = 'shp_1'")
+    booked = Booked(item_id=item_id)
+
+    async def take_back(_: Provider, reference: str) -> Voided:
+        booked.asked.append(reference)
+        return Voided(sentence="Cancel it with the carrier too.", is_carrier_told=False)
+
+    monkeypatch.setattr(Provider, "void", take_back)
+    return booked
+
+
+async def test_void_whose_answer_was_lost_still_tells_of_the_carrier(
+    client: Client, flaky: Flaky, booked: Booked
+) -> None:
+    for _ in range(2):
+        voided = await client.void_item(booked.item_id)
+        assert voided.is_carrier_told is False
+        assert voided.sentence == "Cancel it with the carrier too."
+    assert (flaky.losses, booked.asked) == (2, ["shp_1"])
+
+
+async def test_void_may_take_long_and_is_not_begun_again(
+    db: Database, team: Team, booked: Booked
+) -> None:
+    token = await factories.make_token(db, team=team)
+    slow = Slow(httpx.ASGITransport(app=build_door(Config(), db)), seconds=VOID_SECONDS)
+    async with Client("http://test", token, transport=slow) as client:
+        assert (await client.void_item(booked.item_id)).is_carrier_told is False
+        slow.seconds += 1
+        with pytest.raises(httpx.ReadTimeout):
+            await client.void_item(booked.item_id)
+    assert (slow.asked, booked.asked) == (2, ["shp_1"])
+
+
+async def test_note_of_a_void_without_its_sentence_still_tells_of_the_carrier(
+    client: Client, db: Database, booked: Booked
+) -> None:
+    async with db.transaction() as conn:
+        await conn.execute(
+            'UPDATE item_data SET result = \'{"voided": {"at": "then", "is_carrier_told": false}}\''
+        )
+    voided = await client.void_item(booked.item_id)
+    assert voided.is_carrier_told is False
+    assert "cancel it there too" in voided.sentence
+    assert booked.asked == []
 
 
 async def test_token_whose_answer_was_lost_is_not_made_again(

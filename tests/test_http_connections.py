@@ -22,7 +22,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH")
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+    async with HttpClient(allow_private=True, timeout_seconds=60) as client:
         yield client
 
 
@@ -208,7 +208,7 @@ async def test_connection_is_kept_no_longer_than_it_may_be(
     peers = Peers()
     async with (
         HttpServer(peers.handle) as server,
-        HttpClient(allow_private=True, timeout_seconds=5) as client,
+        HttpClient(allow_private=True, timeout_seconds=60) as client,
     ):
         for _ in range(3):
             await exchange(client, server.url)
@@ -222,7 +222,7 @@ async def test_every_connection_looks_its_host_up_anew(monkeypatch: pytest.Monke
     peers = Peers()
     async with (
         HttpServer(peers.handle) as server,
-        HttpClient(allow_private=True, timeout_seconds=5) as client,
+        HttpClient(allow_private=True, timeout_seconds=60) as client,
     ):
         for _ in range(3):
             await exchange(client, f"http://carrier.example:{server.port}/")
@@ -257,8 +257,8 @@ async def test_cancelled_request_ends_its_connection(
     listener = Listener(answer)
     async with (
         listener.listening(served) as port,
-        HttpClient(allow_private=True, timeout_seconds=5) as client,
-        asyncio.timeout(5),
+        HttpClient(allow_private=True, timeout_seconds=60) as client,
+        asyncio.timeout(30),
     ):
         url = f"{'https' if is_tls else 'http'}://localhost:{port}/"
         out = asyncio.create_task(exchange(client, url))
@@ -278,8 +278,8 @@ async def test_cancelled_request_waits_for_nobody_to_end_its_connection(
     body = b"x" * 50_000_000
     async with (
         listener.listening(served) as port,
-        HttpClient(allow_private=True, timeout_seconds=5) as client,
-        asyncio.timeout(5),
+        HttpClient(allow_private=True, timeout_seconds=60) as client,
+        asyncio.timeout(30),
     ):
         url = f"{'https' if is_tls else 'http'}://localhost:{port}/"
         out = asyncio.create_task(exchange(client, url, "POST", body))
@@ -304,7 +304,7 @@ async def test_handshake_that_is_broken_off_ends_its_connection(client: HttpClie
         async with client.send("GET", url, headers={}, sending=sending):
             pass
 
-    async with listener.listening() as port, asyncio.timeout(5):
+    async with listener.listening() as port, asyncio.timeout(30):
         out = asyncio.create_task(send(port))
         await listener.has_arrived.wait()
         out.cancel()
@@ -318,7 +318,7 @@ async def test_answer_that_is_not_read_to_its_end_gives_its_connection_up(
     client: HttpClient,
 ) -> None:
     listener = Listener(b"HTTP/1.1 500 Oh\r\nContent-Length: 9\r\n\r\nab")
-    async with listener.listening() as port, asyncio.timeout(5):
+    async with listener.listening() as port, asyncio.timeout(30):
         url = httpx.URL(f"http://127.0.0.1:{port}/")
         async with client.send("GET", url, headers={}) as response:
             assert response.status == 500
@@ -348,8 +348,8 @@ async def test_connection_that_is_never_made_times_out_before_anything_is_sent()
 
 async def test_closed_client_leaves_nothing_open() -> None:
     listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab")
-    async with listener.listening() as port, asyncio.timeout(5):
-        client = HttpClient(allow_private=True, timeout_seconds=5)
+    async with listener.listening() as port, asyncio.timeout(30):
+        client = HttpClient(allow_private=True, timeout_seconds=60)
         assert await exchange(client, f"http://127.0.0.1:{port}/") == b"ab"
         assert not listener.has_ended.is_set()
         await client.aclose()
@@ -362,8 +362,8 @@ async def test_closed_client_leaves_nothing_open() -> None:
 
 
 def test_client_may_be_made_where_no_event_loop_runs() -> None:
-    client = HttpClient(allow_private=True, timeout_seconds=5)
-    HttpClient(allow_private=True, timeout_seconds=5)
+    client = HttpClient(allow_private=True, timeout_seconds=60)
+    HttpClient(allow_private=True, timeout_seconds=60)
 
     async def use() -> bytes:
         async with HttpServer(Peers().handle) as server:

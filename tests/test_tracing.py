@@ -72,7 +72,12 @@ def find(name: str) -> Span:
 def test_one_trace_leads_from_the_request_to_the_provider(
     database_url: str, tmp_path: Path
 ) -> None:
-    settings = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_BOOTSTRAP_TOKEN": "by_traced"}
+    settings = {
+        "BATCHYARD_DATABASE_URL": database_url,
+        "BATCHYARD_BOOTSTRAP_TOKEN": "by_traced",
+        "BATCHYARD_STOP_SECONDS": "60",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
     log = tmp_path / "log"
     with listening() as listener:
         settings["BATCHYARD_OTLP_ENDPOINT"] = listener
@@ -84,7 +89,7 @@ def test_one_trace_leads_from_the_request_to_the_provider(
             assert call(*route, **settings).returncode == 0
 
             bearer = {"Authorization": "Bearer by_traced"}
-            with httpx.Client(base_url=url, headers=bearer) as client:
+            with httpx.Client(base_url=url, headers=bearer, timeout=60) as client:
                 made = client.post("/v2/agent", json={"agent_config": {"agent_name": "Alfred"}})
                 placed = client.post(
                     "/call",
@@ -92,9 +97,10 @@ def test_one_trace_leads_from_the_request_to_the_provider(
                     headers={"traceparent": f"00-{TRACE}-{CALLER}-01"},
                 )
             assert placed.status_code == 200, placed.text
-            wait_until(lambda: Listener.traceparents, timeout_seconds=60)
+            names = {"POST /call", "send p"}
+            wait_until(lambda: names <= {span.name for span in Listener.spans}, timeout_seconds=60)
             process.terminate()
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
 
     served, sent = find("POST /call"), find("send p")
     assert {served.trace_id.hex(), sent.trace_id.hex()} == {TRACE}
@@ -103,6 +109,39 @@ def test_one_trace_leads_from_the_request_to_the_provider(
     assert NUMBER not in str(Listener.spans)
     told = {one.key: one.value.string_value for one in sent.attributes}
     assert (told["batchyard.provider"], told["batchyard.answer"]) == ("p", "ended")
+
+
+ID = "019a0000-0000-7000-8000-000000000001"
+SPANS = {
+    f"GET /batches/{ID}": "GET /batches/{batch_id}",
+    f"GET /api/v2/team/north/shipments/{ID}": "GET /api/v2/team/{team}/shipments/{shipment}",
+    f"GET /api/v1/items/{ID}": "GET /api/v1/items/{item_id}",
+    f"PUT /api/v1/items/{ID}": "PUT /api/v1/items/{item_id}",
+    f"GET /api/v1/webhooks/endpoints/{ID}": "GET /api/v1/webhooks/endpoints/{endpoint_id}",
+    f"GET /ui/items/{ID}": "GET /ui/items/{item_id}",
+    "GET /ui/": "GET /ui/",
+    "GET /health/live": "GET /health/live",
+    f"POST /callbacks/{ID}": "POST /callbacks/{token}",
+}
+"""What is asked of each door, and how its span is called."""
+
+
+async def test_spans_are_called_by_the_whole_template_of_their_route(db: Database) -> None:
+    transport = httpx.ASGITransport(app=build_app(Config(), db))
+    with listening() as listener:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            with tracing.sending(listener, share=1):
+                for asked in SPANS:
+                    method, path = asked.split()
+                    await client.request(method, path)
+        wait_until(lambda: len(Listener.spans) >= len(SPANS))
+
+    assert [span.name for span in Listener.spans] == list(SPANS.values())
+    told = [{one.key: one.value.string_value for one in span.attributes} for span in Listener.spans]
+    assert [f"{one['http.request.method']} {one['http.route']}" for one in told] == list(
+        SPANS.values()
+    )
+    assert ID not in str(Listener.spans)
 
 
 async def test_fault_is_told_by_its_type_and_holds_nobodys_number(db: Database) -> None:
@@ -131,7 +170,7 @@ async def test_fault_is_told_by_its_type_and_holds_nobodys_number(db: Database) 
         assert answer.status_code == 500
         wait_until(lambda: Listener.spans)
 
-    served = find("POST /contacts/do-not-contact")
+    served = find("POST /api/v1/contacts/do-not-contact")
     assert (served.status.code, served.status.message) == (
         Status.STATUS_CODE_ERROR,
         "CheckViolation",

@@ -97,7 +97,7 @@ def test_window_holds_around_every_clock_change_of_a_year(window: Window) -> Non
     assert seen > 100
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     window=windows(),
     zones=st.sampled_from([zones for zones in list_zone_sets() if len(zones) < 5]),
@@ -131,7 +131,7 @@ def test_next_opening_is_the_earliest(
         assert opening == after or not is_open(window, zones, opening - SECOND)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(window=windows(), zones=st.sampled_from(list_zone_sets()), after=MOMENTS)
 def test_span_is_open_from_end_to_end(
     window: Window, zones: tuple[str, ...], after: datetime

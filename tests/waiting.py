@@ -6,7 +6,7 @@ from collections.abc import Callable
 POLL_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], object], *, timeout_seconds: float = 15) -> None:
+def wait_until(condition: Callable[[], object], *, timeout_seconds: float = 60) -> None:
     """Return once the condition holds; fail when it never does."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():

@@ -14,6 +14,7 @@ from batchyard.dashboard.routes import build_door as build_dashboard
 from batchyard.engine.inbox import Inbox, open_inbox
 from batchyard.errors import LimitReached
 from batchyard.intake.pool import open_pool
+from batchyard.logs import name_route
 from batchyard.store.db import Database
 
 Scope = MutableMapping[str, Any]
@@ -106,8 +107,8 @@ async def _serve_traced(door: Asgi, scope: Scope, receive: Receive, send: Send) 
         try:
             await door(scope, receive, tell)
         finally:
-            # Known once it was routed; the path itself may hold a number.
-            route = getattr(scope.get("route"), "path", None)
+            # Known once it was routed.
+            route = name_route(scope)
             if route is not None:
                 span.update_name(f"{method} {route}")
                 span.set_attribute("http.route", route)

@@ -77,8 +77,15 @@ CONTEXT = "\nDuring handling of the above exception, another exception occurred:
 
 
 def name_route(scope: Mapping[str, object]) -> str | None:
-    """Return the template of the route that a request met: the path itself may hold a number."""
-    path = getattr(scope.get("route"), "path", None)
+    """Return the whole template of the route that a request met: the path may hold a number.
+
+    FastAPI from 0.137 on leaves the prefix of an included router out of `scope["route"]`, and has
+    the whole in what it notes beside it (https://github.com/fastapi/fastapi/issues/16051).
+    """
+    route, noted = scope.get("route"), scope.get("fastapi")
+    whole = noted.get("effective_route_context") if isinstance(noted, Mapping) else None
+    is_of_route = getattr(whole, "original_route", None) is route
+    path = getattr(whole if is_of_route else route, "path", None)
     return None if path is None else str(path)
 
 

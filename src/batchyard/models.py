@@ -167,7 +167,8 @@ class Progress:
     reference: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# As `Request`: made for each item.
+@dataclass(kw_only=True, slots=True)
 class Ended:
     """The effect has its final answer."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -24,6 +24,14 @@ async def end(*tasks: asyncio.Task[object]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()  # seen, so that asyncio does not report it as forgotten
+
+
+@asynccontextmanager
+async def at_most(seconds: float | None) -> AsyncIterator[None]:
+    """Break the block off after so long (None: never) and go on behind it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield
 
 
 _ending: set[asyncio.Task[None]] = set()

@@ -17,7 +17,8 @@ import batchyard
 from batchyard import tasks
 from batchyard.clock import monotonic
 from batchyard.config import Config
-from batchyard.network import ConnectionLost, HttpClient, Response, Unreachable
+from batchyard.network import ConnectionLost, HttpClient, Unreachable
+from batchyard.network.retry_after import read_retry_after
 from batchyard.operations.webhooks import signing_secrets
 from batchyard.store import deliveries
 from batchyard.store.db import TRANSIENT, Database
@@ -233,7 +234,10 @@ class Courier:
                 if response.is_success:
                     return response.status, None, None
                 sentence = f"The receiver answered {response.status}."
-                return response.status, sentence, _seconds(response)
+                pause = read_retry_after(
+                    response.headers.get("retry-after", ""), now=self._db.clock()
+                )
+                return response.status, sentence, pause
         except TimeoutError as error:
             return None, str(error) or "The receiver did not answer in time.", None
         except (Unreachable, ConnectionLost, httpx.InvalidURL, OSError) as error:
@@ -242,8 +246,3 @@ class Courier:
 
 def _format(delivery: Delivery) -> str:
     return delivery.format
-
-
-def _seconds(response: Response) -> float | None:
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isdecimal() else None

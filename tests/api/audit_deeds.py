@@ -64,6 +64,7 @@ OPERATOR: dict[tuple[str, str], Deed] = {
     ("PATCH", "/team"): body({"name": "North"}),
     ("PUT", "/sender"): body(SENDER),
     ("PUT", "/retention"): body({"items_days": 30}),
+    ("PATCH", "/retention"): body({"events_days": 30}),
     ("POST", "/tokens"): body({"name": "till"}),
     ("POST", "/users"): body({"name": "Bo", "email": "bo@example.com"}),
     ("PUT", "/users/{user_id}/password"): body({"password": PASSWORD}),

@@ -218,9 +218,9 @@ async def test_callback_that_could_not_be_written_may_come_again(
     with monkeypatch.context() as patch:
         patch.setattr(part, step, fail)
         for _ in range(2):
-            answer = await asyncio.wait_for(caller.tell(COMPLETED), 10)
+            answer = await asyncio.wait_for(caller.tell(COMPLETED), 30)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     assert await caller.item() == LIVE
-    again = await asyncio.wait_for(caller.tell(COMPLETED), 10)
+    again = await asyncio.wait_for(caller.tell(COMPLETED), 30)
     assert (again.status_code, again.json()) == (200, {"status": "taken"})
     assert await caller.item() == ENDED

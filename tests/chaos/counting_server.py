@@ -34,6 +34,8 @@ STATUSES = {
     "shipment": (("booked", 0.92), ("failed", 0.08)),
     "call": (("completed", 0.7), ("busy", 0.15), ("no-answer", 0.1), ("failed", 0.05)),
 }
+LONGEST_ANSWER_SECONDS = 1.5
+"""With a longer timeout a machine that stands still for seconds loses no answer by that."""
 CALLBACK_PATIENCE_SECONDS = 1800.0
 """A provider tries for hours; one that gives up leaves what nobody can ask for an hour's wait."""
 CALLBACKS_AT_ONCE = 32
@@ -97,7 +99,8 @@ class World:
         if fault is not None:
             deed.faults.append(fault)
         if fault != "late effect":
-            await asyncio.sleep(self._dice.uniform(0.05, self._timeout * 0.6))
+            longest = min(self._timeout * 0.6, LONGEST_ANSWER_SECONDS)
+            await asyncio.sleep(self._dice.uniform(0.05, longest))
         if fault == "429 before":
             await line.reply(429, b"{}")
             return

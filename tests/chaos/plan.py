@@ -59,6 +59,9 @@ STEPS = tuple(step for step in LATEST_REACH if step not in {Step.BEFORE_KEEP, St
 VENDOR_BATCH, VENDOR_BACKLOG, VENDOR_REACH = 60, 200, 6
 """A vendor is given less at once."""
 
+WAYS = 3
+"""The counting server is behind so many providers, each with its own cap; a vendor behind one."""
+
 SHORT_REACH = 3
 """In the short form there is less to do."""
 
@@ -166,7 +169,13 @@ def short_form() -> Conditions:
 def over(vendor: Vendor, conditions: Conditions) -> Conditions:
     """Return the conditions with a vendor's fake outside: fewer items, for all go one way."""
     batches = max(1, conditions.items // VENDOR_BATCH)
-    return replace(conditions, vendor=vendor, batches=batches, backlog=VENDOR_BACKLOG)
+    return replace(
+        conditions,
+        vendor=vendor,
+        batches=batches,
+        backlog=VENDOR_BACKLOG,
+        concurrency=WAYS * conditions.concurrency,
+    )
 
 
 def draw(conditions: Conditions) -> Sequence[Strike]:
@@ -220,14 +229,17 @@ def _step(
         blow=Blow.STEP,
         target=0,
         step=step,
-        reach=dice.randint(1, _latest_reach(conditions, step)),
+        reach=dice.randint(1, _latest_reach(conditions, step, in_server=in_server)),
         # Only the server takes callbacks.
         in_server=in_server or step is Step.IN_CALLBACK,
     )
 
 
-def _latest_reach(conditions: Conditions, step: Step) -> int:
+def _latest_reach(conditions: Conditions, step: Step, *, in_server: bool) -> int:
     latest = LATEST_REACH[step]
+    if conditions.vendor is not None and step is Step.IN_COUNTING and not in_server:
+        # What ends a call comes to the server: a worker has little to write but plain news.
+        return 1
     if conditions.is_short:
         return min(latest, SHORT_REACH)
     return latest if conditions.vendor is None else min(latest, VENDOR_REACH)

@@ -35,7 +35,7 @@ def folder() -> Iterator[Path]:
 
 async def test_no_promise_is_broken_by_ten_kills(folder: Path) -> None:
     # Other tests run beside it, so that even an answer that nothing held up may take seconds.
-    outcome = await run(replace(short_form(), patience=3, timeout_seconds=4), folder)
+    outcome = await run(replace(short_form(), patience=3, timeout_seconds=8), folder)
 
     assert not outcome.verdict.broken
     assert not outcome.killer.steps_missed

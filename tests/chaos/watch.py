@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -15,6 +15,8 @@ from tests.chaos.processes import Program
 
 LOOK_SECONDS = 0.1
 BALANCE_SECONDS = 0.5
+LANDING_SECONDS = 3.0
+"""Longer than a statement takes that was on its way; no worker is taken for dead so soon."""
 
 # One snapshot: what the triggers counted against what is there, and against what was put in.
 BALANCE = """
@@ -176,7 +178,10 @@ class Watch:
     def _begin(self, blow: Blow, name: str, until: "asyncio.Future[int] | object") -> None:
         interruption = Interruption(blow=blow, name=name, at=time.monotonic())
         self.interruptions.append(interruption)
-        task = asyncio.create_task(self._measure(interruption, until))
+        self._beside(self._measure(interruption, until))
+
+    def _beside(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -192,8 +197,8 @@ class Watch:
         async with opened(self.url) as eye:
             ended = (await eye.insist(ENDED))[0][0]
             worker_id = (await eye.insist(LIFE, (pid,)))[0][0]
-            held = await eye.insist(HELD, (worker_id,))
-            self.held_by_dead |= {row[0] for row in held if isinstance(row[0], UUID) and row[1]}
+            held = await self._note_held(eye, worker_id)
+            self._beside(self._note_what_lands(worker_id))
             asked = await eye.insist(ASKED, (HOLD / 4,)) if is_leader else []
             while (await eye.insist(STILL_HELD, (worker_id,)))[0][0]:
                 await asyncio.sleep(LOOK_SECONDS)
@@ -202,6 +207,19 @@ class Watch:
                 await asyncio.sleep(LOOK_SECONDS)
             await self._wait_for_more(eye, ended)
             return len(held) + len(asked)
+
+    async def _note_held(self, eye: Eye, worker_id: object) -> list[tuple[object, ...]]:
+        held = await eye.insist(HELD, (worker_id,))
+        self.held_by_dead |= {row[0] for row in held if isinstance(row[0], UUID) and row[1]}
+        return held
+
+    async def _note_what_lands(self, worker_id: object) -> None:
+        """Note also what a worker had sent to PostgreSQL, which commits it after the blow."""
+        async with opened(self.url) as eye:
+            until = time.monotonic() + LANDING_SECONDS
+            while time.monotonic() < until:
+                await self._note_held(eye, worker_id)
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _until_outcome(self) -> int:
         async with opened(self.url) as eye:

@@ -83,6 +83,18 @@ def running_afresh(*arguments: str, log: Path, **settings: str) -> Iterator[Proc
 
 
 @contextmanager
+def running_changed(change: str, *arguments: str, log: Path, **settings: str) -> Iterator[Process]:
+    """Do as `running_afresh`, after statements that change the program."""
+
+    def begin(given: Sequence[str], env: Mapping[str, str], *files: IO[bytes]) -> Process:
+        code = f"{change}\nfrom batchyard.cli import entry\nentry.run()"
+        return _start([sys.executable, "-c", code, *given], env, *files)
+
+    with _kept(begin, arguments, environment(**settings), log) as process:
+        yield process
+
+
+@contextmanager
 def _kept(
     begin: Callable[..., Process], arguments: Sequence[str], env: Mapping[str, str], log: Path
 ) -> Iterator[Process]:
@@ -102,5 +114,9 @@ def start(arguments: Sequence[str], env: Mapping[str, str], *files: IO[bytes]) -
 
 def start_afresh(arguments: Sequence[str], env: Mapping[str, str], *files: IO[bytes]) -> Process:
     """Start a command as `start` does, but from its very beginning."""
+    return _start([BATCHYARD, *arguments], env, *files)
+
+
+def _start(program: Sequence[str], env: Mapping[str, str], *files: IO[bytes]) -> Process:
     given, out, err = files
-    return subprocess.Popen([BATCHYARD, *arguments], env=env, stdin=given, stdout=out, stderr=err)
+    return subprocess.Popen(program, env=env, stdin=given, stdout=out, stderr=err)

@@ -55,7 +55,7 @@ ASKING = {
     *("rehearse", "calls", "shipments", "batches", "batch", "watch", "items", "item", "start"),
     *("pause", "resume", "stop", "cancel", "delete", "retry", "report", "mend", "results"),
     *("unknown", "resolve", "void", "agent", "webhook", "audit", "sender", "number", "dnc"),
-    "mapping",
+    *("mapping", "retention"),
 }
 """They ask the server, each of whose routes is looked at in tests/api/test_audit.py."""
 

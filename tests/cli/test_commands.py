@@ -67,6 +67,18 @@ def test_command_without_its_database_ends_in_one_line(command: tuple[str, ...])
     assert_one_line(result, "cannot be reached", "BATCHYARD_DATABASE_URL")
 
 
+@pytest.mark.parametrize("host", ["db..internal", "x" * 64 + ".internal"])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_database_on_a_host_of_no_valid_name_ends_in_one_line(
+    command: tuple[str, ...], host: str
+) -> None:
+    port = ("--port", "0") if command[0] in {"up", "serve"} else ()
+
+    result = call(*command, *port, BATCHYARD_DATABASE_URL=f"postgresql://u:hidden@{host}/x")
+
+    assert_one_line(result, "no valid name", "BATCHYARD_DATABASE_URL")
+
+
 def test_database_url_of_another_kind_ends_in_one_line() -> None:
     result = call("worker", BATCHYARD_DATABASE_URL="mysql://u:hidden@h/n")
 
@@ -102,6 +114,28 @@ def test_port_in_use_is_found_before_anything_starts(tmp_path: Path) -> None:
 
 def test_address_of_another_machine_ends_in_one_line() -> None:
     assert_one_line(call("serve", "--host", "203.0.113.1"), "Cannot listen", "--host")
+
+
+def test_address_of_no_valid_name_ends_in_one_line() -> None:
+    assert_one_line(call("serve", "--port", "0", "--host", "a..b"), "no valid name", "--host")
+
+
+def test_bootstrap_token_that_was_revoked_is_named(database_url: str) -> None:
+    given = {
+        "BATCHYARD_DATABASE_URL": database_url,
+        "BATCHYARD_BOOTSTRAP_TOKEN": "by_hidden-and-leaked",
+    }
+    team = ("--team", "default")
+    assert call("team", "list", **given).returncode == 0
+    number = re.search(
+        r"^\W*(\d+)\b.*bootstrap", call("token", "list", *team, **given).stdout, re.MULTILINE
+    )
+    assert number is not None
+    assert call("token", "revoke", number[1], *team, **given).returncode == 0
+
+    result = call("worker", **given)
+
+    assert_one_line(result, "revoked", "BATCHYARD_BOOTSTRAP_TOKEN")
 
 
 def test_migrate_then_team_then_token(empty_database_url: str) -> None:

@@ -1,8 +1,10 @@
 """The folder of the private PostgreSQL: where it is, and when it is of no use."""
 
 import os
+import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -68,6 +70,46 @@ def test_platform_without_a_wheel_ends_in_one_line(data_dir: Path, tmp_path: Pat
     )
 
     assert_one_line(result, "no private PostgreSQL for this platform", "BATCHYARD_DATABASE_URL")
+
+
+@pytest.mark.acceptance
+def test_private_database_is_found_whatever_the_environment_says_of_others(
+    data_dir: Path,
+) -> None:
+    elsewhere = {
+        "PGPORT": "5433",
+        "PGHOSTADDR": "127.0.0.1",
+        "PGOPTIONS": "-c search_path=elsewhere",
+        "PGCLIENTENCODING": "LATIN1",
+    }
+    folder = ("--data-dir", str(data_dir))
+
+    assert call("migrate", *folder, **elsewhere).returncode == 0
+    made = call("team", "create", "Ærø Œ", *folder, **elsewhere)
+    assert made.returncode == 0, made.stderr
+    assert "Ærø Œ" in call("team", "list", *folder).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
+def test_folder_of_another_user_ends_in_one_line(data_dir: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    inner = data_dir / "postgresql"
+    inner.mkdir(parents=True)
+    os.chown(data_dir, nobody.pw_uid, nobody.pw_gid)
+    inner.chmod(0o700)
+    code = (
+        "import os\n"
+        "from pathlib import Path\n"
+        "from batchyard.store.cluster import Cluster\n"
+        f"os.setgid({nobody.pw_gid})\n"
+        f"os.setuid({nobody.pw_uid})\n"
+        f"Cluster(folder=Path({str(data_dir)!r}), version={VERSION})._check_version()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert "ConfigError: The data folder" in result.stderr
+    assert "made by another user" in result.stderr
 
 
 @pytest.mark.acceptance

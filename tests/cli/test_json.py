@@ -28,7 +28,7 @@ DOES = frozenset(
         *("team create", "token create", "token revoke", "user add", "user remove"),
         *("provider add", "provider change", "provider remove"),
         *("provider pause", "provider resume"),
-        *("route set", "limit set"),
+        *("route set", "limit set", "retention set"),
     }
 )
 """Commands that do something, or make a file to start from; every other one reads."""
@@ -38,10 +38,9 @@ def commands() -> Iterator[tuple[str, Any]]:
     """Yield every command with its whole name."""
     for entry in COMMANDS:
         command = entry.load()
-        if not hasattr(command, "commands"):
+        if getattr(command, "invoke_without_command", True):
             yield entry.name, command
-            continue
-        for name, one in command.commands.items():
+        for name, one in getattr(command, "commands", {}).items():
             yield f"{entry.name} {name}", one
 
 

@@ -141,7 +141,7 @@ def test_restore_refuses_while_a_worker_runs(database_url: str, tmp_path: Path) 
             return connection.execute("SELECT FROM workers").rowcount == 1
 
     with running("worker", log=tmp_path / "log", BATCHYARD_DATABASE_URL=database_url):
-        wait_until(is_working, timeout_seconds=30)
+        wait_until(is_working)
         refused = restored(database_url)
         forced = restored(database_url, "--force")
 

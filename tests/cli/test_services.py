@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,7 +16,10 @@ from tests.cli.commands import running_afresh as running
 from tests.folders import make_folder
 from tests.waiting import wait_until
 
-STOP_SECONDS = 5
+PATIENCE_SECONDS = 60
+"""Within five seconds is what users are promised: `test_stopping` holds the times to that."""
+UNHURRIED = {"BATCHYARD_STOP_SECONDS": "60"}
+"""Let a busy machine take its time for the end itself; it comes in good order, or not at all."""
 TOKEN = "by_a-token-of-this-test"
 LIST = "/api/v2/team/default/booking-batches"
 
@@ -56,20 +58,17 @@ def address(log: Path, process: Process) -> str:
         assert process.poll() is None, log.read_text()
         return [event for event in events(log) if event["event"] == "server.started"]
 
-    wait_until(told, timeout_seconds=30)
+    wait_until(told)
     return str(told()[-1]["url"])
 
 
 def get_list(url: str) -> httpx.Response:
-    return httpx.get(url + LIST, headers={"Authorization": f"Bearer {TOKEN}"})
+    return httpx.get(url + LIST, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
 
 
 def end(process: Process, number: signal.Signals) -> int:
-    began_at = time.monotonic()
     process.send_signal(number)
-    code = process.wait(STOP_SECONDS)
-    assert time.monotonic() - began_at < STOP_SECONDS
-    return code
+    return process.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -79,6 +78,7 @@ def test_up_serves_until_the_signal(data_dir: Path, tmp_path: Path, number: sign
         *("up", "--port", "0", "--data-dir", str(data_dir)),
         log=log,
         BATCHYARD_BOOTSTRAP_TOKEN=TOKEN,
+        **UNHURRIED,
     ) as process:
         answer = get_list(address(log, process))
         assert (answer.status_code, answer.json()["data"]) == (200, [])
@@ -91,13 +91,15 @@ def test_up_serves_until_the_signal(data_dir: Path, tmp_path: Path, number: sign
 
 def test_up_stopped_leaves_no_process_behind(data_dir: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with running("up", "--port", "0", "--data-dir", str(data_dir), log=log) as process:
+    command = ("up", "--port", "0", "--data-dir", str(data_dir))
+    with running(*command, log=log, **UNHURRIED) as process:
         address(log, process)
         end(process, signal.SIGINT)
 
-    # PostgreSQL follows, by its watcher.
-    wait_until(lambda: not (data_dir / "postgresql" / "postmaster.pid").exists())
-    wait_until(lambda: not ours(data_dir), timeout_seconds=1)
+    # PostgreSQL follows, by its watcher, ten seconds later.
+    runs = (data_dir / "postgresql" / "postmaster.pid").exists
+    wait_until(lambda: not runs(), timeout_seconds=60)
+    wait_until(lambda: not ours(data_dir))
 
 
 def test_up_killed_starts_again_at_once(data_dir: Path, tmp_path: Path) -> None:
@@ -121,13 +123,14 @@ def test_up_without_workers_and_workers_beside_it_share_a_folder(
     server_log, worker_log = tmp_path / "server", tmp_path / "worker"
     folder = ("--data-dir", str(data_dir))
     with (
-        running("up", "--workers", "0", "--port", "0", *folder, log=server_log) as server,
-        running("worker", *folder, log=worker_log) as worker,
+        running(
+            "up", "--workers", "0", "--port", "0", *folder, log=server_log, **UNHURRIED
+        ) as server,
+        running("worker", *folder, log=worker_log, **UNHURRIED) as worker,
     ):
         address(server_log, server)
         wait_until(
             lambda: any(event["event"] == "worker.started" for event in events(worker_log)),
-            timeout_seconds=30,
         )
 
         assert end(worker, signal.SIGINT) == 0
@@ -138,14 +141,15 @@ def test_up_without_workers_and_workers_beside_it_share_a_folder(
 
 def test_second_signal_ends_at_once(database_url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with running("serve", "--port", "0", log=log, BATCHYARD_DATABASE_URL=database_url) as process:
+    given = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_STOP_SECONDS": "300"}
+    with running("serve", "--port", "0", log=log, **given) as process:
         url = httpx.URL(address(log, process))
         # A request that never ends keeps the server from stopping for a while.
-        with httpx.Client() as client:
+        with httpx.Client(timeout=30) as client:
             stream = client.stream("POST", f"{url}{LIST}", content=endless(process))
             with suppress(httpx.HTTPError), stream:
                 pass
-        assert process.wait(STOP_SECONDS) == 1
+        assert process.wait(PATIENCE_SECONDS) == 1
 
 
 def endless(process: Process) -> Iterator[bytes]:
@@ -173,7 +177,8 @@ def test_interrupt_while_loading_or_starting_shows_no_traceback(
     )
     for number, is_reached in enumerate(stages):
         log = tmp_path / f"log{number}"
-        with running("up", "--port", "0", "--data-dir", str(data_dir), log=log) as process:
-            wait_until(partial(is_reached, process), timeout_seconds=30)
+        command = ("up", "--port", "0", "--data-dir", str(data_dir))
+        with running(*command, log=log, **UNHURRIED) as process:
+            wait_until(partial(is_reached, process))
             assert end(process, signal.SIGINT) in {0, 130}
         assert "Traceback" not in log.read_text()

@@ -86,6 +86,27 @@ def test_wrong_option_is_named(
     assert all(word in result.exception.message for word in words), result.exception.message
 
 
+def test_callbacks_that_only_this_machine_takes_are_said(
+    database_url: str, token_file: Path
+) -> None:
+    settings = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_SECRET_KEY": KEY}
+    options = (*GOOD, "--no-allow-private", "--secret-file", f"auth_token={token_file}")
+
+    def say(name: str, account: str, base: str, **more: str) -> str:
+        arguments = ("provider", "add", name, "--kind", "twilio", "--account-sid", account)
+        result = call_here(*arguments, *options[2:], "--base-url", base, **settings, **more)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    far, here = "http://192.0.2.1:9", closed_url()
+    said = say("far", f"AC{'1' * 32}", far)
+    assert "Note: far cannot reach http://127.0.0.1:" in said
+    assert "Set BATCHYARD_PUBLIC_URL to the address under which others reach this server." in said
+    public = {"BATCHYARD_PUBLIC_URL": "https://yard.example"}
+    assert "BATCHYARD_PUBLIC_URL" not in say("public", f"AC{'2' * 32}", far, **public)
+    assert "BATCHYARD_PUBLIC_URL" not in say("here", f"AC{'3' * 32}", here)
+
+
 def test_kinds_tell_everything_they_can_be_told() -> None:
     listed = json.loads(call_here("provider", "kinds", "--json").output)
     named = {kind["name"]: kind for kind in listed}

@@ -264,7 +264,7 @@ def hanging_after(answers: int, *, server: Yard) -> Iterator[str]:
                 released.wait()
                 return
             head = {"Authorization": self.headers["Authorization"]}
-            answer = httpx.get(f"{server.url}{self.path}", headers=head)
+            answer = httpx.get(f"{server.url}{self.path}", headers=head, timeout=30)
             self.send_response(answer.status_code)
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()

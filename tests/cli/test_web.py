@@ -33,6 +33,7 @@ async def served(db: Database) -> AsyncIterator[tuple[httpx.AsyncClient, Callabl
             base_url=f"http://127.0.0.1:{config.port}{PREFIX}",
             cookies={COOKIE: secret},
             trust_env=False,
+            timeout=30,
         ) as client:
             yield client, stop.set
             async with asyncio.timeout(PATIENCE_SECONDS):

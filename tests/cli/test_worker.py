@@ -21,3 +21,13 @@ def test_host_of_metrics_that_is_not_here_ends_in_one_line(database_url: str) ->
         BATCHYARD_METRICS_PORT="9100",
     )
     assert_one_line(result, "port 9100 of 192.0.2.1", "BATCHYARD_HOST")
+
+
+def test_host_of_metrics_of_no_valid_name_ends_in_one_line(database_url: str) -> None:
+    result = call(
+        "worker",
+        BATCHYARD_DATABASE_URL=database_url,
+        BATCHYARD_HOST="a..b",
+        BATCHYARD_METRICS_PORT="9100",
+    )
+    assert_one_line(result, "no valid name", "BATCHYARD_HOST")

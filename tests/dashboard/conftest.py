@@ -15,8 +15,10 @@ from playwright.async_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Locator,
     Page,
     async_playwright,
+    expect,
 )
 
 from batchyard.cli.web import listening
@@ -29,11 +31,14 @@ from batchyard.store.db import Database
 from tests import browsers, factories
 from tests.conftest import lend_database
 
-PATIENCE_MS = 5000
+PATIENCE_MS = 30_000
+"""It only ends waits for what never comes."""
 POLL_SECONDS = 0.02
 NOWHERE = "/nowhere"
 """An address that is not there on purpose."""
 UNPROCESSABLE = "status of 422"
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Yard:
@@ -63,6 +68,7 @@ class Yard:
             cookies={COOKIE: secret},
             headers={"X-CSRF-Token": sessions.csrf_token(secret), **headers},
             trust_env=False,
+            timeout=PATIENCE_MS / 1000,
         ) as client:
             yield client
 
@@ -78,9 +84,18 @@ class Yard:
             stop.set()
             await worker
 
+    def stranger(self, *, follow_redirects: bool = False) -> httpx.AsyncClient:
+        """Return a client of somebody who is not signed in."""
+        return httpx.AsyncClient(
+            base_url=self.url,
+            trust_env=False,
+            timeout=PATIENCE_MS / 1000,
+            follow_redirects=follow_redirects,
+        )
+
     async def until(self, query: str, args: Sequence[object] = ()) -> None:
         """Wait until a query's first value is true."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_MS / 1000):
             while not await self.value(query, args):  # noqa: ASYNC110  # rows send no signal
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -166,6 +181,12 @@ async def signed_in(
         [{"name": COOKIE, "value": secret, "url": f"{yard.url}{PREFIX}", "httpOnly": True}]
     )
     return await context.new_page()
+
+
+async def follow(page: Page, way: Locator) -> None:
+    """Click what leads to another page, and wait until its scripts run."""
+    async with page.expect_navigation():
+        await way.click()
 
 
 def batch_path(batch_id: UUID, rest: str = "") -> str:

@@ -66,13 +66,30 @@ def ask(client: httpx.AsyncClient, route: APIRoute, fills: dict[str, str]) -> ht
 
 
 async def test_nobody_sees_a_page_without_signing_in(yard: Yard) -> None:
-    async with httpx.AsyncClient(base_url=yard.url, trust_env=False) as client:
+    async with yard.stranger() as client:
         for route in guarded():
             answer = await client.send(ask(client, route, FILLS))
             assert answer.status_code == 303, route.path
             assert answer.headers["location"].startswith(f"{PREFIX}/sign-in"), route.path
-        live = await client.get(f"{PREFIX}/batches/live", headers={"Accept": "text/event-stream"})
-        assert live.status_code == 401
+
+
+async def test_page_that_may_not_be_followed_is_told_to_load_again(yard: Yard) -> None:
+    other = await factories.make_team(yard.db)
+    batch_id = await factories.make_batch(yard.db, team=yard.team)
+    [item_id] = await factories.make_items(yard.db, team=yard.team, batch_id=batch_id)
+    item = f"/items/{item_id}/live"
+    for client, path in (
+        (yard.stranger(), "/batches/live"),
+        (yard.client("webhooks"), "/batches/live"),
+        (yard.client(), f"/items/{NOBODY}/live"),
+        (yard.client(team=other), item),
+    ):
+        async with client as follower:
+            answer = await follower.get(f"{PREFIX}{path}", headers={"Accept": "text/event-stream"})
+        # Of a fault a browser would tell the page nothing, and ask again and again.
+        assert answer.status_code == 200, path
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.text == "event: gone\ndata: \n\n"
 
 
 async def test_every_page_wants_its_scope_and_no_other(yard: Yard) -> None:
@@ -167,7 +184,7 @@ async def test_page_offers_only_what_the_scopes_allow(yard: Yard) -> None:
 
 async def test_person_signs_in_by_password(yard: Yard) -> None:
     await users.create_user(yard.db, team=yard.team, email=EMAIL, name="Ann", password=PASSWORD)
-    async with httpx.AsyncClient(base_url=yard.url, trust_env=False) as client:
+    async with yard.stranger() as client:
         form = {"email": EMAIL, "password": "wrong", "next": f"{PREFIX}/batches?kind=call"}
         refused = await client.post(f"{PREFIX}/sign-in", data=form)
         assert refused.status_code == 403
@@ -189,7 +206,7 @@ async def test_person_signs_in_by_password(yard: Yard) -> None:
 
 async def test_guessing_is_told_to_wait(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MOST_FAILURES_OF_ACCOUNT", 1)
-    async with httpx.AsyncClient(base_url=yard.url, trust_env=False) as client:
+    async with yard.stranger() as client:
         form = {"email": "guess@example.com", "password": "guess"}
         assert (await client.post(f"{PREFIX}/sign-in", data=form)).status_code == 403
         answer = await client.post(f"{PREFIX}/sign-in", data=form)
@@ -238,7 +255,7 @@ async def test_guessing_from_one_address_is_told_to_wait(
 )
 async def test_form_of_another_site_signs_nobody_in(yard: Yard, headers: dict[str, str]) -> None:
     token = await factories.make_token(yard.db, team=yard.team)
-    async with httpx.AsyncClient(base_url=yard.url, trust_env=False) as client:
+    async with yard.stranger() as client:
         path = f"{PREFIX}/sign-in"
         refused = await client.post(path, data={"token": token}, headers=headers)
         assert refused.status_code == 403
@@ -259,7 +276,7 @@ async def test_form_of_another_site_signs_nobody_in(yard: Yard, headers: dict[st
 )
 async def test_sign_in_leads_to_our_own_pages_only(yard: Yard, onward: str) -> None:
     token = await factories.make_token(yard.db, team=yard.team)
-    async with httpx.AsyncClient(base_url=yard.url, trust_env=False) as client:
+    async with yard.stranger() as client:
         answer = await client.post(f"{PREFIX}/sign-in", data={"token": token, "next": onward})
     assert answer.headers["location"] == f"{PREFIX}/"
 
@@ -323,7 +340,7 @@ async def test_proxy_is_known_by_its_connection_not_by_what_it_says(
     with web.listening(settings) as (config, serve):
         serving = asyncio.create_task(serve(config, db, stop))
         url = f"http://127.0.0.1:{config.port}"
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
             answer = await client.get(f"{PREFIX}/batches", headers=said)
         stop.set()
         await serving
@@ -415,9 +432,7 @@ async def test_person_is_led_to_the_first_page_they_may_see(
     yard: Yard, scope: str, first: str
 ) -> None:
     token = await access.create_token(yard.db, team=yard.team, name="few", scopes=(scope,))
-    async with httpx.AsyncClient(
-        base_url=yard.url, trust_env=False, follow_redirects=True
-    ) as client:
+    async with yard.stranger(follow_redirects=True) as client:
         for answer in (
             await client.post(f"{PREFIX}/sign-in", data={"token": token}),
             await client.get(f"{PREFIX}/"),

@@ -37,7 +37,7 @@ async def pieces(field: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("content_type", FIELDS)
 async def test_body_is_counted_before_anybody_is_known(yard: Yard, content_type: str) -> None:
-    async with httpx.AsyncClient(base_url=yard.url, trust_env=False, timeout=30) as client:
+    async with yard.stranger() as client:
         answer = await client.post(
             f"{PREFIX}/sign-in",
             content=pieces(FIELDS[content_type]),
@@ -68,7 +68,7 @@ async def test_password_may_begin_and_end_with_a_blank(yard: Yard) -> None:
     form = {"name": "Bo", "email": email, "password": password, "scopes": "admin"}
     async with yard.client() as client:
         assert (await client.post(f"{PREFIX}/settings/people", data=form)).status_code == 303
-    async with httpx.AsyncClient(base_url=yard.url, trust_env=False) as client:
+    async with yard.stranger() as client:
         for said, status in ((password.strip(), 403), (password, 303)):
             answer = await client.post(f"{PREFIX}/sign-in", data={"email": email, "password": said})
             assert answer.status_code == status, said
@@ -89,7 +89,7 @@ async def test_people_behind_a_trusted_proxy_have_limits_of_their_own(
         with web.listening(settings) as (config, serve):
             serving = asyncio.create_task(serve(config, db, stop))
             url = f"http://127.0.0.1:{config.port}"
-            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
                 answers = [
                     await client.post(
                         f"{PREFIX}/sign-in", data=form, headers={"X-Forwarded-For": address}

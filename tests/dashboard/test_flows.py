@@ -11,14 +11,14 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 from pypdf import PdfReader
 
-from batchyard.dashboard.visitors import PREFIX
+from batchyard.dashboard.visitors import COOKIE, PREFIX
 from batchyard.intake.columns import Columns
 from batchyard.intake.options import IntakeOptions
 from batchyard.models import BatchState, Kind, Phase
-from batchyard.operations import access, imports
+from batchyard.operations import access, imports, sessions
 from batchyard.operations.imports import CallSettings
 from tests import factories
-from tests.dashboard.conftest import Yard, batch_path, signed_in
+from tests.dashboard.conftest import Yard, batch_path, follow, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -66,11 +66,11 @@ async def test_person_signs_in_by_keyboard_and_out(context: BrowserContext, yard
 async def test_batch_is_started_watched_and_its_failed_tried_again(page: Page, yard: Yard) -> None:
     batch_id = await load(yard)
     await page.goto(f"{PREFIX}/batches")
-    await page.get_by_role("link", name="people.csv").first.click()
+    await follow(page, page.get_by_role("link", name="people.csv").first)
     await page.get_by_role("link", name="Start now").click()
     dialog = page.get_by_role("dialog", name="Start this batch?")
     await expect(dialog).to_contain_text("2 items may be sent from now on.")
-    await dialog.get_by_role("button", name="Start now").click()
+    await follow(page, dialog.get_by_role("button", name="Start now"))
     await expect(page.get_by_role("status").first).to_have_text("The batch was started.")
     async with yard.working():
         # The page is not loaded again; it is told.
@@ -100,7 +100,7 @@ async def test_batch_is_paused_resumed_and_stopped(page: Page, yard: Yard) -> No
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_contain_text(told)
         assert await state_of(yard, batch_id) != state
-        await dialog.get_by_role("button", name=deed).click()
+        await follow(page, dialog.get_by_role("button", name=deed))
         await expect(page.locator("#batch-head .badge").first).to_have_text(state)
         assert await state_of(yard, batch_id) == state
     traces = await yard.value(
@@ -222,6 +222,35 @@ async def test_item_is_corrected_and_tried_again(page: Page, yard: Yard) -> None
     assert await state_of(yard, batch_id) == "running"
 
 
+LINES = 'contact_number,"Customer\nname",note,rank\n+4520123401,"A\nB"," \ntwo\n lines ", 1 \n'
+"""Names and values with line breaks, and with blanks around them."""
+
+
+async def test_correction_leaves_what_was_not_touched_to_the_letter(page: Page, yard: Yard) -> None:
+    batch_id = await load(yard, LINES)
+    sent = {"Customer\nname": "A\nB", "note": " \ntwo\n lines ", "rank": " 1 "}
+    kept = "SELECT payload FROM item_data WHERE batch_id = %s"
+    assert await yard.value(kept, [batch_id]) == sent
+    await page.goto(batch_path(batch_id))
+    await follow(page, page.get_by_role("link", name="+4520123401"))
+    await follow(page, page.get_by_role("link", name="Correct"))
+    await page.get_by_label("Number").fill("+45 2")
+    await page.get_by_role("button", name="Save the correction").click()
+    await expect(page.get_by_role("alert")).to_contain_text("too short")
+    await page.get_by_label("Number").fill("+4520123477")
+    await page.get_by_role("button", name="Save the correction").click()
+    await expect(page.get_by_role("heading", name="+4520123477")).to_be_visible()
+    assert await yard.value(kept, [batch_id]) == sent
+
+    await follow(page, page.get_by_role("link", name="Correct"))
+    await page.get_by_label("Customer name").fill("A\nC")
+    await page.get_by_label("rank").fill("2 ")
+    await page.get_by_role("button", name="Save the correction").click()
+    await expect(page.locator("#item")).to_contain_text("A C")
+    changed = {"Customer\nname": "A\nC", "rank": "2"}
+    assert await yard.value(kept, [batch_id]) == sent | changed
+
+
 async def test_unknown_outcome_is_decided(page: Page, yard: Yard) -> None:
     batch_id = await factories.make_batch(yard.db, team=yard.team, state=BatchState.RUNNING)
     [item_id] = await factories.make_items(
@@ -232,7 +261,7 @@ async def test_unknown_outcome_is_decided(page: Page, yard: Yard) -> None:
     await page.get_by_label("It was done It counts").check()
     # Pieces of the page come anew meanwhile; what was chosen stays.
     await yard.execute("UPDATE item_data SET reference = 'R-1' WHERE item_id = %s", [item_id])
-    await expect(page.get_by_role("heading", name="R-1")).to_be_visible(timeout=10_000)
+    await expect(page.get_by_role("heading", name="R-1")).to_be_visible()
     await expect(page.get_by_label("It was done It counts")).to_be_checked()
     await page.get_by_role("button", name="Decide").click()
     await expect(page.locator("#item-head .badge")).to_have_text("booked")
@@ -269,22 +298,74 @@ async def test_reader_is_shown_and_given_no_way_to_change(
     await expect(page.get_by_label("Priority")).to_be_disabled()
 
 
+HIDE = """
+(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}
+"""
+LIVE = re.compile("/live$")
+
+
+async def is_live_again(page: Page, yard: Yard, batch_id: UUID) -> None:
+    """Look at a page again: what happens from then on is shown."""
+    async with page.expect_response(LIVE):
+        await page.evaluate(HIDE, arg=False)
+    await yard.execute("UPDATE batches SET reference = 'seen again' WHERE id = %s", [batch_id])
+    await expect(page.get_by_role("heading", name="seen again")).to_be_visible()
+
+
 async def test_page_nobody_looks_at_lets_go_of_its_connection(page: Page, yard: Yard) -> None:
     batch_id = await load(yard)
-    await page.goto(batch_path(batch_id))
-    await page.wait_for_function("() => document.querySelector('[data-live]') !== null")
-    hide = """
-    (hidden) => {
-        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-        document.dispatchEvent(new Event("visibilitychange"));
-    }
+    async with page.expect_response(LIVE):
+        await page.goto(batch_path(batch_id))
+    async with page.expect_event("requestfailed", lambda one: one.url.endswith("/live")):
+        await page.evaluate(HIDE, arg=True)
+    await is_live_again(page, yard, batch_id)
+
+
+async def test_page_whose_session_ended_unseen_leads_to_the_sign_in(
+    page: Page, context: BrowserContext, yard: Yard
+) -> None:
+    batch_id = await load(yard)
+    async with page.expect_response(LIVE):
+        await page.goto(batch_path(batch_id))
+    await page.evaluate(HIDE, arg=True)
+    [secret] = [one["value"] for one in await context.cookies() if one["name"] == COOKIE]
+    session = await sessions.find_session(yard.db, secret=secret)
+    assert session is not None
+    await sessions.sign_out(yard.db, session=session)
+    await page.evaluate(HIDE, arg=False)
+    await expect(page).to_have_url(re.compile(f"{PREFIX}/sign-in"))
+
+
+async def test_page_lets_go_of_a_connection_it_still_waits_for(page: Page, yard: Yard) -> None:
+    batch_id = await load(yard)
+    await page.route(LIVE, lambda _: None)
+    async with page.expect_request(LIVE):
+        await page.goto(batch_path(batch_id))
+    async with page.expect_event("requestfailed", lambda one: one.url.endswith("/live")):
+        await page.evaluate(HIDE, arg=True)
+    await page.unroute(LIVE)
+    await is_live_again(page, yard, batch_id)
+
+
+async def test_page_opened_behind_others_takes_no_connection(page: Page, yard: Yard) -> None:
+    batch_id = await load(yard)
+    await page.add_init_script(
+        "Object.defineProperty(document, 'hidden', { value: true, configurable: true })"
+    )
+    streams = """
+    const Real = EventSource;
+    window.streams = [];
+    window.EventSource = class extends Real {
+        constructor(...args) { super(...args); window.streams.push(this); }
+    };
     """
-    async with page.expect_event("requestfailed", lambda one: "/live" in one.url):
-        await page.evaluate(hide, arg=True)
-    async with page.expect_request(re.compile("/live")):
-        await page.evaluate(hide, arg=False)
-    await yard.execute("UPDATE batches SET reference = 'seen again' WHERE id = %s", [batch_id])
-    await expect(page.get_by_role("heading", name="seen again")).to_be_visible(timeout=10_000)
+    await page.add_init_script(streams)
+    await page.goto(batch_path(batch_id))
+    assert await page.evaluate("streams.map((one) => one.readyState)") == [2]  # closed
+    await is_live_again(page, yard, batch_id)
 
 
 async def test_labels_are_downloaded_as_one_pdf(page: Page, yard: Yard) -> None:

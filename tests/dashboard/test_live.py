@@ -8,12 +8,13 @@ import httpx
 import orjson
 import pytest
 
+from batchyard import tasks
 from batchyard.dashboard import live
 from batchyard.dashboard.visitors import COOKIE, PREFIX
 from batchyard.models import BatchState, Kind, Phase
 from batchyard.operations import control, deletions, sessions
 from tests import factories
-from tests.dashboard.conftest import Yard, batch_path
+from tests.dashboard.conftest import PATIENCE_MS, Yard, batch_path
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,7 +28,7 @@ class Stream:
     async def next(self) -> tuple[str, dict[str, str]]:
         """Return the next event: its name and the pieces in it."""
         name = ""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_MS / 1000):
             async for line in self._lines:
                 if line.startswith("event: "):
                     name = line.removeprefix("event: ")
@@ -153,6 +154,8 @@ async def test_reader_who_leaves_in_the_middle_of_a_query_costs_no_connection(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", live.LEAST_SECONDS + 0.05)
+    # A machine that stands still meanwhile is no reason to be cancelled twice.
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", PATIENCE_MS / 1000)
     async with yard.client() as client, AsyncExitStack() as reading:
         stream = await reading.enter_async_context(following(client, "/batches/live"))
         await stream.next()

@@ -12,19 +12,19 @@ from uuid import UUID
 
 import httpx
 import pytest
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
 from batchyard.config import Config
 from batchyard.dashboard.routes import build_door
 from batchyard.dashboard.visitors import COOKIE, PREFIX
 from batchyard.dashboard.voice import Voice
-from batchyard.models import Kind
+from batchyard.models import Kind, Rate
 from batchyard.operations import rehearsals, sessions
 from batchyard.operations.limits import set_limit
 from batchyard.operations.scenes import RehearsalSettings
 from batchyard.store.db import Database
 from tests import factories
-from tests.dashboard.conftest import Yard
+from tests.dashboard.conftest import Yard, follow, signed_in
 from tests.dashboard.looks import check_page
 from tests.intake.sheets import write_sheet
 
@@ -38,8 +38,10 @@ IN_VIEW = "SELECT count(*) FROM batches WHERE team_id = %s AND state <> 'importi
 
 
 async def test_damaged_list_is_corrected_rehearsed_started_and_steered(
-    page: Page, yard: Yard, tmp_path: Path
+    context: BrowserContext, yard: Yard, tmp_path: Path
 ) -> None:
+    team = await factories.make_team(yard.db)
+    page = await signed_in(context, yard, team=team)
     file = tmp_path / "gæster.csv"
     file.write_bytes(DAMAGED.encode(LATIN))
     await page.goto(f"{PREFIX}/new")
@@ -62,20 +64,20 @@ async def test_damaged_list_is_corrected_rehearsed_started_and_steered(
     await expect(page.locator("#progress")).to_be_hidden()
     await page.get_by_label("Name of the new agent").fill("Ann")
     await check_page(page)
-    assert await yard.value(IN_VIEW, [yard.team.id]) == 0
+    assert await yard.value(IN_VIEW, [team.id]) == 0
 
     await page.get_by_role("button", name="Check all rows").click()
     await expect(page.get_by_role("heading", name="Guests")).to_be_visible()
     await expect(page.get_by_role("status").first).to_contain_text("37 rows were taken.")
     await expect(page.get_by_role("status").first).to_contain_text("Nothing has started yet.")
     # The first one starts the process that plays.
-    await expect(page.locator("#rehearsal")).to_contain_text("Ends about", timeout=20_000)
+    await expect(page.locator("#rehearsal")).to_contain_text("Ends about")
     await page.locator("#rehearsal canvas").wait_for()
     await check_page(page)
     batch_id = await yard.value("SELECT id FROM batches WHERE reference = 'Guests'")
     assert await yard.value("SELECT state FROM batches WHERE id = %s", [batch_id]) == "open"
 
-    await page.get_by_role("link", name="2 rows were refused.").click()
+    await follow(page, page.get_by_role("link", name="2 rows were refused."))
     mended = tmp_path / "mended.csv"
     async with page.expect_download() as coming:
         await page.get_by_role("link", name="Download refused rows").click()
@@ -86,22 +88,24 @@ async def test_damaged_list_is_corrected_rehearsed_started_and_steered(
     await page.get_by_role("button", name="Upload corrected file").click()
     await expect(page.get_by_role("status").first).to_contain_text("1 row was taken.")
 
-    await set_limit(yard.db, scope=f"batch:{batch_id}", concurrency=1, rates=[])
-    await page.get_by_role("link", name="Rehearsal").click()
+    # Now and then one, so that it still runs when it is paused.
+    seldom = [Rate(count=1, seconds=60)]
+    await set_limit(yard.db, scope=f"batch:{batch_id}", concurrency=1, rates=seldom)
+    await follow(page, page.get_by_role("link", name="Rehearsal"))
     await page.get_by_label("When it starts").fill("2099-01-15T10:00")
     await page.get_by_label("When it starts").blur()
     await expect(page.locator("#rehearsal")).to_contain_text("2099")
     async with yard.working():
-        await page.get_by_role("button", name="Start now").first.click()
+        await follow(page, page.get_by_role("button", name="Start now").first)
         await expect(page.locator("#batch-head .badge").first).to_have_text("running")
         await page.get_by_role("link", name="Pause").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+        await follow(page, page.get_by_role("dialog").get_by_role("button", name="Pause"))
         await expect(page.locator("#batch-head .badge").first).to_have_text("paused")
         await set_limit(yard.db, scope=f"batch:{batch_id}", concurrency=None, rates=[])
         await page.get_by_role("link", name="Resume").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+        await follow(page, page.get_by_role("dialog").get_by_role("button", name="Resume"))
         # Without loading again: the page follows.
-        await expect(page.locator("#batch-head")).to_contain_text("completed", timeout=15_000)
+        await expect(page.locator("#batch-head .badge").first).to_have_text("completed")
         await page.get_by_role("link", name="Retry failed").click()
         await page.get_by_role("dialog").get_by_role("button", name="Retry failed").click()
         await expect(page.get_by_role("status").first).to_contain_text("tried again")
@@ -190,6 +194,32 @@ async def test_new_agent_is_made_with_its_batch_or_not_at_all(db: Database) -> N
             " LEFT JOIN audit_log l ON l.subject = a.id::text AND l.action = 'agent.create'"
         )
         assert await found.fetchall() == [("Ann", "Ann")]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"], ids=["lf", "crlf"])
+async def test_column_with_a_line_break_in_its_name_comes_in(yard: Yard, ending: str) -> None:
+    agent_id = await factories.make_agent(yard.db, team=yard.team)
+    rows = f'contact_number,"Customer{ending}name",note\n+4520123456,Ann,x\n'
+    # As a browser sends them.
+    columns = {"column.0": "contact_number", "column.1": "Customer\r\nname", "column.2": "note"}
+    said = {"meaning.0": "contact_number", "meaning.1": "", "meaning.2": "-"}
+    form = {"kind": "call", "is_whole": "yes", "agent_id": str(agent_id), **columns, **said}
+    async with yard.client() as client:
+        files = {"file": ("lines.csv", rows.encode())}
+        looked = await client.post(f"{PREFIX}/new/look", data=form, files=files)
+        assert "1 looked at" in looked.text
+        assert "No column was found" not in looked.text
+        answer = await client.post(f"{PREFIX}/new/upload", data=form, files=files)
+        assert answer.status_code == 204, answer.text
+    kept = "SELECT payload FROM item_data WHERE batch_id = %s"
+    batch_id = UUID(answer.headers["hx-redirect"].split("/")[-2])
+    assert await yard.value(kept, [batch_id]) == {"Customer\nname": "Ann"}
+
+
+async def test_upload_that_has_not_begun_shows_nothing_yet(yard: Yard) -> None:
+    async with yard.client() as client:
+        answer = await client.get(f"{PREFIX}/new/uploads/{UUID(int=7)}")
+    assert (answer.status_code, answer.text) == (204, "")
 
 
 async def test_who_leaves_half_way_leaves_nothing(yard: Yard) -> None:
@@ -303,10 +333,32 @@ async def test_rehearsal_tells_what_it_would_cost(page: Page, yard: Yard) -> Non
     await page.goto(f"{PREFIX}/batches/{batch_id}/rehearsal")
 
     shown = page.locator("#rehearsal div:has(> dt:text-is('Cost')) dd")
-    await expect(shown).to_contain_text(voice.money(cost.expected, currency), timeout=20_000)
+    await expect(shown).to_contain_text(voice.money(cost.expected, currency))
     # It can be started in one place.
     starts = page.get_by_role("main").get_by_text("Start now", exact=True)
     await expect(starts.filter(visible=True)).to_have_count(1)
+
+
+async def test_rehearsal_shows_the_time_that_was_chosen_last(page: Page, yard: Yard) -> None:
+    batch_id = await factories.make_batch(yard.db, team=yard.team)
+    await factories.make_items(yard.db, team=yard.team, batch_id=batch_id)
+    asked: list[str] = []
+    may_go_on = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.append(route.request.url.rpartition("?")[2])
+        await may_go_on.wait()
+        await route.continue_()
+
+    await page.route(re.compile("/rehearsal/result"), hold)
+    await page.goto(f"{PREFIX}/batches/{batch_id}/rehearsal")
+    await page.get_by_label("When it starts").fill("2099-01-15T10:00")
+    await page.evaluate(PAINTED)
+    # The first answer is waited for, so it does not come last.
+    assert len(asked) == 1
+    may_go_on.set()
+    await expect(page.locator("#rehearsal")).to_contain_text("2099")
+    assert asked[1:] == ["start_at=2099-01-15T10%3A00"]
 
 
 async def test_batch_is_scheduled_by_a_click(page: Page, yard: Yard) -> None:

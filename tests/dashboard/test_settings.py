@@ -14,6 +14,7 @@ from batchyard.operations.providers import set_route
 from tests import factories
 from tests.cli.stored import add_http
 from tests.dashboard.conftest import Yard
+from tests.dashboard.forms import form_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -371,7 +372,7 @@ async def test_rules_of_the_team_are_set_and_leave_a_trace(yard: Yard) -> None:
             refuses_premium=True,
         )
         # What the page shows, saved again, changes nothing.
-        shown = _form_of((await client.get(page)).text, path)
+        shown = form_of((await client.get(page)).text, path)
         assert (await client.post(path, data=shown)).status_code == 303
         assert await contacts.read_rules(yard.db, team=team) == set_
     traces = "SELECT jsonb_agg(jsonb_build_array(action, before, after) ORDER BY id) FROM audit_log"
@@ -382,19 +383,6 @@ async def test_rules_of_the_team_are_set_and_leave_a_trace(yard: Yard) -> None:
         ["rules.change", contacts.facts_of(TeamRules()), facts],
         ["rules.change", facts, facts],
     ]
-
-
-def _form_of(page: str, path: str) -> dict[str, object]:
-    """Return the fields of a form as a browser sends them."""
-    [form] = re.findall(rf'<form[^>]*action="{path}"(.*?)</form>', page, re.DOTALL)
-    sent: dict[str, list[str]] = {}
-    for field in re.findall(r"<input[^>]*>", form):
-        facts = dict(re.findall(r'(\w+)="([^"]*)"', field))
-        if facts["type"] != "checkbox" or " checked" in field:
-            sent.setdefault(facts["name"], []).append(facts.get("value", "on"))
-    for name, text in re.findall(r'<textarea name="(\w+)"[^>]*>(.*?)</textarea>', form):
-        sent[name] = [text]
-    return dict(sent)
 
 
 async def test_only_an_administrator_changes_the_team(yard: Yard) -> None:

@@ -26,14 +26,23 @@ OF_ALL = {"--help", "-h", "--version", "--install-completion", "--show-completio
 
 def command_lines(text: str) -> Iterator[list[str]]:
     """Yield the words behind `batchyard` of each command in code, in a block or in a line."""
-    blocks = [block.replace("\\\n", " ") for block in FENCE.findall(text)]
-    spans = [" ".join(span.split()) for span in SPAN.findall(FENCE.sub("", text))]
-    for code in (*blocks, *spans):
-        yield from (found.split() for found in COMMAND.findall(code))
+    yield from block_lines(text)
+    for span in SPAN.findall(FENCE.sub("", text)):
+        yield from (found.split() for found in COMMAND.findall(" ".join(span.split())))
 
 
-def fault_of(words: Sequence[str]) -> str | None:
-    """Say what a command line names that does not exist; None where all does."""
+def block_lines(text: str) -> Iterator[list[str]]:
+    """Yield those in blocks, which people copy."""
+    for block in FENCE.findall(text):
+        joined = block.replace("\\\n", " ")
+        yield from (found.split() for found in COMMAND.findall(joined))
+
+
+def fault_of(words: Sequence[str], *, is_whole: bool = False) -> str | None:
+    """Say what a command line names that does not exist; None where all does.
+
+    Of one that `is_whole` also what it lacks.
+    """
     if words[0] in OF_ALL:
         return None
     command: Any = next((one.load() for one in COMMANDS if one.name == words[0]), None)
@@ -46,6 +55,8 @@ def fault_of(words: Sequence[str]) -> str | None:
         command, rest = command.commands.get(rest[0].partition("|")[0]), rest[1:]
         if command is None:
             return f"no command {' '.join(words[:2])}"
+    if is_whole and (missing := missing_of(command.params, rest)):
+        return f"{command.name} needs {missing}"
     known = OF_ALL | {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
     if words[:2] == ["provider", "add"]:
         known |= {option_of(one.name) for kind in list_kinds() for one in kind.settings}
@@ -54,11 +65,21 @@ def fault_of(words: Sequence[str]) -> str | None:
     return f"no option {unknown[0]} of {command.name}" if unknown else None
 
 
+def missing_of(params: Sequence[Any], rest: Sequence[str]) -> str | None:
+    """Say which option a command needs and is not given."""
+    given = {word.partition("=")[0] for word in rest}
+    needed = (one for one in params if one.required and one.param_type_name == "option")
+    return next((one.opts[0] for one in needed if given.isdisjoint(one.opts)), None)
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_command_lines_name_what_exists(path: Path) -> None:
-    lines = list(command_lines(path.read_text(encoding="utf-8")))
-
-    assert [(line, fault) for line in lines if (fault := fault_of(line))] == []
+    text = path.read_text(encoding="utf-8")
+    faults = [(line, fault) for line in command_lines(text) if (fault := fault_of(line))]
+    faults += [
+        (line, fault) for line in block_lines(text) if (fault := fault_of(line, is_whole=True))
+    ]
+    assert faults == []
 
 
 def test_command_lines_are_found_in_blocks_and_in_sentences() -> None:

@@ -16,10 +16,12 @@ def test_twilio_page_names_every_code() -> None:
         twilio_answers.NUMBER_CODES
         | twilio_answers.ACCOUNT_CODES
         | twilio_answers.CREDENTIAL_CODES
+        | twilio_answers.CALLBACK_CODES
         | {
             twilio_answers.OPT_OUT_CODE,
             twilio_answers.CONCURRENCY_CODE,
             twilio_answers.NOT_FOUND_CODE,
+            twilio_answers.STATE_CODE,
         }
     )
     assert judged - named == set()
@@ -27,7 +29,9 @@ def test_twilio_page_names_every_code() -> None:
 
 def test_telnyx_page_names_every_code_and_cause() -> None:
     text = page("docs/providers/telnyx.md")
-    judged = telnyx_answers.CREDENTIAL_CODES | telnyx_answers.CHANNEL_CODES
+    judged = (
+        telnyx_answers.CREDENTIAL_CODES | telnyx_answers.CHANNEL_CODES | telnyx_answers.OVER_CODES
+    )
     assert [code for code in judged if code not in text] == []
     assert f'"{telnyx_answers.CHANNEL_WORDS}"' in text
     assert [cause for cause in telnyx_answers.CAUSES if f"`{cause}`" not in text] == []

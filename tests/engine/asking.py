@@ -66,6 +66,13 @@ class Asking:
     inquiry: Inquiry
     reports: Reports
 
+    async def look(self) -> int:
+        """Ask about what is overdue now; return how many, once all of it is settled."""
+        taken = await self.inquiry.ask_overdue()
+        questions = [task for task in asyncio.all_tasks() if task.get_name() == "question"]
+        await asyncio.gather(*questions)
+        return taken
+
 
 def make_inquiry(yard: Yard, lines: Lines) -> tuple[Inquiry, Journal]:
     journal = Journal(yard.db, unknown_grace=GRACE, worker_id=1)
@@ -73,13 +80,15 @@ def make_inquiry(yard: Yard, lines: Lines) -> tuple[Inquiry, Journal]:
 
 
 @asynccontextmanager
-async def asking(yard: Yard, lines: Lines) -> AsyncIterator[Asking]:
-    """Ask about what is overdue, tick after tick."""
+async def asking(
+    yard: Yard, lines: Lines, *, only_when_told: bool = False
+) -> AsyncIterator[Asking]:
+    """Ask about what is overdue, tick after tick or at each `look` only."""
     inquiry, journal = make_inquiry(yard, lines)
     reports = Reports(yard.db, journal)
 
     async def ask() -> None:
-        while True:
+        while not only_when_told:
             if not await inquiry.ask_overdue():
                 await asyncio.sleep(0.02)
 

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from batchyard.config import Config
+from batchyard.engine import inquiry, repeats
 from batchyard.engine.switchboard import Connected, Switchboard
 from batchyard.engine.worker import run_worker
 from batchyard.models import Answer, Ended, Finding, Kind, NotReceived, Policy, Request, RetryPolicy
@@ -27,7 +29,10 @@ from batchyard.store import queue
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
 from batchyard.store.item_intake import NewItem, copy_items
+from tests.clocks import StandingClock
 from tests.engine.moves import read_moves, record_moves, unknown_moves
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 class ScriptedProvider(Provider):
@@ -184,7 +189,7 @@ class Yard:
             stop.set()
             await worker
 
-    async def until(self, query: str, args: Sequence[object] = (), *, seconds: float = 20) -> None:
+    async def until(self, query: str, args: Sequence[object] = (), *, seconds: float = 60) -> None:
         """Wait until a query's first value is true."""
         async with asyncio.timeout(seconds):
             while not await self.value(query, args):  # noqa: ASYNC110  # rows send no signal
@@ -196,7 +201,7 @@ class Yard:
             row = await (await conn.execute(query.encode(), args)).fetchone()
         return row[0] if row else None
 
-    async def until_ended(self, batch_id: UUID, *, seconds: float = 20) -> str:
+    async def until_ended(self, batch_id: UUID, *, seconds: float = 60) -> str:
         """Wait until a batch ended; return its state."""
         await self.until(
             "SELECT finished_at IS NOT NULL FROM batches WHERE id = %s", [batch_id], seconds=seconds
@@ -245,6 +250,15 @@ async def make_team(db: Database) -> int:
 async def yard(db: Database) -> Yard:
     """Lend a team with a scripted provider."""
     return Yard(db, await make_team(db))
+
+
+@pytest.fixture
+def clock(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> StandingClock:
+    """Let time stand still at noon, so that nothing is late because the machine was busy."""
+    for module in (inquiry, repeats):
+        monkeypatch.setattr(module, "monotonic", lambda: 0.0)
+    clock = yard.db.clock = StandingClock(NOON)
+    return clock
 
 
 @pytest.fixture

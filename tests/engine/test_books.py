@@ -289,7 +289,6 @@ def test_books_balance_after_any_interleaving(database_url: str) -> None:
             settings=settings(
                 max_examples=25,
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -72,7 +72,7 @@ async def test_worker_whose_journal_broke_ends_and_others_go_on(
         worker = asyncio.create_task(
             run_worker(yard.config, yard.db, stop=stop, connect=yard.connect)
         )
-        ended, _ = await asyncio.wait({worker}, timeout=10)
+        ended, _ = await asyncio.wait({worker}, timeout=30)
         stop.set()
         with pytest.raises(ExceptionGroup):
             await worker

@@ -8,9 +8,19 @@ import pytest
 
 from batchyard.contact_rules import TeamRules
 from batchyard.engine.admission import Admitter
-from batchyard.models import Accepted, Answer, Ended, Lost, Policy, Request, RetryPolicy
-from batchyard.operations import contacts
-from batchyard.store import limits
+from batchyard.models import (
+    Accepted,
+    Answer,
+    Ended,
+    Kind,
+    Lost,
+    Policy,
+    Refused,
+    Request,
+    RetryPolicy,
+)
+from batchyard.operations import contacts, control
+from batchyard.store import attempts, limits
 from tests.engine.calls import (
     DANE,
     JAPANESE,
@@ -34,6 +44,10 @@ async def list_number(yard: Yard, number: str, *, until: datetime | None = None)
     await contacts.add_do_not_contact(
         yard.db, team=await find_team(yard), number=number, until=until
     )
+
+
+async def completes(_: Request) -> Answer:
+    return Ended(status="completed")
 
 
 async def hangs_up(_: Request) -> Answer:
@@ -210,6 +224,55 @@ async def test_attempts_made_before_the_limit_count(yard: Yard) -> None:
     }
 
 
+@POLICIES
+async def test_key_that_came_back_unsent_is_no_attempt_whatever_becomes_of_it(
+    yard: Yard, policy: Policy
+) -> None:
+    async def refuse(_: Request) -> Answer:
+        return Refused(code="connect_failed", message="Nobody there")
+
+    await set_rules(yard, TeamRules(attempts_per_day=1))
+    yard.provider.promises(policy=policy)
+    yard.provider.script = refuse
+    stopped = await make_calls(yard, [DANE], guardrails=None)
+    async with yard.working():
+        await yard.until("SELECT sends > 0 AND phase = 'ready' FROM items")
+    assert await yard.value("SELECT count(*) FROM contact_attempts") == 1
+    team = await find_team(yard)
+    await control.stop_batch(yard.db, team=team, kind=Kind.CALL, batch_id=stopped)
+    await control.end_stopped_items(yard.db)
+    async with yard.db.pool.connection() as conn:
+        days = (yard.db.clock() - timedelta(days=1), yard.db.clock() - timedelta(days=6))
+        reached = await attempts.find_reached(conn, team_id=yard.team_id, numbers=[(DANE, *days)])
+    assert reached == set()
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE providers SET slow_until = NULL")
+    yard.provider.script = completes
+    later = await make_calls(yard, [DANE], guardrails=None)
+    async with yard.working():
+        await yard.until_ended(later)
+    assert await outcomes(yard, later) == {DANE: ("completed", None)}
+
+
+async def test_limit_does_not_hold_before_all_is_counted(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = await make_calls(yard, [DANE], guardrails=None)
+    async with yard.working():
+        await yard.until_ended(batch_id)
+
+    async def break_off(*_: object, **__: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(attempts, "recall", break_off)
+        with pytest.raises(ConnectionError):
+            await set_rules(yard, TeamRules(attempts_per_day=1))
+    assert await yard.value("SELECT count(*) FROM team_rules") == 0
+    await set_rules(yard, TeamRules(attempts_per_day=1))
+    assert await yard.value("SELECT count(*) FROM contact_attempts") == 1
+
+
 async def test_retry_is_an_attempt(yard: Yard) -> None:
     async def busy(_: Request) -> Answer:
         return Ended(status="busy")
@@ -324,7 +387,7 @@ async def test_lost_call_to_a_number_listed_since_is_not_repeated(yard: Yard) ->
     yard.provider.script = lose
     await make_calls(yard, [DANE], guardrails=None)
     async with yard.working():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await has_called.wait()
         await list_number(yard, DANE)
         listed.set()

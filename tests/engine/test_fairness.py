@@ -1,14 +1,17 @@
 """Teams share workers by weight; singles and priorities go first, and nothing starves."""
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from batchyard.engine.admission import AGING_ROUND, Admitter
-from batchyard.models import Answer, Ended, Request
+from batchyard.engine.runner import EXPRESS_SHARE, Runner
+from batchyard.models import Answer, Ended, Request, Team
 from batchyard.operations import limits
 from batchyard.store import limits as caps
 from tests.engine.conftest import OneLine, Yard, make_team
@@ -20,84 +23,120 @@ async def briefly(_: Request) -> Answer:
     return Ended(status="booked")
 
 
-async def share_out(yard: Yard, weights: Sequence[int], *, items: int) -> Counter[int]:
-    """Let teams compete; return how much of each was sent between a fifth and a half of all.
+class Rounds:
+    """Requests that stay out until all of them come back at once.
 
-    The first one to have its turn is alone for a moment and may use every slot.
+    So it decides nothing how long a machine takes: each round is what the slots allow.
     """
+
+    def __init__(self, yard: Yard, *, slots: int) -> None:
+        self.out: list[Request] = []
+        """What this round has out."""
+        self._is_over = asyncio.Event()
+        yard.config = yard.config.model_copy(update={"worker_slots": slots, "stop_seconds": 0})
+        yard.provider.promises(timeout=timedelta(minutes=5))
+        yard.provider.script = self._stay
+
+    async def _stay(self, request: Request) -> Answer:
+        self.out.append(request)
+        await self._is_over.wait()
+        return Ended(status="booked")
+
+    async def full(self, slots: int) -> Counter[UUID]:
+        """Wait until so many are out; return how many of each batch."""
+        await until(lambda: len(self.out) >= slots)
+        return Counter(request.batch_id for request in self.out)
+
+    def end(self) -> None:
+        """Let all come back that are out; the next round begins."""
+        is_over, self._is_over, self.out = self._is_over, asyncio.Event(), []
+        is_over.set()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110  # a list sends no signal
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Lend the ids of the teams that have had a turn, or have one."""
+    teams, weigh = set[int](), Runner.weigh
+
+    def note(runner: Runner, team: Team) -> None:
+        weigh(runner, team)
+        teams.add(team.id)
+
+    monkeypatch.setattr(Runner, "weigh", note)
+    return teams
+
+
+@pytest.mark.parametrize(
+    "slots,weights",
+    [
+        (60, (1, 2, 1)),
+        (60, (1, 1, 1, 1, 1, 1)),
+        (63, (1, 1, 1, 1, 1, 1)),
+        (63, (1, 2, 3, 1, 2, 1)),
+    ],
+)
+async def test_teams_share_by_weight(
+    yard: Yard, served: set[int], slots: int, weights: Sequence[int]
+) -> None:
     yards = [yard, *[Yard(yard.db, await make_team(yard.db)) for _ in weights[1:]]]
-    yard.config = yard.config.model_copy(update={"worker_slots": 60})
-    yard.provider.script = briefly
-    team_of = {}
-    for index, (one, weight) in enumerate(zip(yards, weights, strict=True)):
+    rounds, weight_of = Rounds(yard, slots=slots), dict[UUID, int]()
+    for one, weight in zip(yards, weights, strict=True):
         team = await find_team(one)
         await limits.set_limit(
             yard.db, scope=f"team:{team.slug}", concurrency=None, rates=[], weight=weight
         )
-        team_of[await one.make_batch(items=items)] = index
-    total, sent = items * len(weights), yard.provider.sent
-    async with yard.working(), asyncio.timeout(60):
-        while len(sent) < total // 2:  # noqa: ASYNC110  # a list sends no signal
-            await asyncio.sleep(0.05)
-    return Counter(team_of[request.batch_id] for request in sent[total // 5 : total // 2])
-
-
-async def test_teams_share_by_weight(yard: Yard) -> None:
-    done = await share_out(yard, [1, 2, 1], items=1600)
-    heaviest = done[1]
-    for team in (0, 2):
-        assert 0.4 <= done[team] / heaviest <= 0.6
-
-
-@pytest.mark.parametrize("weights", [(1, 1, 1, 1, 1, 1), (1, 2, 3, 1, 2, 1)])
-async def test_many_teams_share_by_weight(yard: Yard, weights: Sequence[int]) -> None:
-    done = await share_out(yard, weights, items=1600)
-    for team, weight in enumerate(weights):
-        due = done.total() * weight / sum(weights)
-        assert 0.8 * due <= done[team] <= 1.2 * due, done
+        weight_of[await one.make_batch(items=600)] = weight
+    shared = slots - slots // EXPRESS_SHARE
+    async with yard.working():
+        await until(lambda: len(served) == len(yards))
+        # Who had its turn first was alone for a moment, and may have taken every slot.
+        for _ in range(3):
+            await rounds.full(shared)
+            rounds.end()
+        for _ in range(10):
+            out = await rounds.full(shared)
+            # As together they have all, none has less than its share either.
+            for batch_id, weight in weight_of.items():
+                assert out[batch_id] <= math.ceil(shared * weight / sum(weights)), out
+            rounds.end()
 
 
 async def test_team_that_is_alone_uses_every_worker(yard: Yard) -> None:
-    async def patiently(_: Request) -> Answer:
-        await asyncio.sleep(0.2)
-        return Ended(status="booked")
-
     slots = 10
-    yard.config = yard.config.model_copy(update={"worker_slots": slots})
-    yard.provider.script = patiently
+    rounds = Rounds(yard, slots=slots)
     batch_id = await yard.make_batch(items=400)
     async with yard.working(), yard.working():
-        assert await yard.until_ended(batch_id, seconds=60) == "completed"
+        for _ in range(400 // (2 * slots)):
+            await rounds.full(2 * slots)
+            rounds.end()
+        assert await yard.until_ended(batch_id) == "completed"
     assert yard.provider.most_busy == 2 * slots
 
 
-async def test_small_batch_is_not_held_up_by_a_flood(yard: Yard) -> None:
-    slots = 50
+async def test_small_batch_is_not_held_up_by_a_flood(yard: Yard, served: set[int]) -> None:
+    rounds = Rounds(yard, slots=50)
     small = Yard(yard.db, await make_team(yard.db))
-    ended: list[tuple[UUID, int]] = []
-
-    async def note(request: Request) -> Answer:
-        await asyncio.sleep(0.02)
-        ended.append((request.batch_id, len(yard.provider.sent)))
-        return Ended(status="booked")
-
-    yard.config = yard.config.model_copy(update={"worker_slots": slots})
-    yard.provider.script = note
-    await yard.make_batch(items=30_000)
+    flood_id = await yard.make_batch(items=3000)
     async with yard.working():
-        await yard.until("SELECT count(*) > 200 FROM items WHERE phase = 'done'")
+        # Two slots are kept for singles.
+        assert await rounds.full(48) == {flood_id: 48}
         batch_id = await small.make_batch(items=100)
-        await small.until_ended(batch_id, seconds=60)
-    sent = [request.batch_id for request in yard.provider.sent]
-    first = sent.index(batch_id)
-    last = max(n for one, n in ended if one == batch_id)
-    flood = sum(one != batch_id for one in sent[first:last])
-    # Two of the fifty slots are kept for singles, and each team has half of the others. So the
-    # hundred go out in five rounds, four of 24 and one of 4, with 24 of the flood beside each, and
-    # beside the last the 20 that nobody else wants any more: 140, within three turns of all slots.
-    # But rounds do not keep step: what ends of the flood while the last of the hundred are out is
-    # replaced at once, and up to half a turn comes on top.
-    assert flood <= 3 * slots + slots // 2
+        await until(lambda: small.team_id in served)
+        for _ in range(4):
+            rounds.end()
+            assert await rounds.full(48) == {flood_id: 24, batch_id: 24}
+        rounds.end()
+        await until(lambda: sum(one.batch_id == batch_id for one in yard.provider.sent) == 100)
+        # Now the flood has its share, and what nobody else wants any more.
+        out = await rounds.full(4)
+        assert out[batch_id] == 4
+        assert out[flood_id] <= 44
 
 
 async def test_higher_priority_goes_first_and_the_lowest_is_not_starved(yard: Yard) -> None:
@@ -143,7 +182,7 @@ async def admit_one(yard: Yard, admitter: Admitter) -> UUID | None:
     team = await find_team(yard)
     async with yard.db.transaction() as conn:
         admission = await admitter.admit(
-            conn, team, slots=1, singles_only=False, now=yard.db.clock()
+            conn, team, slots=lambda: 1, singles_only=False, now=yard.db.clock()
         )
     return next((assignment.batch_id for assignment, _ in admission.started), None)
 

@@ -1,6 +1,6 @@
 """A single look that decides nothing gives nothing up, however long ago the last news was."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -21,20 +21,13 @@ from batchyard.models import (
 )
 from tests.clocks import StandingClock
 from tests.engine.asking import SANDBOX, Lines, asking, make_overdue
-from tests.engine.conftest import Yard
+from tests.engine.conftest import NOON, Yard
 
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 QUIET = timedelta(minutes=15)
 """So long a provider lets an item alone that has been live for long."""
 LOST = Lost(code="http_503", message="Try later")
 
 WRITTEN = "SELECT lease > %s AND deadline_at IS DISTINCT FROM %s FROM items"
-
-
-@pytest.fixture
-def clock(yard: Yard) -> StandingClock:
-    clock = yard.db.clock = StandingClock(NOON)
-    return clock
 
 
 def lose_when_asked(yard: Yard) -> None:

@@ -12,6 +12,13 @@ from batchyard.store import leadership, workers
 from batchyard.store.db import TRANSIENT, Connection
 from tests.engine.conftest import Yard
 
+# Its lock is of one number, of a bigint; that of a worker's life is of two.
+HAS_THE_LEAD = """
+SELECT count(*) = 1 FROM pg_locks l
+  JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+ WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.pid <> %s
+"""
+
 
 async def test_silent_leader_is_unseated(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "DEAD_AFTER", housekeeping.DEAD_AFTER / 10)
@@ -20,12 +27,7 @@ async def test_silent_leader_is_unseated(yard: Yard, monkeypatch: pytest.MonkeyP
         assert await leadership.try_to_lead(frozen)
         async with yard.working():
             assert await yard.until_ended(batch_id) == "completed"
-            await yard.until(
-                "SELECT count(*) = 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
-                " WHERE d.datname = current_database() AND locktype = 'advisory' AND granted"
-                " AND pid <> %s",
-                [frozen.info.backend_pid],
-            )
+            await yard.until(HAS_THE_LEAD, [frozen.info.backend_pid])
 
 
 async def test_leader_that_is_heard_of_keeps_the_lead(yard: Yard) -> None:
@@ -88,13 +90,14 @@ async def test_who_waited_for_the_lead_has_listened_meanwhile(
         assert await try_to_lead(leader)
         async with yard.working():
             for _ in range(3):
-                await asyncio.wait_for(tried.acquire(), 10)
+                await asyncio.wait_for(tried.acquire(), 30)
                 at += housekeeping.LISTEN_SECONDS / 2
             await leader.close()
             # Its time stands still from here on.
             await yard.until("SELECT ended_at IS NOT NULL FROM workers WHERE id = %s", [silent])
 
 
+STARTS = "backend_start) FROM pg_stat_activity WHERE datname = current_database()"
 HOLDS_LIFE = """
 SELECT count(*) = %s FROM pg_locks l
   JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
@@ -129,8 +132,34 @@ async def test_worker_whose_connection_is_gone_is_dead_sooner(yard: Yard) -> Non
 async def end_silent(yard: Yard, *, before: datetime, lost_before: datetime | None) -> list[int]:
     async with yard.db.transaction() as conn:
         return await workers.end_silent(
-            conn, before=before, lost_before=lost_before, now=yard.db.clock()
+            conn, before=before, lost_before=lost_before, is_steady=True, now=yard.db.clock()
         )
+
+
+async def test_connection_that_outlived_a_worker_tells_that_only_the_worker_went(
+    yard: Yard,
+) -> None:
+    began = await yard.value(f"SELECT min({STARTS}")
+    assert isinstance(began, datetime)
+    moment = timedelta(milliseconds=1)
+    async with yard.db.transaction() as conn:
+        alone, _ = [
+            await workers.register(conn, host="elsewhere", pid=1, now=beat_at)
+            for beat_at in (began + moment, began - moment)
+        ]
+        later = began + housekeeping.LOST_AFTER
+        assert await workers.end_silent(conn, before=None, lost_before=later, now=later) == [alone]
+
+
+async def test_new_leader_need_not_listen_for_a_worker_that_went_alone(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "monotonic", lambda: 0.0)  # It has not listened yet.
+    monkeypatch.setattr(housekeeping, "LOST_AFTER", timedelta(milliseconds=1))
+    async with yard.db.transaction() as conn:
+        killed = await workers.register(conn, host="elsewhere", pid=1, now=yard.db.clock())
+    async with yard.working():
+        await yard.until("SELECT ended_at IS NOT NULL FROM workers WHERE id = %s", [killed])
 
 
 async def test_who_beats_holds_a_lock_until_its_connection_ends(yard: Yard) -> None:

@@ -39,7 +39,7 @@ class Desk:
         team, db = await find_team(self.yard), self.yard.db
         async with db.transaction() as conn:
             admission = await self.admitter.admit(
-                conn, team, slots=items, singles_only=False, now=db.clock()
+                conn, team, slots=lambda: items, singles_only=False, now=db.clock()
             )
         assert admission.count == items
         for assignment, claimed in admission.started:
@@ -107,7 +107,10 @@ async def test_what_was_seen_long_ago_is_looked_at_again(yard: Yard, policy: Pol
     assert await yard.counts(batch_id) == {"booked": 5}
 
 
-async def test_admission_that_knows_the_end_of_a_pause_is_believed(yard: Yard) -> None:
+async def test_admission_that_knows_the_end_of_a_pause_is_believed(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halts, "KNOWN_SECONDS", 60)
     desk = Desk(yard)
     batch_id = await yard.make_batch(items=5)
     await desk.take(items=2)

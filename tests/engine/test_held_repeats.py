@@ -1,7 +1,8 @@
 """A key whose answer was lost is sent again by the rules of sending; else it is only asked for."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -28,20 +29,20 @@ from batchyard.store import inquiries
 from batchyard.store import providers as rows
 from batchyard.store.inquiries import OpenQuestion
 from tests.clocks import StandingClock
-from tests.engine.asking import SANDBOX, Lines, asking, make_overdue
-from tests.engine.conftest import Yard
+from tests.engine.asking import SANDBOX, Asking, Lines, asking, make_overdue
+from tests.engine.conftest import NOON, Yard
 from tests.engine.test_control import find_team
 from tests.engine.test_limits import SCOPES, scope_of
 
 pytestmark = pytest.mark.usefixtures("known_moves")
 
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOURLY = Rate(count=1, seconds=3600)
 IN_LINE = "SELECT count(*) = %s FROM items WHERE phase = 'calling' AND deadline_at = %s"
-LOOKED_TWICE = "SELECT bool_and(lease >= 2) FROM items"
-"""Taken again, so the first question about each came to its end."""
 PHASES = "SELECT array_agg(DISTINCT phase ORDER BY phase) FROM items"
+SLOW = timedelta(hours=1)
 LOST = Lost(code="http_503", message="Try later")
+PATIENT = timedelta(seconds=30)
+"""A timeout that does not cut off what a script asks of the database."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,12 +76,11 @@ async def resume_provider(yard: Yard, _: UUID) -> None:
 
 async def slow_down(yard: Yard, _: UUID) -> None:
     async with yard.db.transaction() as conn:
-        until = yard.db.clock() + timedelta(seconds=3)
-        await rows.slow_down(conn, provider_id=SANDBOX, until=until)
+        await rows.slow_down(conn, provider_id=SANDBOX, until=yard.db.clock() + SLOW)
 
 
-async def wait_on(yard: Yard, _: UUID) -> None:
-    await yard.until("SELECT slow_until < clock_timestamp() FROM providers")
+async def wait_on(*_: object) -> None:
+    """Do nothing: time alone ends it."""
 
 
 async def stop(yard: Yard, batch_id: UUID) -> None:
@@ -106,34 +106,48 @@ def lines(yard: Yard) -> Lines:
     return Lines({SANDBOX: yard.provider})
 
 
+async def look_at_all(asker: Asking) -> int:
+    """Ask about all that is due; return how much that was."""
+    looked_at = 0
+    while taken := await asker.look():
+        looked_at += taken
+    return looked_at
+
+
 @pytest.mark.parametrize("hold,release", HOLDS)
 async def test_lost_keys_wait_while_nothing_may_be_sent(
-    yard: Yard, hold: Deed, release: Deed
+    yard: Yard, clock: StandingClock, hold: Deed, release: Deed
 ) -> None:
     batch_id = await make_overdue(yard, items=100)
     await hold(yard, batch_id)
-    async with asking(yard, lines(yard)):
-        if hold is not slow_down:
-            await yard.until(LOOKED_TWICE)
-        else:
-            await yard.until("SELECT bool_and(deadline_at = slow_until) FROM items, providers")
+    # Where time alone tells, nobody looks before.
+    again = 0 if hold is slow_down else 100
+    async with asking(yard, lines(yard), only_when_told=True) as asker:
+        for second, due in enumerate((100, again, again)):
+            clock.set(NOON + timedelta(seconds=second))
+            assert await look_at_all(asker) == due
+            assert await yard.value(PHASES) == ["calling"]
         assert yard.provider.sent == []
-        assert await yard.value(PHASES) == ["calling"]
         await release(yard, batch_id)
-        await yard.until("SELECT bool_and(phase = 'done') FROM items")
+        clock.set(NOON + SLOW)
+        assert await look_at_all(asker) == 100
+    assert await yard.value(PHASES) == ["done"]
     assert set(yard.provider.effects.values()) == {1}
     assert len(yard.provider.sent) == 100
 
 
 @pytest.mark.parametrize("end", [stop, delete])
-async def test_lost_keys_of_a_batch_that_is_over_wait_for_a_person(yard: Yard, end: Deed) -> None:
+async def test_lost_keys_of_a_batch_that_is_over_wait_for_a_person(
+    yard: Yard, clock: StandingClock, end: Deed
+) -> None:
     yard.provider.promises(ask_patience=timedelta(seconds=2))
     batch_id = await make_overdue(yard, items=100)
     await end(yard, batch_id)
-    async with asking(yard, lines(yard)):
-        await yard.until(LOOKED_TWICE)
-        assert await yard.value(PHASES) == ["calling"]
-        await yard.until("SELECT bool_and(phase = 'unknown') FROM items")
+    async with asking(yard, lines(yard), only_when_told=True) as asker:
+        for second, phase in enumerate(("calling", "calling", "calling", "unknown")):
+            clock.set(NOON + timedelta(seconds=second))
+            assert await look_at_all(asker) == 100
+            assert await yard.value(PHASES) == [phase]
     assert yard.provider.sent == []
     assert await yard.value("SELECT array_agg(DISTINCT error_code) FROM item_data") == [
         "batch_over"
@@ -230,6 +244,7 @@ async def test_each_repeat_is_written_before_it_is_sent(yard: Yard) -> None:
         noted.append((request.delivery, await yard.value("SELECT sends FROM items"), is_new))
         return LOST if len(noted) < 3 else Ended(status="completed")
 
+    yard.provider.promises(timeout=PATIENT)
     yard.provider.script = note
     await make_overdue(yard)
     async with asking(yard, lines(yard)):
@@ -241,8 +256,13 @@ async def test_absence_is_not_believed_while_a_repeat_may_arrive(yard: Yard) -> 
     batch_id = await make_overdue(yard)
     await until_first_arrived(yard)
 
+    stopping = None
+
     async def lose(_: Request) -> Answer:
-        await stop(yard, batch_id)
+        nonlocal stopping
+        # Also where its answer is lost because that took too long.
+        stopping = asyncio.create_task(stop(yard, batch_id))
+        await asyncio.shield(stopping)
         return LOST
 
     yard.provider.promises(is_askable=True)
@@ -251,6 +271,8 @@ async def test_absence_is_not_believed_while_a_repeat_may_arrive(yard: Yard) -> 
     believed = "SELECT updated_at FROM items WHERE phase = 'ready'"
     async with asking(yard, lines(yard)):
         await yard.until("SELECT phase = 'ready' FROM items")
+    assert stopping is not None
+    await stopping
     assert await yard.value(f"SELECT ({believed}) >= {arrives_until} FROM items") is True
     assert len(yard.provider.sent) == 1
     assert len(yard.provider.asked) > 1
@@ -294,8 +316,9 @@ async def test_what_asking_tells_during_a_pause_is_written(yard: Yard, finding: 
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-async def test_lost_keys_keep_to_the_rate_of_every_scope(yard: Yard, scope: str) -> None:
-    clock = yard.db.clock = StandingClock(NOON)
+async def test_lost_keys_keep_to_the_rate_of_every_scope(
+    yard: Yard, clock: StandingClock, scope: str
+) -> None:
     batch_id = await make_overdue(yard, items=10)
     name = await scope_of(yard, scope, batch_id)
     await limits.set_limit(yard.db, scope=name, concurrency=None, rates=[HOURLY])
@@ -309,8 +332,8 @@ async def test_lost_keys_keep_to_the_rate_of_every_scope(yard: Yard, scope: str)
     assert await yard.value("SELECT sum(sends) FROM items") == 12
 
 
+@pytest.mark.usefixtures("clock")
 async def test_lost_keys_keep_to_the_rate_that_the_provider_asks_for(yard: Yard) -> None:
-    yard.db.clock = StandingClock(NOON)
     yard.provider.rate = HOURLY
     # Whoever sets nothing but a cap has taken away the rate that was there.
     await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=20, rates=[])
@@ -330,9 +353,8 @@ def seconds(*after_noon: int) -> list[list[datetime]]:
 
 @pytest.mark.parametrize("is_askable", [False, True])
 async def test_lost_keys_come_one_after_the_other_for_the_next_tokens(
-    yard: Yard, *, is_askable: bool
+    yard: Yard, clock: StandingClock, *, is_askable: bool
 ) -> None:
-    clock = yard.db.clock = StandingClock(NOON)
     yard.provider.promises(is_askable=is_askable)
     yard.provider.answers_when_asked = lambda _: Lost(code="reset", message="Connection reset")
     await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=None, rates=[EACH_SECOND])
@@ -349,8 +371,7 @@ async def test_lost_keys_come_one_after_the_other_for_the_next_tokens(
     assert set(yard.provider.effects.values()) == {1}
 
 
-async def test_who_comes_late_for_tokens_takes_others(yard: Yard) -> None:
-    clock = yard.db.clock = StandingClock(NOON)
+async def test_who_comes_late_for_tokens_takes_others(yard: Yard, clock: StandingClock) -> None:
     await limits.set_limit(yard.db, scope="provider:sandbox", concurrency=None, rates=[EACH_SECOND])
     await make_overdue(yard, items=4)
     async with asking(yard, lines(yard)):

@@ -20,7 +20,7 @@ YEAR = st.integers(0, 365 * 24 * 60).map(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(moments=st.lists(YEAR, min_size=1, max_size=4), seconds=st.integers(0, 59))
 def test_open_sets_are_those_that_are_open(moments: list[datetime], seconds: int) -> None:
     hours = Hours(OFFICE, fallback=None, zone_sets=ZONE_SETS)
@@ -31,7 +31,7 @@ def test_open_sets_are_those_that_are_open(moments: list[datetime], seconds: int
         assert hours.open_sets(now) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(moments=st.lists(YEAR, min_size=1, max_size=3), key=st.sampled_from(sorted(ZONE_SETS)))
 def test_opening_is_the_next_one(moments: list[datetime], key: int) -> None:
     hours = Hours(OFFICE, fallback=None, zone_sets=ZONE_SETS)

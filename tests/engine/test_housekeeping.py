@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 from structlog.testing import capture_logs
 
-from batchyard.operations import contacts, control, idempotency, imports, privacy
+from batchyard.operations import contacts, control, imports, privacy, retention, webhooks
 from tests.engine.conftest import Yard
 
 SCHEDULE = "UPDATE batches SET state = 'scheduled', scheduled_at = created_at WHERE id = %s"
@@ -17,9 +17,10 @@ SCHEDULE = "UPDATE batches SET state = 'scheduled', scheduled_at = created_at WH
     [
         (control, "end_stopped_items"),
         (contacts, "forget_attempts"),
-        (idempotency, "forget_old"),
+        (webhooks, "forget_old"),
         (privacy, "erase_pending"),
         (imports, "remove_idle"),
+        (retention, "expire"),
     ],
 )
 async def test_duty_that_takes_long_holds_up_no_other(
@@ -34,7 +35,7 @@ async def test_duty_that_takes_long_holds_up_no_other(
     monkeypatch.setattr(module, work, take_long)
     batch_id = await yard.make_batch(items=3, state="open")
     async with yard.working():
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         async with yard.db.transaction() as conn:
             await conn.execute(SCHEDULE, (batch_id,))
         assert await yard.until_ended(batch_id) == "completed"
@@ -56,6 +57,6 @@ async def test_duty_that_broke_is_told_and_done_again(
     monkeypatch.setattr(control, "end_stopped_items", break_once)
     with capture_logs() as logs:
         async with yard.working():
-            await asyncio.wait_for(again.wait(), 10)
+            await asyncio.wait_for(again.wait(), 30)
     told = [entry["duty"] for entry in logs if entry["event"] == "housekeeping.duty_broke"]
     assert told == ["end_stopped_items"]

@@ -1,7 +1,7 @@
 """Each question is asked by itself: none waits for another one's answer, none is asked twice."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -19,9 +19,8 @@ from tests.engine.asking import (
     make_inquiry,
     make_overdue,
 )
-from tests.engine.conftest import Yard
+from tests.engine.conftest import NOON, Yard
 
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 IS_ENDED = "SELECT bool_and(phase = 'done') FROM items WHERE batch_id = %s"
 
 
@@ -35,7 +34,7 @@ def slow(yard: Yard) -> SlowProvider:
 
 
 async def asked_of(provider: SlowProvider, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(provider.asked) < count:  # noqa: ASYNC110  # a list sends no signal
             await asyncio.sleep(0.01)
 
@@ -50,7 +49,7 @@ async def test_provider_that_is_silent_keeps_nobody_elses_items_waiting(
     async with asking(yard, Lines({SANDBOX: slow, other_id: yard.provider})):
         await asked_of(slow, asked.PARALLEL)
         one = await make_overdue(yard, provider_id=other_id)
-        await yard.until(IS_ENDED, [one], seconds=5)
+        await yard.until(IS_ENDED, [one], seconds=20)
         assert len(slow.asked) == asked.PARALLEL
         slow.may_answer.set()
         await yard.until(IS_ENDED, [many])
@@ -142,23 +141,24 @@ async def test_provider_that_promises_nothing_is_asked_once_and_sent_nothing(
 
 @pytest.mark.parametrize("status", ["sending", "in-progress"])
 async def test_item_of_a_provider_that_cannot_be_opened_is_unknown_after_the_grace(
-    yard: Yard, slow: SlowProvider, status: str
+    yard: Yard, clock: StandingClock, slow: SlowProvider, status: str
 ) -> None:
-    clock = yard.db.clock = StandingClock(NOON)
     await make_overdue(yard, status=status)
     lines = Lines({})
-    async with asking(yard, lines) as running:
-        await until_held(yard, clock)
+    async with asking(yard, lines, only_when_told=True) as running:
+        assert await running.look() == 1
         clock.set(NOON + GRACE - timedelta(minutes=1))
-        await until_held(yard, clock)
+        assert await running.look() == 1
         # Opened in between, it has its whole time again.
         lines.by_id[SANDBOX] = slow
-        await running.inquiry.ask_overdue()
+        assert await running.look() == 0
         lines.by_id.clear()
         clock.set(NOON + GRACE + timedelta(minutes=1))
-        await until_held(yard, clock)
+        assert await running.look() == 1
+        assert await yard.value("SELECT phase <> 'unknown' FROM items")
         clock.set(NOON + 2 * GRACE + timedelta(minutes=1))
-        await yard.until("SELECT phase = 'unknown' FROM items")
+        assert await running.look() == 1
+        assert await yard.value("SELECT phase = 'unknown' FROM items")
     assert slow.asked == []
     assert await yard.value("SELECT error_code FROM item_data") == "provider_unusable"
     reason = str(await yard.value("SELECT error_message FROM item_data"))
@@ -167,9 +167,8 @@ async def test_item_of_a_provider_that_cannot_be_opened_is_unknown_after_the_gra
 
 @pytest.mark.parametrize("status", ["sending", "in-progress"])
 async def test_item_that_nobody_is_let_ask_about_is_unknown_after_the_grace(
-    yard: Yard, status: str
+    yard: Yard, clock: StandingClock, status: str
 ) -> None:
-    clock = yard.db.clock = StandingClock(NOON)
     yard.provider.promises(policy=Policy.ASKABLE, is_askable=True, ask_patience=timedelta(0))
     yard.provider.answers_when_asked = lambda _: Lost(
         code="http_403", message="The account is closed.", stops_provider=True
@@ -190,8 +189,9 @@ async def test_item_that_nobody_is_let_ask_about_is_unknown_after_the_grace(
     assert await yard.value("SELECT error_code FROM item_data") == "http_403"
 
 
-async def test_provider_that_answers_in_between_has_the_whole_grace_again(yard: Yard) -> None:
-    clock = yard.db.clock = StandingClock(NOON)
+async def test_provider_that_answers_in_between_has_the_whole_grace_again(
+    yard: Yard, clock: StandingClock
+) -> None:
     yard.provider.promises(policy=Policy.ASKABLE, is_askable=True, ask_patience=timedelta(0))
     refused = Lost(code="http_403", message="The account is closed.", stops_provider=True)
     yard.provider.answers_when_asked = lambda _: refused
@@ -212,11 +212,6 @@ async def until_put_off(yard: Yard, clock: StandingClock) -> None:
     """Wait until an item was asked about in vain, and is left alone for as long as may be."""
     at = clock() + timedelta(minutes=1)
     await yard.until("SELECT bool_or(deadline_at >= %s) FROM items", [at])
-
-
-async def until_held(yard: Yard, clock: StandingClock) -> None:
-    """Wait until the item was taken, and found that it cannot be asked about."""
-    await yard.until("SELECT deadline_at > %s FROM items", [clock()])
 
 
 async def test_fault_while_asking_leaves_the_others_alone(

@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from uuid import UUID
 
 import pytest
 
-from batchyard.clock import monotonic
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.models import Answer, Ended, Kind, Rate, Request
+from batchyard.models import Answer, Ended, Kind, Policy, Rate, Request
 from batchyard.operations import limits
 from tests.engine.calls import set_clock
 from tests.engine.conftest import Yard
 
 SCOPES = ("team", "provider", "agent", "batch")
+
+A_SECOND = timedelta(seconds=1.02)
+"""With what is to spare for requests that leave the house late or early."""
 
 
 async def briefly(request: Request) -> Answer:
@@ -47,24 +48,21 @@ async def test_cap_holds_in_every_scope(yard: Yard, scope: str) -> None:
 
 @pytest.mark.parametrize("scope", SCOPES)
 async def test_rate_holds_over_every_stretch_of_time(yard: Yard, scope: str) -> None:
-    sent_at: list[float] = []
-
-    async def note(_: Request) -> Answer:
-        sent_at.append(monotonic())
-        return Ended(status="completed")
-
-    yard.provider.script = note
+    # The intent, which is what is held to the rate, is then of the very moment of the admission:
+    # how late a busy machine sends tells nothing.
+    yard.provider.promises(policy=Policy.REPEATABLE)
     batch_id = await yard.make_batch(items=60, kind=Kind.CALL)
     name = await scope_of(yard, scope, batch_id)
     rates = [Rate(count=20, seconds=1)]
     await limits.set_limit(yard.db, scope=name, concurrency=None, rates=rates)
     async with yard.working(), yard.working():
         assert await yard.until_ended(batch_id, seconds=40) == "completed"
-    sent_at.sort()
+    sent_at = sorted(request.sent_at for request in yard.provider.sent)
+    assert len(sent_at) == 60
+    # Three seconds by the rate; a machine that stands still for a while is forgiven.
+    assert sent_at[-1] - sent_at[0] < timedelta(seconds=12)
     for i, first in enumerate(sent_at):
-        assert sum(first <= later < first + 1.0 for later in sent_at[i:]) <= 20
-    gaps = [later - earlier for earlier, later in pairwise(sent_at)]
-    assert sum(gaps) < 12
+        assert sum(later < first + A_SECOND for later in sent_at[i:]) <= 20
 
 
 @pytest.mark.parametrize("burst,at_once", [(None, 1), (5, 5)])

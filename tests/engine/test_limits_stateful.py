@@ -137,7 +137,7 @@ class Limits(RuleBasedStateMachine):
                 team = await teams.find_by_id(conn, team_id=self.yards[owner].team_id)
                 assert team is not None
                 admission = await self.admitters[which][1].admit(
-                    conn, team, slots=slots, singles_only=False, now=self.now
+                    conn, team, slots=lambda: slots, singles_only=False, now=self.now
                 )
             return [(a.batch_id, item) for a, claimed in admission.started for item in claimed]
 
@@ -259,7 +259,6 @@ def test_limits_hold_whatever_workers_do(database_url: str) -> None:
         settings=settings(
             max_examples=15,
             stateful_step_count=40,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

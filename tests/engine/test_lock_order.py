@@ -15,9 +15,9 @@ from batchyard.engine.look import Admission
 from batchyard.engine.runner import Runner
 from batchyard.engine.turn import Turns
 from batchyard.models import Phase, Policy
-from batchyard.store import items
+from batchyard.store import items, workers
 from batchyard.store.items import Settlement
-from tests.engine.conftest import OneLine, Yard
+from tests.engine.conftest import OneLine, Yard, make_team
 from tests.engine.test_control import find_team
 
 LINGER = """
@@ -58,7 +58,7 @@ async def admit(yard: Yard, admitter: Admitter) -> list[tuple[UUID, int]]:
     team = await find_team(yard)
     async with yard.db.transaction() as conn:
         admission = await admitter.admit(
-            conn, team, slots=10, singles_only=False, now=yard.db.clock()
+            conn, team, slots=lambda: 10, singles_only=False, now=yard.db.clock()
         )
     return [(assignment.batch_id, len(claimed)) for assignment, claimed in admission.started]
 
@@ -70,7 +70,8 @@ async def settle(yard: Yard, item_ids: list[UUID]) -> int:
         for one in item_ids
     ]
     async with yard.db.transaction() as conn:
-        return len(await items.settle(conn, news, now=yard.db.clock()))
+        settled = await items.settle(conn, news, now=yard.db.clock())
+    return sum(len(group.ids) for group in settled)
 
 
 async def test_admission_of_two_batches_and_a_flush_of_both_do_not_deadlock(yard: Yard) -> None:
@@ -100,7 +101,7 @@ async def test_batch_that_gets_nothing_any_more_says_so_wherever_it_stands(yard:
     team = await find_team(yard)
     async with yard.db.transaction() as conn:
         admission = await admitter.admit(
-            conn, team, slots=1, singles_only=False, now=yard.db.clock()
+            conn, team, slots=lambda: 1, singles_only=False, now=yard.db.clock()
         )
     assert [assignment.batch_id for assignment, _ in admission.started] == [second]
     reason = "SELECT wait_reason FROM batches WHERE id = %s"
@@ -128,13 +129,26 @@ def make_turns(yard: Yard, admitter: Undone) -> Turns:
 
 async def test_admission_that_a_deadlock_has_undone_is_made_again(yard: Yard) -> None:
     undone = Undone(times=3)
-    admission = await make_turns(yard, undone)._admit(
-        await find_team(yard), slots=5, singles_only=False
-    )
+    admission = await make_turns(yard, undone)._admit(await find_team(yard), singles_only=False)
     assert (admission.count, undone.left) == (0, -1)
 
 
 async def test_admission_that_is_always_undone_ends_the_turn(yard: Yard) -> None:
     turns = make_turns(yard, Undone(times=4))
     with pytest.raises(psycopg.errors.DeadlockDetected):
-        await turns._admit(await find_team(yard), slots=5, singles_only=False)
+        await turns._admit(await find_team(yard), singles_only=False)
+
+
+async def test_teams_whose_worker_died_are_woken_in_the_order_of_all_others(yard: Yard) -> None:
+    yards = [yard, *[Yard(yard.db, await make_team(yard.db)) for _ in range(15)]]
+    batch_ids = [await one.make_batch(items=1) for one in yards]
+    now = yard.db.clock()
+    async with yard.db.transaction() as conn:
+        worker_id = await workers.register(conn, host="here", pid=1, now=now)
+        await conn.execute(
+            "UPDATE items SET phase = 'claimed', worker_id = %s WHERE batch_id = ANY (%s)",
+            [worker_id, batch_ids],
+        )
+        await workers.end(conn, worker_id=worker_id, now=now)
+        teams = await workers.take_back(conn, now=now)
+    assert teams == sorted(one.team_id for one in yards)

@@ -126,7 +126,9 @@ async def admit(yard: Yard) -> Admission:
     admitter = Admitter(config, TwoLines(yard.provider), worker_id=1)
     team = await find_team(yard)
     async with yard.db.transaction() as conn:
-        return await admitter.admit(conn, team, slots=10, singles_only=False, now=yard.db.clock())
+        return await admitter.admit(
+            conn, team, slots=lambda: 10, singles_only=False, now=yard.db.clock()
+        )
 
 
 Hold = Callable[[Yard, UUID], Awaitable[None]]

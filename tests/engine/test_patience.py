@@ -5,22 +5,35 @@ import pytest
 from batchyard.engine.patience import Patience
 
 
-async def test_what_takes_too_long_ends_with_a_timeout() -> None:
-    patience = Patience()
+async def test_what_takes_too_long_ends_with_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience, loop = Patience(), asyncio.get_running_loop()
+    now = loop.time()
+    # It stands still, so that nothing is late because the machine was busy.
+    monkeypatch.setattr(loop, "time", lambda: now)
 
-    async def wait(seconds: float) -> str:
+    async def wait(turns: int | None) -> str:
+        """Let others run so often, or wait for ever."""
         try:
             with patience.within(0.05):
-                await asyncio.sleep(seconds)
+                for _ in range(turns or 0):
+                    await asyncio.sleep(0)
+                if turns is None:
+                    await asyncio.Event().wait()
         except TimeoutError:
             return "too long"
         return "in time"
 
-    found = list(await asyncio.gather(wait(0), wait(60), wait(0.001), wait(60)))
+    quick, long, slower, last = [asyncio.create_task(wait(n)) for n in (1, None, 3, None)]
+    assert (await quick, await slower) == ("in time", "in time")
+    assert not long.done()
     # The timer was still running for those that ended; the next line starts anew.
-    found += [await wait(0), await wait(60)]
-
-    assert found == ["in time", "too long", "in time", "too long", "in time", "too long"]
+    now += 0.05
+    assert (await long, await last) == ("too long", "too long")
+    assert await wait(1) == "in time"
+    again = asyncio.create_task(wait(None))
+    await asyncio.sleep(0)
+    now += 0.05
+    assert await again == "too long"
 
 
 async def test_waits_of_other_lengths_have_timers_of_their_own() -> None:

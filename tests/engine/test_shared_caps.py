@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from batchyard.engine import turn, worker
 from batchyard.models import Accepted, Answer, Ended, Kind, Request
 from batchyard.operations import limits
 from batchyard.store import queue
+from tests.clocks import StandingClock
 from tests.engine.conftest import Yard, make_team
 from tests.engine.test_control import find_team
 
@@ -20,6 +22,9 @@ HELD_BY = "SELECT held_by FROM wakes WHERE team_id = %s"
 RESTS = (
     "SELECT is_capped AND wake_at = 'infinity' AND held_by = '{1}' FROM wakes WHERE team_id = %s"
 )
+
+DEALS = 13
+IN_A_DEAL = datetime(2026, 6, 1, 12, tzinfo=UTC) + timedelta(seconds=rules.SHARE_SECONDS / 2)
 
 
 @pytest.fixture
@@ -63,43 +68,55 @@ class Calls:
             asyncio.get_running_loop().call_later(self.seconds, self.end, request)
         return Accepted(reference=request.key)
 
+    async def until_out(self, number: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.live) < number:  # noqa: ASYNC110  # a list sends no signal
+                await asyncio.sleep(0.01)
+
     def end(self, request: Request) -> None:
         self.live.remove(request)
         self.ended[request.batch_id] += 1
         self.yard.provider.report(request.key, Ended(status="completed"))
 
 
-@pytest.mark.parametrize(
-    "cap,weights,seconds",
-    [(4, (1, 1), 0.1), (4, (1, 3), 0.1), (1, (1, 1), 0.02), (3, (2, 1), 0.1)],
-)
+async def wake_all(yards: Sequence[Yard]) -> None:
+    for one in yards:
+        async with one.db.transaction() as conn:
+            await queue.wake(conn, team_id=one.team_id, now=one.db.clock())
+
+
+@pytest.mark.parametrize("cap,weights", [(4, (1, 1)), (4, (1, 3)), (1, (1, 1)), (3, (2, 1))])
 async def test_teams_share_a_providers_cap_by_weight(
-    yards: list[Yard],
-    monkeypatch: pytest.MonkeyPatch,
-    cap: int,
-    weights: tuple[int, int],
-    seconds: float,
+    yards: list[Yard], cap: int, weights: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(rules, "SHARE_SECONDS", 0.1)
     first, second = yards
-    calls = Calls(first, seconds=seconds)
+    clock = first.db.clock = StandingClock(IN_A_DEAL)
+    calls = Calls(first)
     first.provider.script = calls.ring
     await set_cap(first, cap)
     await set_weights(yards, weights)
-    batch_ids = [await first.make_batch(items=3000, kind=Kind.CALL)]
+    await first.make_batch(items=200, kind=Kind.CALL)
+    batch_id = await second.make_batch(items=200, kind=Kind.CALL)
+    due, had = weights[1] / sum(weights), 0
     async with first.working():
-        await first.until("SELECT count(*) > 20 FROM items WHERE phase = 'done'")
-        batch_ids.append(await second.make_batch(items=3000, kind=Kind.CALL))
-        async with asyncio.timeout(20):
-            while not calls.ended[batch_ids[1]]:  # noqa: ASYNC110  # a counter sends no signal
-                await asyncio.sleep(0.02)
-        calls.ended.clear()
-        async with asyncio.timeout(60):
-            while calls.ended.total() < 150:  # noqa: ASYNC110  # as above
-                await asyncio.sleep(0.02)
-    due = weights[1] / sum(weights)
-    share = calls.ended[batch_ids[1]] / calls.ended.total()
-    assert due - 0.15 <= share <= due + 0.15
+        await calls.until_out(cap)
+        for deal in range(DEALS):
+            # Both wait for the whole cap.
+            for one in yards:
+                await one.until(RESTS, [one.team_id])
+            clock.set(IN_A_DEAL + timedelta(seconds=deal * rules.SHARE_SECONDS))
+            for request in list(calls.live):
+                calls.end(request)
+            if cap < len(yards):
+                # No more are woken than there is room for: that may be whose deal it is not, and
+                # the next one does not come by itself here.
+                await wake_all(yards)
+            await calls.until_out(cap)
+            part = sum(request.batch_id == batch_id for request in calls.live)
+            assert abs(part - due * cap) < 1
+            had += part
+    assert due - 0.15 <= had / (cap * DEALS) <= due + 0.15
+    assert calls.most == cap
 
 
 async def test_room_that_one_team_leaves_goes_at_once_to_one_that_rests(yards: list[Yard]) -> None:

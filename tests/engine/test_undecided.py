@@ -76,6 +76,17 @@ async def answer(_: Request) -> Answer:
     return Ended(status="completed")
 
 
+async def test_batch_that_ended_while_something_became_due_runs_again(yard: Yard) -> None:
+    """A late answer made it due in a flush that the end of the batch did not see."""
+    batch_id = await yard.make_batch(items=2)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE batches SET state = 'completed', finished_at = now()")
+    async with yard.working():
+        await yard.until("SELECT bool_and(phase = 'done') FROM items")
+        assert await yard.until_ended(batch_id) == "completed"
+    assert await yard.counts(batch_id) == {"booked": 2}
+
+
 @pytest.mark.parametrize("is_followed_up", [True, False])
 async def test_late_booking_completes_the_batch_that_had_failed(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, is_followed_up: bool

@@ -154,7 +154,7 @@ async def test_longer_retry_after_is_told_and_a_moment_more_is_not_written(yard:
         async with yard.db.transaction() as conn:
             until = now + timedelta(seconds=seconds)
             await providers.slow_down(conn, provider_id=1, until=until)
-            await admitter.admit(conn, team, slots=5, singles_only=False, now=now)
+            await admitter.admit(conn, team, slots=lambda: 5, singles_only=False, now=now)
         kept = await yard.value("SELECT wait_until FROM batches WHERE wait_reason = 'retry_after'")
         assert kept == now + timedelta(seconds=told)
 
@@ -191,7 +191,9 @@ class Queue:
         team, now = await find_team(self.yard), self.clock()
         async with self.yard.db.transaction() as conn:
             await workers.register(conn, host="here", pid=1, now=now)
-            admission = await self.admitter.admit(conn, team, slots=3, singles_only=False, now=now)
+            admission = await self.admitter.admit(
+                conn, team, slots=lambda: 3, singles_only=False, now=now
+            )
         return admission.count
 
     async def set_cap(self, cap: int) -> None:

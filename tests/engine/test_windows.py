@@ -15,6 +15,7 @@ from batchyard.engine.look import Admission
 from batchyard.engine.runner import Runner
 from batchyard.models import Answer, Ended, Lost, Policy, Request, RetryPolicy
 from batchyard.operations import contacts, waiting
+from tests.clocks import StandingClock
 from tests.engine.calls import (
     DANE,
     JAPANESE,
@@ -191,13 +192,15 @@ async def test_agent_with_senseless_hours_holds_its_batch(yard: Yard) -> None:
 async def admit(yard: Yard, admitter: Admitter) -> Admission:
     team = await find_team(yard)
     async with yard.db.transaction() as conn:
-        return await admitter.admit(conn, team, slots=10, singles_only=False, now=yard.db.clock())
+        return await admitter.admit(
+            conn, team, slots=lambda: 10, singles_only=False, now=yard.db.clock()
+        )
 
 
 @pytest.mark.parametrize("policy", [Policy.NEITHER, Policy.REPEATABLE])
 async def test_window_that_closes_after_admission_is_kept(yard: Yard, policy: Policy) -> None:
     last_moment = datetime(2026, 6, 1, 17, 59, 59, tzinfo=UTC)
-    clock = set_clock(yard, last_moment)
+    clock = yard.db.clock = StandingClock(last_moment)
     yard.provider.promises(policy=policy)
     await make_calls(yard, [DANE])
     switchboard = await yard.connect(yard.config, yard.db, report=yard.report)

@@ -56,6 +56,15 @@ def test_given_meaning_wins_and_may_leave_a_column_out() -> None:
     assert header.mapping == {"phone": None, "nummer 2 ": NUMBER_COLUMN, "FORNAVN": "first_name"}
 
 
+@pytest.mark.parametrize("given", ["Customer\r\nname", "customer\rNAME ", "Customer\nname"])
+@pytest.mark.parametrize("cell", ["Customer\nname", " Customer\r\nname"])
+def test_line_breaks_in_names_are_alike_whoever_wrote_them(given: str, cell: str) -> None:
+    for columns in (Columns(given=((given, "who"),)), Columns(remembered=((given, "who"),))):
+        header = name_columns(["phone", cell], columns)
+        assert header.names == (NUMBER_COLUMN, "who")
+        assert header.cells == ("phone", cell)
+
+
 @pytest.mark.parametrize(
     "cells,given,code",
     [

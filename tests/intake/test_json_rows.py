@@ -4,7 +4,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.errors import InvalidRequest
@@ -34,7 +34,6 @@ def read(reader: ListReader | LineReader, data: bytes, size: int) -> list[Record
     return rows + reader.finish()
 
 
-@settings(deadline=None)
 @given(
     objects=OBJECTS,
     size=st.integers(1, 40),
@@ -56,7 +55,6 @@ def test_any_list_comes_back_whatever_the_chunks(
     assert [number for number, _, _ in rows] == list(range(1, len(objects) + 1))
 
 
-@settings(deadline=None)
 @given(objects=OBJECTS, size=st.integers(1, 40), ending=st.sampled_from([b"\n", b"\r\n", b"\n\n"]))
 def test_any_lines_come_back_whatever_the_chunks(
     objects: list[dict[str, object]], size: int, ending: bytes
@@ -77,6 +75,12 @@ def test_any_lines_come_back_whatever_the_chunks(
         (b"null", "json_no_object"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "json_too_deep"),
         (b'{"a": "\xff"}', "json_malformed"),
+        (b'{"a": [{"b": 12345678901234567890123}]}', "json_number_too_long"),
+        (b'{"a": 18446744073709551616}', "json_number_too_long"),
+        (b'{"a": 1e25}', "json_number_too_long"),
+        (b'{"a": [-1.5E+30]}', "json_number_too_long"),
+        (b'{"a": -9223372036854775809}', "json_number_too_long"),
+        (b'{"a": ' + b"1" * 300 + b"}", "json_number_too_long"),
         (b"", "json_malformed"),
     ],
 )
@@ -87,6 +91,18 @@ def test_broken_row_costs_only_itself(row: bytes, code: str) -> None:
     if row:
         rows = read(LineReader(), b'{"n": 1}\n' + row + b'\n{"n": 2}', 7)
         assert [fault for _, _, fault in rows] == [None, code, None]
+
+
+def test_long_numbers_are_kept_to_the_digit() -> None:
+    row = {
+        "largest": 2**64 - 1,
+        "least": -(2**63),
+        "text": "1" * 30,
+        "part": 0.1234567890123456,
+        "small": 1e-30,
+        "short": 1.5e10,
+    }
+    assert read(LineReader(), orjson.dumps(row), 7) == [(1, row, None)]
 
 
 @pytest.mark.parametrize("reader", [ListReader(), LineReader()])
@@ -121,6 +137,18 @@ def test_rows_behind_the_end_of_the_list_are_not_lost_without_a_word(size: int) 
         read(ListReader(), b'[{"a": 1}] , {"a": 2}]', size)
     assert refused.value.code == "file_damaged"
     assert len(read(ListReader(), b'[{"a": 1}] \r\n\t ', size)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("rest", [b'{"data": [{"a": 2}]}', b'{"a": 2}', b"]", b"}"])
+def test_rows_behind_the_object_with_the_list_are_not_lost_without_a_word(
+    rest: bytes, size: int
+) -> None:
+    page = b'{"data": [{"a": 1}], "total": {"of": [1, 2], "said": "}\\" ]}"}}\n'
+    assert len(read(ListReader(), page, size)) == 1
+    with pytest.raises(InvalidRequest) as refused:
+        read(ListReader(), page + rest, size)
+    assert refused.value.code == "file_damaged"
 
 
 @pytest.mark.parametrize("text", [b'{"data": [{"a": 1}], "rest": "', b'[{"a": 1}]'])

@@ -84,6 +84,35 @@ def test_quote_that_is_never_closed_costs_only_its_line() -> None:
     ]
 
 
+@pytest.mark.parametrize("later", ['3,"z"', '3,"z, u"', '3,"z ""u"""'])
+def test_quote_that_is_never_closed_takes_no_later_rows_along(later: str) -> None:
+    rows = read(f'a,b\n1,"x\n2,y\n{later}\n4,w\n')
+    assert [(line, fault) for line, _, fault in rows] == [
+        (1, None),
+        (2, "quote_not_closed"),
+        (3, None),
+        (4, None),
+        (5, None),
+    ]
+    assert rows[2][1] == ["2", "y"]
+
+
+@pytest.mark.parametrize("blank", ["\t", "\u00a0", " \t "])
+def test_any_blank_may_stand_behind_a_cell_of_several_lines(blank: str) -> None:
+    assert read(f'a,b\n"x\ny"{blank},c\n')[1:] == [(2, [f"x\ny{blank}", "c"], None)]
+
+
+def test_tabs_between_cells_are_no_blanks() -> None:
+    reader = RowReader("\t")
+    rows = reader.feed('a\tb\tc\n"x\ny"\t\tz\n') + reader.finish()
+    assert rows[1:] == [(2, ["x\ny", "", "z"], None)]
+
+
+def test_blanks_behind_a_cell_of_several_lines_are_none_of_its_row() -> None:
+    rows = read('a,b\n"x\ny" ,"z\nw" \n"u ",v\n')
+    assert rows[1:] == [(2, ["x\ny ", "z\nw "], None), (5, ["u ", "v"], None)]
+
+
 def test_quote_inside_an_unquoted_cell_is_a_character() -> None:
     assert read('a,b\n5" pipe,1\n6,2\n')[1] == (2, ['5" pipe', "1"], None)
 

@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.errors import InvalidRequest
@@ -39,7 +39,6 @@ def names(data: bytes) -> tuple[str | None, ...]:
     return reader.header.names
 
 
-@settings(deadline=None)
 @given(
     table=st.lists(st.tuples(CELLS, CELLS), max_size=6),
     delimiter=st.sampled_from(",;\t|"),
@@ -70,7 +69,6 @@ def test_backslash_is_one_unless_it_stands_before_a_quotation_mark_within_a_cell
     assert [cells for _, cells, _ in rows] == [["1", 'Bo "The" Ek'], ["2", '"C" \\ D']]
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 100_000))
 def test_size_of_chunks_changes_nothing_in_a_file_larger_than_what_is_looked_at(size: int) -> None:
     data = b"name;contact_number\r\n" + b'"J\xc3\xb8rn;\r\nJr";+4520123456\r\n' * 4000

@@ -92,7 +92,6 @@ async def test_what_is_not_the_teams_or_of_another_kind_is_not_found(db: Databas
         await make_batch(db, team=team, state=BatchState.IMPORTING),
         await make_batch(db, team=team, state=BatchState.CANCELLED),
         await make_batch(db, team=team, is_deleted=True),
-        await make_batch(db, team=team, is_single=True),
         uuid4(),
     ]
 

@@ -60,6 +60,28 @@ async def test_item_is_corrected_before_it_is_sent(db: Database, team: Team) -> 
         await correct_item(db, team=await make_team(db), item_id=item_id, payload={})
 
 
+@pytest.mark.parametrize("left", ['{"erased": true}', '{"expired": true}'])
+async def test_item_whose_content_was_taken_out_is_not_sent_again(
+    db: Database, team: Team, left: str
+) -> None:
+    content = f"{SHIPMENT_HEADER}\n{shipment_row()}\n".encode()
+    await upload(db, content, team=team, options=SHIPMENTS)
+    item_id = await item_of(db)
+    ((payload,),) = await rows_of(db, "SELECT payload FROM item_data")
+    assert isinstance(payload, dict)
+    async with db.transaction() as conn:
+        await conn.execute("UPDATE items SET phase = 'done', status = 'failed'")
+        await conn.execute("UPDATE batches SET state = 'failed', finished_at = now()")
+        # While a person looks at it, to correct it.
+        await conn.execute("UPDATE item_data SET payload = %s::jsonb", (left,))
+    with pytest.raises(Conflict, match="taken out"):
+        await correct_item(db, team=team, item_id=item_id, payload=payload)
+    told = await rows_of(
+        db, "SELECT phase, payload::text FROM items JOIN item_data ON item_id = id"
+    )
+    assert told == [("done", left)]
+
+
 async def test_shipment_that_failed_is_corrected_and_tried_again(db: Database, team: Team) -> None:
     content = f"{SHIPMENT_HEADER}\n{shipment_row()}\n".encode()
     batch_id = (await upload(db, content, team=team, options=SHIPMENTS)).batch_id

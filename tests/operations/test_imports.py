@@ -1,6 +1,8 @@
 """Importing a list: staged, opened at once, or gone without a trace."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -11,8 +13,9 @@ from batchyard.models import RetryPolicy, Team
 from batchyard.operations import staging
 from batchyard.operations.imports import CallSettings, FileImport, import_calls, remove_idle
 from batchyard.operations.teams import create_team
-from batchyard.store.db import Database
+from batchyard.store.db import Connection, Database
 from tests.clocks import SetClock
+from tests.operations.lists import CALLS, add
 
 TABLES = (
     "items",
@@ -48,8 +51,12 @@ def settings(agent_id: UUID | None = None, *, creates_agent: bool = True) -> Cal
     )
 
 
-async def stage(db: Database, *, team: Team, content: bytes) -> FileImport:
-    async with import_calls(db, team=team, refuses_unassigned=False) as upload:
+async def stage(
+    db: Database, *, team: Team, content: bytes, refuses_same_file: bool = False
+) -> FileImport:
+    async with import_calls(
+        db, team=team, refuses_unassigned=False, refuses_same_file=refuses_same_file
+    ) as upload:
         await upload.feed(content)
         await upload.finish_file()
     return upload
@@ -207,3 +214,51 @@ async def test_very_same_file_is_told_for_a_quarter_of_an_hour(
     assert second.duplicate_of == (first.batch_id if is_told else None)
     warned = await rows_of(db, "SELECT batch_id FROM row_warnings WHERE code = 'same_file'")
     assert warned == ([(second.batch_id,)] if is_told else [])
+
+
+WAITERS = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND (wait_event_type, wait_event) = ('Lock', 'advisory')
+"""
+
+
+async def test_very_same_file_at_one_moment_is_refused_the_second_time(
+    db: Database, team: Team
+) -> None:
+    content, is_open, goes_on = csv_of(good_rows(2)), asyncio.Event(), asyncio.Event()
+    other = await stage(db, team=team, content=csv_of(good_rows(1)))
+    await other.open(settings())
+    first, second = [
+        await stage(db, team=team, content=content, refuses_same_file=True) for _ in range(2)
+    ]
+
+    async def hold(conn: Connection) -> None:
+        await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        is_open.set()
+        await goes_on.wait()
+
+    opened = asyncio.create_task(first.open(settings(), seal=hold))
+    await is_open.wait()
+    others = [
+        asyncio.create_task(second.open(settings())),
+        asyncio.create_task(
+            add(
+                db,
+                content,
+                team=team,
+                batch_id=other.batch_id,
+                options=replace(CALLS, refuses_same_file=True),
+            )
+        ),
+    ]
+    async with asyncio.timeout(20):
+        while await rows_of(db, WAITERS) != [(2,)]:
+            assert not any(one.done() for one in others)
+            await asyncio.sleep(0.01)
+        goes_on.set()
+        await opened
+        for refused in await asyncio.gather(*others, return_exceptions=True):
+            assert isinstance(refused, InvalidRequest), refused
+            assert refused.code == "same_file"
+    taken = "SELECT total_rows FROM batches WHERE state <> 'importing' ORDER BY total_rows"
+    assert await rows_of(db, taken) == [(1,), (2,)]

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +20,8 @@ from batchyard.operations.audit import Actor, audited
 from batchyard.store import privacy as stored
 from batchyard.store import programs
 from batchyard.store.db import Connection, Database
+from batchyard.store.person_sources import LINES
+from batchyard.store.stretches import Stretch
 from tests import factories
 
 NUMBER = "+4520000001"
@@ -311,7 +313,9 @@ async def test_export_shows_all_of_one_person_and_nobody_else(db: Database) -> N
         "refused_rows": 1 + len(SPARSE),
         "warnings": 2,
         "webhook_deliveries": 1,
+        "idempotency_keys": 0,
         "idempotency_bodies": 1 + len(SPARSE),
+        "failure_reasons": 0,
         "staged_rows": 1,
         "do_not_contact_reasons": 1,
         "do_not_contact": 1,
@@ -343,47 +347,39 @@ async def test_export_shows_whatever_an_erasure_takes_out(db: Database) -> None:
 async def test_export_begins_at_once_and_looks_in_many_batches_at_a_time(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(privacy, "SEARCHED_ITEMS", 4)
-    monkeypatch.setattr(privacy, "SEARCHED_BATCHES", 3)
+    monkeypatch.setattr(privacy, "SEARCHED", 4)
+    monkeypatch.setattr(privacy, "SLICE", 7)
     team = await factories.make_team(db)
-    sizes = (1, 3, 1, 9, 0, 0, 0, 1)
+    sizes = (1, 2, 1, 9, 0, 0, 1, 1)
     batches = sorted([await factories.make_batch(db, team=team, kind=Kind.CALL) for _ in sizes])
     for batch_id, n in zip(batches, sizes, strict=True):
         if n:
             await factories.make_items(db, team=team, batch_id=batch_id, n=n, number=NUMBER)
-    looked_in: list[Sequence[UUID]] = []
-    slices: list[int] = []
-    find, find_in_slice = stored.find_items, stored.find_in_slice
+    looked_in: list[Sequence[object]] = []
+    found: list[int] = []
+    read = stored.read
 
     async def note(
-        conn: Connection, person: stored.Person, *, batch_ids: Sequence[UUID]
-    ) -> list[UUID]:
-        looked_in.append(batch_ids)
-        return await find(conn, person, batch_ids=batch_ids)
-
-    async def note_slice(
         conn: Connection,
         person: stored.Person,
+        stretch: Stretch,
         *,
-        batch_id: UUID,
-        after: stored.Place,
-        limit: int,
-    ) -> tuple[list[UUID], stored.Place | None]:
-        found, place = await find_in_slice(
-            conn, person, batch_id=batch_id, after=after, limit=limit
-        )
-        assert batch_id == batches[3]
-        slices.append(len(found))
-        return found, place
+        item_ids: Sequence[UUID],
+    ) -> Mapping[str, str]:
+        rows = await read(conn, person, stretch, item_ids=item_ids)
+        if stretch.source is LINES:
+            looked_in.append(stretch.owners)
+            found.append(len(rows))
+        return rows
 
-    monkeypatch.setattr(stored, "find_items", note)
-    monkeypatch.setattr(stored, "find_in_slice", note_slice)
+    monkeypatch.setattr(stored, "read", note)
     pages = await privacy.export_person(db, team=team, actor=ACTOR, number=NUMBER, email=None)
     assert (await anext(pages), looked_in) == (("items", []), [])
-    found = [row async for kind, rows in pages for row in rows if kind == "items"]
-    assert len(found) == sum(sizes)
-    assert looked_in == [batches[:2], [batches[2], *batches[4:6]], batches[6:]]
-    assert slices == [4, 4, 1, 0]
+    shown = [row async for kind, rows in pages for row in rows if kind == "items"]
+    assert len(shown) == sum(sizes)
+    large = batches[3:4]
+    assert looked_in == [batches[:2], batches[2:3], large, large, large, batches[4:7], batches[7:]]
+    assert found == [3, 1, 4, 4, 1, 1, 1]
 
 
 async def test_export_comes_in_pages_and_tells_each_row_once(

@@ -1,7 +1,9 @@
 """How long things are kept: what ends later, or comes later, goes too; counts stay."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -11,13 +13,20 @@ from batchyard.config import Config
 from batchyard.engine.inbox import open_inbox
 from batchyard.errors import NotFound
 from batchyard.models import BatchState, Ended, Kind, Phase, Team, key_of
-from batchyard.operations import changes, idempotency, outcomes, retention, webhooks
+from batchyard.operations import changes, outcomes, retention, webhooks
+from batchyard.operations.audit import Actor
 from batchyard.operations.outcomes import Verdict
+from batchyard.operations.transactions import one_transaction
+from batchyard.store import retention as stored
 from batchyard.store.db import Database
 from tests import factories
 
 NAME = "Ingeborg Testesen"
 GONE = {"expired": True}
+WAITERS = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 async def run(db: Database, statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -330,19 +339,89 @@ async def test_what_is_no_longer_kept_is_not_sent_again(db: Database) -> None:
     assert await webhooks.redeliver_failed(db, team=team) == 0
 
 
-async def test_answers_kept_for_a_key_are_gone_after_a_day(db: Database) -> None:
+async def test_answers_kept_for_a_key_are_gone_after_a_day_or_the_days_of_their_team(
+    db: Database,
+) -> None:
+    plain, keeping = [await factories.make_team(db) for _ in range(2)]
+    await retention.set_days(db, team=keeping, days={"idempotency_days": 3})
+    for team in (plain, keeping):
+        for hours in (23, 25, 71, 73):
+            await run(
+                db,
+                "INSERT INTO idempotency (team_id, key, fingerprint, status, body, created_at)"
+                " VALUES (%s, %s, 'f', 200, %s, %s)",
+                team.id,
+                f"hours-{hours}",
+                NAME.encode(),
+                db.clock() - timedelta(hours=hours),
+            )
+
+    await expire(db)
+
+    kept = "SELECT key FROM idempotency WHERE team_id = %s ORDER BY key"
+    assert await run(db, kept, plain.id) == [("hours-23",)]
+    assert await run(db, kept, keeping.id) == [("hours-23",), ("hours-25",), ("hours-71",)]
+
+
+async def test_days_changed_at_the_same_time_are_all_kept(db: Database) -> None:
     team = await factories.make_team(db)
-    for key, hours in (("old", 25), ("young", 23)):
+    change = partial(retention.change_days, team=team, actor=Actor(name="somebody"))
+    async with asyncio.timeout(20):
+        async with one_transaction(db) as work:
+            async with work.transaction() as conn:
+                await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            await change(work, days={"items_days": 30})
+            other = asyncio.create_task(change(db, days={"events_days": 7}))
+            while await run(db, WAITERS) != [(1,)]:
+                assert not other.done()
+                await asyncio.sleep(0.01)
+        told = await other
+
+    assert told == {**retention.DEFAULT_DAYS, "items_days": 30, "events_days": 7}
+    assert await retention.read_days(db, team=team) == told
+    traces = "SELECT before, after FROM audit_log WHERE action = 'retention.set' ORDER BY id"
+    assert await run(db, traces) == [
+        ({"items_days": 365}, {"items_days": 30}),
+        ({"events_days": 90}, {"events_days": 7}),
+    ]
+
+
+@pytest.mark.parametrize("what", ["items", "transcripts", "events"])
+async def test_days_that_are_raised_while_much_is_taken_out_hold_for_the_rest(
+    db: Database, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team, batch_id = await make_expiring(db, BatchState.COMPLETED)
+    await retention.set_days(db, team=team, days={f"{what}_days": 5})
+    for _ in range(3):
+        item_id = await add(db, team, batch_id)
+        talk = Jsonb({"transcript": NAME})
+        await run(db, "UPDATE item_data SET result = %s WHERE item_id = %s", talk, item_id)
+    await age(db, batch_id)
+    await run(db, "DELETE FROM events")
+    for _ in range(3):
         await run(
             db,
-            "INSERT INTO idempotency (team_id, key, fingerprint, status, body, created_at)"
-            " VALUES (%s, %s, 'f', 200, %s, %s)",
+            "INSERT INTO events (team_id, type, at) VALUES (%s, 'batch.completed', %s)",
             team.id,
-            key,
-            NAME.encode(),
-            db.clock() - timedelta(hours=hours),
+            db.clock() - timedelta(days=10),
         )
+    step = "forget" if what == "events" else "expire_some"
+    take = getattr(stored, step)
 
-    await idempotency.forget_old(db)
+    async def raise_then(*given: object, **named: object) -> int:
+        taken = int(await take(*given, **named))
+        if taken and what in (named.get("what"), getattr(given[1:] and given[1], "what", None)):
+            await retention.set_days(db, team=team, days={f"{what}_days": 30})
+        return taken
 
-    assert await run(db, "SELECT key FROM idempotency") == [("young",)]
+    monkeypatch.setattr(retention, "SLICE", 1)
+    monkeypatch.setattr(stored, step, raise_then)
+    await expire(db)
+    left = {
+        "items": "SELECT count(*) FROM item_data WHERE payload <> '{\"expired\": true}'",
+        "transcripts": "SELECT count(*) FROM item_data WHERE result ? 'transcript'",
+        "events": "SELECT count(*) FROM events",
+    }
+    assert await run(db, left[what]) == [(2,)]
+    # Nor is the batch taken for one of which nothing is kept.
+    assert await run(db, "SELECT expired FROM batches") == [([],)]

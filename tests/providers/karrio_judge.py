@@ -11,6 +11,7 @@ import httpx
 import orjson
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENT_SECONDS = 30
 
 
 class KarrioJudge:
@@ -45,13 +46,23 @@ class KarrioJudge:
         """Let somebody at Karrio take metadata and request ids away from every shipment."""
         self._call("PUT", {"unmarks": True})
 
+    def release(self) -> None:
+        """Let what is `late` happen now."""
+        self._call("PUT", {"releases": True})
+
     def forget(self) -> None:
         """Begin anew."""
         self._call("DELETE")
 
     def _call(self, method: str, body: object = None) -> httpx.Response:
         content = None if body is None else orjson.dumps(body)
-        answer = httpx.request(method, f"{self.url}/control", content=content, trust_env=False)
+        answer = httpx.request(
+            method,
+            f"{self.url}/control",
+            content=content,
+            trust_env=False,
+            timeout=PATIENT_SECONDS,
+        )
         return answer.raise_for_status()
 
 

@@ -1,14 +1,25 @@
 """Requests for shipments through Karrio, and the provider they go through."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from batchyard.models import JsonObject, Kind, Request
+from batchyard.models import Answer, Ended, JsonObject, Kind, Lost, NotReceived, Refused, Request
 from batchyard.providers.base import Surroundings
 from batchyard.providers.karrio import KarrioProvider
 from tests.providers.fakes.karrio_state import TEST_KEY
+
+TIMEOUTS = {
+    "draft": "draft_timeout_seconds",
+    "purchase": "timeout_seconds",
+    "read": "read_timeout_seconds",
+}
+"""The setting that ends each step."""
+PATIENT_SECONDS = 10.0
+SILENT_SECONDS = 1.0
+"""Long enough to send a request on a slow machine."""
 
 SENDER: JsonObject = {
     "address": {
@@ -114,14 +125,16 @@ def open_karrio(
     kept: Kept | None = None,
     key: str = TEST_KEY,
     ahead: timedelta = timedelta(0),
+    silent: str | None = None,
     **settings: object,
 ) -> KarrioProvider:
-    """Open a provider with short timeouts, whose clock is so far ahead."""
-    timeouts = {
-        "timeout_seconds": 0.3,
-        "draft_timeout_seconds": 0.3,
-        "read_timeout_seconds": 0.3,
-    }
+    """Open a provider whose clock is so far ahead.
+
+    It waits long for every answer but that of the `silent` step: none comes, so none is too slow.
+    """
+    timeouts = dict.fromkeys(TIMEOUTS.values(), PATIENT_SECONDS)
+    if silent is not None:
+        timeouts[TIMEOUTS[silent]] = SILENT_SECONDS
     return KarrioProvider(
         Surroundings(
             name="karrio",
@@ -133,3 +146,23 @@ def open_karrio(
             keep=(kept or Kept()).keep,
         )
     )
+
+
+def later(request: Request, kept: Kept) -> Request:
+    """Return the request as it is asked about."""
+    return replace(request, reference=kept.references.get(request.key))
+
+
+def if_silent(step: str, fault: str) -> str | None:
+    """Name the step where its fault is that no answer comes."""
+    return step if fault.startswith("hang_") else None
+
+
+def code_of(answer: Answer | NotReceived) -> str | None:
+    match answer:
+        case Ended():
+            return answer.error_code
+        case Refused() | Lost():
+            return answer.code
+        case _:
+            return None

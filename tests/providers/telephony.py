@@ -39,6 +39,9 @@ from tests.providers.fakes.twilio_calls import ACCOUNT, OWNED, TOKEN
 KEY = "a key for the secrets of tests"
 SILENT = "UPDATE workers SET beat_at = beat_at - interval '1 minute' WHERE ended_at IS NULL"
 
+PATIENT_SECONDS = 10
+"""Timeout where every answer comes, however slow the machine."""
+
 TWILIO_SECRET = json.dumps({"auth_token": TOKEN})
 TELNYX_SECRET = json.dumps({"api_key": API_KEY})
 
@@ -67,7 +70,7 @@ def telnyx_settings(fake: Fake, **changes: object) -> Mapping[str, object]:
         "from_number": OWNED,
         "say": "Hello {n}.",
         "timeout_seconds": 0.4,
-        "key_ttl_seconds": 5,
+        "key_ttl_seconds": 40,
         "look_up_after_seconds": 0.5,
         "price_wait_seconds": 60,
         "concurrency": 100,

@@ -3,8 +3,17 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from batchyard.engine.merging import merge
 from batchyard.models import Accepted, Ended, JsonObject, Request
-from batchyard.providers.call_endings import MARK, finish, keep, known_of, resume
+from batchyard.providers.call_endings import (
+    MARK,
+    ask_for_end,
+    finish,
+    keep,
+    known_of,
+    resume,
+    take_back_end,
+)
 from tests.providers.requests import make_call
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -68,3 +77,31 @@ def test_call_that_a_person_broke_off_is_stopped() -> None:
     assert answer.status == "stopped"
     assert answer.result["hangup_by"] == "operator"
     assert MARK not in answer.result
+
+
+def test_call_that_was_over_before_it_was_broken_off_keeps_its_word() -> None:
+    held = end(make_call())
+    assert isinstance(held, Accepted)
+    asked = ask_for_end(having(held.result), now=NOW + timedelta(seconds=1))
+    assert end(having(asked), after=120) == ENDED
+
+
+def test_wish_that_is_taken_back_leaves_what_was_told_meanwhile() -> None:
+    before = make_call()
+    asked = ask_for_end(before, now=NOW)
+    held = end(having(asked), after=1)
+    assert isinstance(held, Accepted)
+    assert held.result is not None
+    assert "hangup_by" not in held.result
+    back = merge(held.result, known=asked, told=take_back_end(before), wins=True)
+    assert known_of(having(back)).is_over
+    whole = resume(
+        having(back), {"cost_minor": 1}, awaited=("cost_minor",), patience=PATIENCE, now=NOW
+    )
+    assert whole == Ended(status="completed", result={"duration_seconds": 7, "cost_minor": 1})
+
+
+def test_first_time_that_a_call_is_to_be_broken_off_counts() -> None:
+    first = ask_for_end(make_call(), now=NOW)
+    again = ask_for_end(having(first), now=NOW + timedelta(seconds=5))
+    assert known_of(having(again)).end_asked_at == NOW

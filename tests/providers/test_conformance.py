@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import orjson
+import pytest
 
 from batchyard.models import JsonObject, Kind, Policy
 from batchyard.providers.http import HttpProvider
@@ -17,6 +18,7 @@ from batchyard.providers.twilio import TwilioProvider
 from batchyard.testing import (
     Arrived,
     Book,
+    Fault,
     HttpProviderConformance,
     ProviderConformance,
     Served,
@@ -26,6 +28,11 @@ from tests.providers.fakes.telnyx_legs import CONNECTION, PUBLIC_KEY
 from tests.providers.fakes.twilio_calls import ACCOUNT, OWNED
 from tests.providers.karrio_requests import SHIPMENT
 from tests.providers.requests import make_shipment
+
+PATIENT_SECONDS = 10.0
+"""Timeout where every answer comes, however slow the machine."""
+SILENT_SECONDS = 1.5
+"""Timeout where an answer never comes: long enough to send a request."""
 
 FINAL_WORDS = {Kind.CALL: "completed", Kind.SHIPMENT: "booked"}
 
@@ -41,7 +48,19 @@ class TestSandbox(ProviderConformance):
         return {} if kind is Kind.CALL else make_shipment().payload
 
 
-class HttpConformance(HttpProviderConformance):
+class PatientConformance(HttpProviderConformance):
+    """Only a fault that hangs is worth a short timeout."""
+
+    patience_seconds = PATIENT_SECONDS
+
+    @pytest.fixture(autouse=True)
+    def _choose_patience(self, request: pytest.FixtureRequest) -> None:
+        case = getattr(request.node, "callspec", None)
+        if case is not None and Fault.HANG_AFTER in case.params.values():
+            self.patience_seconds = SILENT_SECONDS
+
+
+class HttpConformance(PatientConformance):
     """The other side honours keys and can be asked; the policies differ in what they rely on."""
 
     provider_class = HttpProvider
@@ -50,7 +69,12 @@ class HttpConformance(HttpProviderConformance):
 
     def settings(self, url: str) -> Mapping[str, object]:
         looked_up = {"result_url": f"{url}/results"} if self.policy is Policy.ASKABLE else {}
-        return {"url": f"{url}/do", "policy": self.policy, "timeout_seconds": 1.5, **looked_up}
+        return {
+            "url": f"{url}/do",
+            "policy": self.policy,
+            "timeout_seconds": self.patience_seconds,
+            **looked_up,
+        }
 
     def serve(self, arrived: Arrived, book: Book) -> Served:
         if arrived.method == "GET":
@@ -61,7 +85,7 @@ class HttpConformance(HttpProviderConformance):
         return book.find(key) or book.act(key, answer)
 
 
-class TestTwilio(HttpProviderConformance):
+class TestTwilio(PatientConformance):
     """The other side knows no key: calls are found by their numbers."""
 
     provider_class = TwilioProvider
@@ -76,7 +100,7 @@ class TestTwilio(HttpProviderConformance):
             "base_url": url,
             "from_number": OWNED,
             "say": "Hello.",
-            "timeout_seconds": 1.5,
+            "timeout_seconds": self.patience_seconds,
         }
 
     def serve(self, arrived: Arrived, book: Book) -> Served:
@@ -90,7 +114,7 @@ class TestTwilio(HttpProviderConformance):
         return Served(body=orjson.dumps({"calls": calls, "next_page_uri": None}))
 
 
-class TestTelnyx(HttpProviderConformance):
+class TestTelnyx(PatientConformance):
     """The other side honours keys, and lists the calls that live."""
 
     provider_class = TelnyxProvider
@@ -103,7 +127,7 @@ class TestTelnyx(HttpProviderConformance):
             "base_url": url,
             "from_number": OWNED,
             "say": "Hello.",
-            "timeout_seconds": 1.5,
+            "timeout_seconds": self.patience_seconds,
         }
 
     def serve(self, arrived: Arrived, book: Book) -> Served:
@@ -129,7 +153,7 @@ class TestHttpRepeatable(HttpConformance):
     policy = Policy.REPEATABLE
 
 
-class TestKarrio(HttpProviderConformance):
+class TestKarrio(PatientConformance):
     """Two steps; only the purchase has an effect."""
 
     provider_class = KarrioProvider
@@ -138,9 +162,9 @@ class TestKarrio(HttpProviderConformance):
     def settings(self, url: str) -> Mapping[str, object]:
         return {
             "url": url,
-            "timeout_seconds": 0.5,
-            "draft_timeout_seconds": 0.5,
-            "read_timeout_seconds": 0.5,
+            "timeout_seconds": self.patience_seconds,
+            "draft_timeout_seconds": PATIENT_SECONDS,
+            "read_timeout_seconds": self.patience_seconds,
         }
 
     def payload(self, kind: Kind) -> JsonObject:

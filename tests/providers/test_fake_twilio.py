@@ -25,7 +25,7 @@ class Loopback(HttpClient):  # type: ignore[misc]  # the library has no types
     def __init__(self, url: str) -> None:
         super().__init__(None, is_async=False, timeout=10)
         self._url = url
-        self._client = httpx.Client(trust_env=False)
+        self._client = httpx.Client(trust_env=False, timeout=30)
 
     def request(self, method: str, url: str, *given: object, **named: object) -> Response:
         """Send what the library hands over by position: parameters, form, headers, credentials."""

@@ -167,7 +167,7 @@ async def test_many_requests_at_once_are_each_answered_by_their_own_answer() -> 
         await line.reply(202, b'{"reference": "%s"}' % key.encode())
 
     requests = [make_call(item=n) for n in range(300)]
-    async with provider_over(echo) as provider:
+    async with provider_over(echo, timeout_seconds=60) as provider:
         answers = await asyncio.gather(*(provider.send(request) for request in requests))
     references = [getattr(answer, "reference", answer) for answer in answers]
     assert references == [request.key for request in requests]

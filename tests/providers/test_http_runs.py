@@ -27,7 +27,9 @@ async def yard(db: Database) -> Yard:
     return Yard(db, await make_team(db))
 
 
-async def lead_to(yard: Yard, url: str, *, policy: Policy = Policy.NEITHER) -> None:
+async def lead_to(
+    yard: Yard, url: str, *, policy: Policy = Policy.NEITHER, timeout_seconds: float = 10
+) -> None:
     """Lead the yard's shipments to a carrier that cannot be asked."""
     await add_provider(
         yard.db,
@@ -37,7 +39,7 @@ async def lead_to(yard: Yard, url: str, *, policy: Policy = Policy.NEITHER) -> N
         settings={
             "url": f"{url}/do",
             "policy": policy,
-            "timeout_seconds": 1,
+            "timeout_seconds": timeout_seconds,
             "look_up_after_seconds": 1,
         },
         secret=None,
@@ -90,7 +92,7 @@ async def test_booking_waits_for_a_label_and_is_made_once(yard: Yard) -> None:
         await lead_to(yard, server.url)
         batch_id = await yard.make_batch(items=1)
         async with working(yard):
-            await yard.until_ended(batch_id, seconds=30)
+            await yard.until_ended(batch_id)
     assert len(posts) == 1
     assert await yard.counts(batch_id) == {"booked": 1}
     assert await yard.value("SELECT content FROM documents") == b"%PDF a label"
@@ -117,7 +119,7 @@ async def test_label_told_by_callback_is_fetched_by_a_worker(yard: Yard) -> None
             url, news = await told.get()
             await yard.until("SELECT phase = 'live' FROM items")
             await post(url, news)
-            await yard.until_ended(batch_id, seconds=30)
+            await yard.until_ended(batch_id)
     assert await yard.counts(batch_id) == {"booked": 1}
     assert await yard.value("SELECT content FROM documents") == b"%PDF a label"
 
@@ -137,14 +139,14 @@ async def test_booking_whose_repetition_meets_a_404_is_not_failed(yard: Yard) ->
                 await line.reply(200, b'{"status": "booked", "result": {}}')
 
     async with HttpServer(carrier) as server:
-        await lead_to(yard, server.url, policy=Policy.REPEATABLE)
+        await lead_to(yard, server.url, policy=Policy.REPEATABLE, timeout_seconds=1)
         batch_id = await yard.make_batch(items=1)
         async with working(yard):
-            await yard.until_ended(batch_id, seconds=30)
+            await yard.until_ended(batch_id)
     assert await yard.counts(batch_id) == {"booked": 1}
     assert len(set(posts)) == 1
 
 
 async def post(url: str, body: bytes) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         (await client.post(url, content=body)).raise_for_status()

@@ -6,12 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from batchyard.models import Accepted, Answer, Ended, Lost, NotReceived, Refused, Request
+from batchyard.models import Accepted, Answer, Ended, Lost, Refused
 from batchyard.providers.karrio import DRAFT_TRIES, KarrioProvider
 from tests.providers.fakes.karrio_spec import MISSING, find_spec
 from tests.providers.fakes.karrio_state import LIVE_KEY, PDF, ZPL
 from tests.providers.karrio_judge import KarrioJudge, faking
-from tests.providers.karrio_requests import Kept, ask_for, changed, open_karrio
+from tests.providers.karrio_requests import (
+    SILENT_SECONDS,
+    Kept,
+    ask_for,
+    changed,
+    code_of,
+    if_silent,
+    later,
+    open_karrio,
+)
 
 TWO_PARCELS = changed(parcels=[{"gross_weight": 500}, {"gross_weight": 700}])
 
@@ -41,21 +50,6 @@ async def karrio(judge: KarrioJudge, kept: Kept) -> AsyncIterator[KarrioProvider
     provider = open_karrio(judge.url, kept=kept)
     yield provider
     await provider.close()
-
-
-def later(request: Request, kept: Kept) -> Request:
-    """Return the request as it is asked about."""
-    return replace(request, reference=kept.references.get(request.key))
-
-
-def code_of(answer: Answer | NotReceived) -> str | None:
-    match answer:
-        case Ended():
-            return answer.error_code
-        case Refused() | Lost():
-            return answer.code
-        case _:
-            return None
 
 
 @pytest.mark.skipif(find_spec() is None, reason=MISSING)
@@ -123,6 +117,7 @@ async def test_nothing_is_bought_without_the_commit_of_its_draft(
         ("busy", Refused, "http_429"),
         ("denied", Refused, "credentials_refused"),
         ("forbidden", Refused, "credentials_refused"),
+        ("filtered", Refused, "http_403"),
         ("gone", Ended, "rejected"),
         ("invalid", Ended, "rejected"),
         ("carrier_refuses", Ended, "carrier_refused"),
@@ -141,19 +136,22 @@ async def test_nothing_is_bought_without_the_commit_of_its_draft(
 )
 async def test_draft_that_goes_wrong_buys_nothing(
     judge: KarrioJudge,
-    karrio: KarrioProvider,
     kept: Kept,
     *,
     fault: str,
     answer: type[Answer],
     code: str,
 ) -> None:
+    karrio = open_karrio(judge.url, kept=kept, silent=if_silent("draft", fault))
     judge.spoil("draft", fault)
 
     told = await karrio.send(ask_for())
 
+    await karrio.close()
     assert isinstance(told, answer), told
     assert code_of(told) == code
+    is_stopped = isinstance(told, Refused) and told.stops_provider
+    assert is_stopped is (code == "credentials_refused")
     assert kept.references == {}
     assert judge.purchases() == {}
     assert judge.books()["arrivals"] == {"draft": 1}
@@ -184,6 +182,7 @@ async def test_draft_that_goes_wrong_buys_nothing(
         ("unavailable_after", Lost, "http_503", 1),
         ("gateway_timeout_after", Lost, "http_504", 1),
         ("unreached", Lost, "http_502", 0),
+        ("filtered", Lost, "http_403", 0),
         ("reset_before", Lost, "connection_lost", 0),
         ("reset_after", Lost, "connection_lost", 1),
         ("hang_before", Lost, "timeout", 0),
@@ -194,17 +193,18 @@ async def test_draft_that_goes_wrong_buys_nothing(
 )
 async def test_purchase_that_goes_wrong_is_read_for_what_it_proves(
     judge: KarrioJudge,
-    karrio: KarrioProvider,
     *,
     fault: str,
     answer: type[Answer],
     code: str,
     bought: int,
 ) -> None:
+    karrio = open_karrio(judge.url, silent=if_silent("purchase", fault))
     judge.spoil("purchase", fault)
 
     told = await karrio.send(ask_for())
 
+    await karrio.close()
     assert isinstance(told, answer), told
     assert code_of(told) == code
     books = judge.books()
@@ -265,131 +265,14 @@ async def test_refusal_whose_draft_cannot_be_looked_at_is_not_believed(
     assert told.code == "not_found_out"
 
 
-@pytest.mark.parametrize(
-    "fault",
-    ["reset_after", "hang_after", "bad_gateway_after", "garbage_after", "broken_after"],
-)
-async def test_lost_booking_is_found_by_the_draft_that_was_kept(
-    judge: KarrioJudge, karrio: KarrioProvider, kept: Kept, fault: str
-) -> None:
-    request = ask_for()
-    judge.spoil("purchase", fault)
-    await karrio.send(request)
-
-    found = await karrio.ask(later(request, kept))
-
-    assert isinstance(found, Ended)
-    assert found.status == "booked"
-    assert [one.content for one in found.documents] == [PDF]
-    assert judge.purchases() == {request.key: 1}
-
-
-async def test_booking_later_than_our_timeout_is_found(
-    judge: KarrioJudge, karrio: KarrioProvider, kept: Kept
-) -> None:
-    request = ask_for()
-    judge.spoil("purchase", "late")
-    assert isinstance(await karrio.send(request), Lost)
-
-    before = await karrio.ask(later(request, kept))
-    async with asyncio.timeout(10):
-        while not judge.purchases():  # noqa: ASYNC110  # another process sends no signal
-            await asyncio.sleep(0.02)
-    after = await karrio.ask(later(request, kept))
-
-    assert code_of(before) == "not_proven"
-    assert isinstance(after, Ended)
-
-
-async def test_plain_draft_proves_nothing(
-    judge: KarrioJudge, karrio: KarrioProvider, kept: Kept
-) -> None:
-    request = ask_for()
-    judge.spoil("purchase", "reset_before")
-    await karrio.send(request)
-
-    found = await karrio.ask(later(request, kept))
-
-    assert isinstance(found, Lost)
-    assert found.code == "not_proven"
-    assert request.key in found.message
-
-
-async def test_half_recorded_purchase_names_where_to_look(
-    judge: KarrioJudge, karrio: KarrioProvider, kept: Kept
-) -> None:
-    request = ask_for()
-    judge.spoil("purchase", "half_broken_after")
-    await karrio.send(request)
-
-    found = await karrio.ask(later(request, kept))
-
-    assert isinstance(found, Lost)
-    assert found.code == "half_recorded"
-    assert request.key in found.message
-    assert kept.references[request.key] in found.message
-
-
-async def test_key_without_a_kept_draft_was_certainly_not_bought(
-    judge: KarrioJudge, karrio: KarrioProvider
-) -> None:
-    request = ask_for()
-    judge.spoil("draft", "reset_after")
-    await karrio.send(request)
-
-    assert await karrio.ask(request) == NotReceived(is_certain=True)
-
-
-async def test_booking_our_books_forgot_is_found_by_its_request_id(
-    judge: KarrioJudge, karrio: KarrioProvider
-) -> None:
-    request = ask_for()
-    await karrio.send(request)
-
-    found = await karrio.ask(request)
-
-    assert isinstance(found, Ended)
-    assert judge.books()["arrivals"]["search"] == 1
-
-
-async def test_draft_of_an_earlier_attempt_is_not_taken_for_this_one(
-    karrio: KarrioProvider, kept: Kept
-) -> None:
-    first = ask_for()
-    await karrio.send(first)
-    second = replace(later(first, kept), key=f"{first.item_id}.2", attempt=2)
-
-    assert await karrio.ask(second) == NotReceived(is_certain=True)
-
-
-@pytest.mark.parametrize("fault,found", [("reset_after", Ended), ("reset_before", Lost)])
-async def test_draft_whose_marks_somebody_took_away_is_still_this_keys(
-    judge: KarrioJudge,
-    karrio: KarrioProvider,
-    kept: Kept,
-    *,
-    fault: str,
-    found: type[Answer],
-) -> None:
-    request = ask_for()
-    judge.spoil("purchase", fault)
-    await karrio.send(request)
-    judge.take_marks_away()
-
-    assert isinstance(await karrio.ask(later(request, kept)), found)
-
-
-@pytest.mark.parametrize("fault", ["broken", "gone", "hang_before", "garbage_after", "denied"])
-async def test_look_up_that_fails_decides_nothing(
-    judge: KarrioJudge, karrio: KarrioProvider, kept: Kept, fault: str
-) -> None:
-    request = ask_for()
-    await karrio.send(request)
-    judge.spoil("read", fault)
-    judge.spoil("search", fault)
-
-    assert isinstance(await karrio.ask(later(request, kept)), Lost)
-    assert isinstance(await karrio.ask(request), Lost)
+async def test_draft_may_take_longer_than_a_purchase(judge: KarrioJudge, kept: Kept) -> None:
+    karrio = open_karrio(judge.url, kept=kept, silent="purchase")
+    judge.spoil("draft", "late")
+    sending = asyncio.create_task(karrio.send(ask_for()))
+    await asyncio.sleep(1.5 * SILENT_SECONDS)
+    judge.release()
+    assert isinstance(await sending, Ended)
+    await karrio.close()
 
 
 async def test_changed_request_id_is_not_relied_on_and_said(
@@ -426,6 +309,23 @@ async def test_label_that_is_missing_is_fetched_and_waited_for(
     assert judge.purchases() == {request.key: 1}
 
 
+async def test_documents_that_came_are_kept_while_another_is_fetched(
+    judge: KarrioJudge, karrio: KarrioProvider, kept: Kept
+) -> None:
+    request = ask_for()
+    judge.spoil("purchase", "papers_after")
+    judge.spoil("document", "broken")
+
+    waiting = await karrio.send(request)
+    assert isinstance(waiting, Accepted)
+    ended = await karrio.ask(replace(later(request, kept), known_result=waiting.result))
+
+    assert isinstance(ended, Ended)
+    assert sorted(one.kind for one in ended.documents) == ["customs", "label", "other"]
+    assert "documents" not in ended.result
+    assert judge.books()["arrivals"]["document"] == 2
+
+
 @pytest.mark.parametrize("mode,key", [("test", LIVE_KEY), ("live", None)])
 async def test_key_of_the_other_mode_buys_nothing(
     judge: KarrioJudge, mode: str, key: str | None
@@ -457,11 +357,12 @@ async def test_connection_is_chosen_by_its_id_where_two_share_a_name(
     assert told.status == "booked"
 
 
+@pytest.mark.parametrize("fault", ["broken", "filtered"])
 async def test_draft_that_never_comes_about_is_given_up(
-    judge: KarrioJudge, karrio: KarrioProvider
+    judge: KarrioJudge, karrio: KarrioProvider, fault: str
 ) -> None:
     request = ask_for()
-    judge.spoil("draft", *["broken"] * DRAFT_TRIES)
+    judge.spoil("draft", *[fault] * DRAFT_TRIES)
 
     told = [await karrio.send(request) for _ in range(DRAFT_TRIES)]
 

@@ -10,6 +10,7 @@ from batchyard.encryption import Vault
 from batchyard.errors import ConfigError, ProviderError
 from batchyard.models import Kind, Team
 from batchyard.operations import providers, services
+from batchyard.operations.provider_changes import change_provider
 from batchyard.providers.base import Service
 from batchyard.providers.karrio import KarrioProvider
 from batchyard.store.db import Database
@@ -216,6 +217,51 @@ async def test_listed_services_are_not_asked_for(db: Database, judge: KarrioJudg
         {"url": judge.url, "services": ["post-nord/standard_service"]}
     )
     assert declared == [Service(carrier="post-nord", service="standard_service")]
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_services_that_are_listed_later_are_all_that_is_offered(
+    db: Database, team: Team, judge: KarrioJudge, *, is_away: bool
+) -> None:
+    if is_away:
+        judge.spoil("other", *["unreached"] * 4)
+    await change_provider(
+        db, Vault(KEY), name="karrio", settings={"services": ["post-nord/standard_service"]}
+    )
+    listed = [("post-nord", "standard_service", None, None)]
+    assert await offered(db, team) == listed
+
+    await write(db, "UPDATE providers SET services_at = now() - interval '2 hours'")
+    await services.refresh_stale(db, Vault(KEY))
+    assert await offered(db, team) == listed
+
+    judge.forget()
+    await change_provider(db, Vault(KEY), name="karrio", settings={"services": None})
+    assert await offered(db, team) == OFFERED
+
+
+async def test_services_that_were_listed_before_are_no_longer_hidden_by_what_was_asked(
+    db: Database, team: Team
+) -> None:
+    await write(
+        db,
+        "UPDATE providers SET services_at = now() - interval '2 hours', settings = settings"
+        " || '{\"services\": [\"post-nord/standard_service\"]}' WHERE name = 'karrio'",
+    )
+    await services.refresh_stale(db, Vault(KEY))
+    assert await offered(db, team) == [("post-nord", "standard_service", None, None)]
+
+
+async def test_change_that_reaches_nobody_keeps_the_services_that_are_known(
+    db: Database, team: Team, judge: KarrioJudge
+) -> None:
+    judge.spoil("other", *["unreached"] * 4)
+    changed = await change_provider(
+        db, Vault(KEY), name="karrio", settings={"read_timeout_seconds": 9}
+    )
+    judge.forget()
+    assert "stored all the same" in changed.remarks[0]
+    assert await offered(db, team) == OFFERED
 
 
 async def test_nothing_is_offered_until_the_server_was_asked(db: Database) -> None:

@@ -341,7 +341,7 @@ PLACES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(place=st.sampled_from(PLACES), value=ANYTHING)
 def test_any_payload_becomes_an_order_or_a_sentence(place: str, value: object) -> None:
     payload = abroad()

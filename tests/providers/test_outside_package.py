@@ -65,7 +65,7 @@ async def test_batch_runs_through_a_provider_from_outside(
     batch_id = await yard.make_batch(items=50, kind=Kind.SHIPMENT)
 
     with worker(env):
-        assert await yard.until_ended(batch_id, seconds=60) == "completed"
+        assert await yard.until_ended(batch_id) == "completed"
 
     assert await yard.counts(batch_id) == {"booked": 50}
     written = Counter(json.loads(line)["key"] for line in sheet.read_text().splitlines())

@@ -62,8 +62,7 @@ def test_page_tells_how_long_calls_take() -> None:
     digits = {"completed": "04", "voicemail": "03", "no-answer": "02", "busy": "01", "failed": "08"}
     for outcome, (least, most) in rows.items():
         lasting = [
-            call_fate(make_call(f"+121255501{digits[outcome]}", item=item), seed="s")
-            for item in range(300)
+            call_fate(make_call(f"+1212555{n:03d}{digits[outcome]}"), seed="s") for n in range(300)
         ]
         seconds = [decided.ends_after_seconds for decided in lasting]
         width = most - least

@@ -3,7 +3,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchyard.models import Kind
@@ -29,10 +29,20 @@ def test_fate_of_a_file_differs_by_seed() -> None:
     assert endings[0] != endings[1]
 
 
-def test_fate_of_a_call_ends_alike_whatever_its_key() -> None:
-    calls = [make_call("+12125550147", item=item) for item in range(1, 50)]
-    assert len({fate(call, SEED).ending.status for call in calls}) == 1
-    assert len({fate(call, SEED).ends_after_seconds for call in calls}) > 1
+def test_fate_is_the_same_whatever_the_key_but_for_references_and_codes() -> None:
+    for ones in (
+        [replace(make_call(), key=f"{n}.1") for n in range(49)],
+        [replace(make_shipment(), key=f"{n}.1") for n in range(49)],
+    ):
+        fates = [fate(one, SEED) for one in ones]
+        assert len({one.ending.reference for one in fates}) == 49
+        assert len({(one.ending.status, one.ends_after_seconds) for one in fates}) == 1
+        assert len({one.ending.result.get("cost_minor") for one in fates}) == 1
+
+
+def test_lengths_differ_from_number_to_number_and_from_attempt_to_attempt() -> None:
+    calls = [make_call(f"+1212555{n:02d}02", attempt=a) for n in range(50) for a in (1, 2)]
+    assert len({fate(call, SEED).ends_after_seconds for call in calls}) == 100
 
 
 @pytest.mark.parametrize(
@@ -153,11 +163,7 @@ SHIPMENT_LIKE = st.fixed_dictionaries(
 )
 
 
-# Drawing is slow where other work goes on; that says nothing about the sandbox.
-PATIENT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@PATIENT
+@settings(max_examples=60)
 @given(payload=SHIPMENT_LIKE)
 def test_odd_shipments_neither_break_the_fate_nor_the_label(payload: dict[str, object]) -> None:
     request = replace(make_shipment(), payload=payload)
@@ -165,7 +171,7 @@ def test_odd_shipments_neither_break_the_fate_nor_the_label(payload: dict[str, o
     assert print_labels(request)
 
 
-@PATIENT
+@settings(max_examples=60)
 @given(payload=st.dictionaries(st.text(), JSON), number=st.none() | st.text())
 def test_odd_calls_do_not_break_the_fate(payload: dict[str, object], number: str | None) -> None:
     request = replace(make_call(payload=payload), number=number)

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.providers.spoken import Unspeakable, check_template, fill, write_twiml
+from batchyard.providers.spoken import (
+    TEXT_LENGTH,
+    Unspeakable,
+    check_template,
+    write_text,
+    write_twiml,
+)
 
 
 def twiml(template: str, **variables: object) -> str:
@@ -14,7 +20,18 @@ def twiml(template: str, **variables: object) -> str:
 
 
 def test_variables_and_braces_are_put_in() -> None:
-    assert fill("Hi { first_name }, {{ok}} {n}", {"first_name": "Åse", "n": 7}) == "Hi Åse, {ok} 7"
+    said = write_text("Hi { first_name }, {{ok}} {n}", {"first_name": "Åse", "n": 7})
+    assert said == "Hi Åse, {ok} 7"
+
+
+def test_longest_text_that_is_taken_is_written() -> None:
+    assert write_text("{a}", {"a": "x" * TEXT_LENGTH}) == "x" * TEXT_LENGTH
+
+
+def test_number_of_any_size_is_said() -> None:
+    assert write_text("{n}, {m}", {"n": 2**64, "m": [-(2**63) - 1]}) == (
+        "18446744073709551616, [-9223372036854775809]"
+    )
 
 
 def test_text_becomes_a_verb_with_its_language_and_voice() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from batchyard.operations import machine_checks
 from tests.cli.commands import call_here, call_with_input
 from tests.cli.stored import KEY
 from tests.cli.test_commands import assert_one_line
@@ -51,6 +52,18 @@ def test_live_mode_version_and_clock_are_shown(say: Say, telnyx_server: Fake) ->
             "Note: Clock: no difference that matters.",
         ],
     )
+
+
+def test_callbacks_that_cannot_come_are_said(
+    say: Say, twilio_server: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twilio_server.change()
+    account = ("--account-sid", ACCOUNT)
+    say(*add("phone", "twilio", twilio_server.url), *account, text=TOKEN)
+    monkeypatch.setattr(machine_checks, "_is_elsewhere", lambda _row: True)
+    code, said = say("test", "phone")
+    assert code == 0
+    assert "Note: phone cannot reach http://127.0.0.1:" in said
 
 
 def test_wrong_credentials_and_a_foreign_number_are_said(say: Say, twilio_server: Fake) -> None:

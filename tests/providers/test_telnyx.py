@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from nacl.signing import SigningKey
 
-from batchyard.errors import ConfigError, Forbidden, InvalidRequest, ProviderError
+from batchyard.errors import ConfigError, Conflict, Forbidden, InvalidRequest, ProviderError
 from batchyard.models import Accepted, Answer, Ended, Lost, NotReceived, Policy, Rate, Refused
 from batchyard.providers.base import Callback, Surroundings
 from batchyard.providers.http_exchange import Reply
@@ -26,7 +26,7 @@ from tests.providers.fakes.telnyx_legs import (
     SIGNING_KEY,
 )
 from tests.providers.requests import make_call
-from tests.providers.telephony import TELNYX_SECRET, telnyx_settings
+from tests.providers.telephony import PATIENT_SECONDS, TELNYX_SECRET, telnyx_settings
 from tests.providers.twilio_surroundings import address
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -39,7 +39,14 @@ def make_provider(fake: Fake, *, secret: str = TELNYX_SECRET, **changes: object)
             name="phone",
             clock=lambda: NOW,
             report=lambda _key, _answer: None,
-            settings=telnyx_settings(fake, **{"say": "Hello {first_name}.", **changes}),
+            settings=telnyx_settings(
+                fake,
+                **{
+                    "say": "Hello {first_name}.",
+                    "timeout_seconds": PATIENT_SECONDS,
+                    **changes,
+                },
+            ),
             secret=secret,
             allow_private=True,
             callback_address=address,
@@ -286,6 +293,11 @@ async def test_webhook_about_another_call_is_not_believed(provider: TelnyxProvid
     ):
         with pytest.raises(InvalidRequest):
             await provider.read_callback(request, callback)
+
+
+async def test_call_that_is_over_is_not_hung_up(provider: TelnyxProvider) -> None:
+    with pytest.raises(Conflict, match="over already"):
+        await provider.end(replace(make_call(), reference="v3:gone"))
 
 
 async def test_check_says_whose_calls_these_are(provider: TelnyxProvider, fake: Fake) -> None:

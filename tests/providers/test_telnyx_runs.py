@@ -17,6 +17,7 @@ from tests.providers.fakes.plan import FAULTS
 from tests.providers.fakes.process import Fake
 from tests.providers.fakes.telnyx_legs import API_KEY
 from tests.providers.telephony import (
+    PATIENT_SECONDS,
     TELNYX_SECRET,
     call,
     change_settings,
@@ -53,7 +54,7 @@ async def test_every_fault_leaves_one_call_an_item(yard: Yard, fake: Fake) -> No
     )
     batch_id = await call(yard, numbers(30))
     async with working(yard):
-        assert await yard.until_ended(batch_id, seconds=60) == "completed"
+        assert await yard.until_ended(batch_id) == "completed"
     assert fake.per_item() == dict.fromkeys(fake.per_item(), 1)
     assert len(fake.per_item()) == 30
     assert await statuses(yard) == told(fake)
@@ -70,7 +71,7 @@ async def test_each_fault_alone_is_survived(yard: Yard, fake: Fake) -> None:
 
 async def test_key_that_is_too_old_is_not_repeated_but_looked_for(yard: Yard, fake: Fake) -> None:
     await change_settings(yard, key_ttl_seconds=0.5, ask_patience_seconds=60)
-    fake.change(step_seconds=5, callback_faults={"lost": 1}, key_seconds=0.5)
+    fake.change(step_seconds=600, callback_faults={"lost": 1}, key_seconds=0.5)
     fake.order("hang_after")
     await call(yard, numbers(1))
     async with working(yard):
@@ -83,11 +84,16 @@ async def test_refused_repetition_says_nothing_about_the_call_that_rings(
     yard: Yard, fake: Fake
 ) -> None:
     """The first dial rings and uses up the channels; the answer to it was lost."""
-    await change_settings(yard, key_ttl_seconds=2.5)
-    fake.change(step_seconds=8, callback_faults={"lost": 1})
-    fake.order("hang_after", *["channels_used_up"] * 5)
+    fake.change(step_seconds=600, callback_faults={"lost": 1})
+    fake.order("hang_after", *["channels_used_up"] * 50)
     await call(yard, numbers(1))
     async with working(yard):
+        await yard.until("SELECT error_code = 'telnyx_90041' FROM item_data")
+        assert await yard.value("SELECT phase FROM items") == "calling"
+        # Now the key is too old to be sent again, and the call is looked for.
+        await yard.value(
+            "UPDATE items SET intent_at = intent_at - interval '1 minute' RETURNING id"
+        )
         await yard.until("SELECT phase = 'live' FROM items")
     assert list(fake.per_item().values()) == [1]
     requests = fake.ledger()["requests"]
@@ -111,7 +117,7 @@ async def test_call_that_is_over_before_it_was_found_is_left_to_a_person(
     yard: Yard, fake: Fake
 ) -> None:
     await change_settings(yard, key_ttl_seconds=0.5, ask_patience_seconds=0)
-    fake.change(callback_faults={"lost": 1}, key_seconds=0.5, outcomes={"busy": 1})
+    fake.change(callback_faults={"lost": 1}, key_seconds=0.5, outcomes={"busy": 1}, step_seconds=0)
     fake.order("hang_after")
     await call(yard, numbers(1))
     async with working(yard):
@@ -120,8 +126,14 @@ async def test_call_that_is_over_before_it_was_found_is_left_to_a_person(
 
 
 async def test_text_is_said_once_and_the_call_hung_up(yard: Yard, fake: Fake) -> None:
-    fake.change(outcomes={"completed": 1})
-    await change_settings(yard, machine_detection="detect", record=True, has_cost=True)
+    fake.change(outcomes={"completed": 1}, unheard_seconds=600)
+    await change_settings(
+        yard,
+        machine_detection="detect",
+        record=True,
+        has_cost=True,
+        timeout_seconds=PATIENT_SECONDS,
+    )
     batch_id = await call(yard, [*numbers(1), "+4520199903"])
     async with working(yard):
         await yard.until_ended(batch_id)
@@ -142,12 +154,25 @@ async def test_text_is_said_once_and_the_call_hung_up(yard: Yard, fake: Fake) ->
     assert (requests["POST calls speak"], requests["POST calls hangup"]) == (2, 2)
 
 
+async def test_text_that_is_refused_leaves_no_open_line(yard: Yard, fake: Fake) -> None:
+    fake.change(outcomes={"completed": 1}, refuses_speech="10015", unheard_seconds=600)
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
+    batch_id = await call(yard, numbers(1))
+    async with working(yard):
+        await yard.until_ended(batch_id)
+    assert await yard.counts(batch_id) == {"error": 1}
+    assert await yard.value("SELECT error_code FROM item_data") == "say_refused"
+    requests = fake.ledger()["requests"]
+    assert isinstance(requests, dict)
+    assert (requests["POST calls speak"], requests["POST calls hangup"]) == (1, 1)
+
+
 async def test_answer_lost_to_a_command_does_not_undo_what_its_webhook_made_due(
     yard: Yard, fake: Fake
 ) -> None:
     """The text is spoken, and that is told, while its command still waits for an answer."""
-    fake.change(outcomes={"completed": 1}, mute_commands=["speak"])
-    await change_settings(yard, timeout_seconds=0.8)
+    fake.change(outcomes={"completed": 1}, breaks_off_speech=True, unheard_seconds=600)
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
     batch_id = await call(yard, numbers(1))
     async with working(yard):
         await yard.until_ended(batch_id)
@@ -159,6 +184,7 @@ async def test_answer_lost_to_a_command_does_not_undo_what_its_webhook_made_due(
 
 async def test_end_that_nobody_told_is_looked_up(yard: Yard, fake: Fake) -> None:
     fake.change(callback_faults={"lost": 1}, outcomes={"busy": 1})
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
     batch_id = await call(yard, numbers(1))
     async with working(yard):
         await yard.until_ended(batch_id)
@@ -199,13 +225,14 @@ async def test_wrong_key_is_mended_while_everything_runs(db: Database, fake: Fak
             db, Vault(telephony.KEY), name="phone", settings={}, secrets={"api_key": API_KEY}
         )
         await providers.resume_provider(db, name="phone")
-        assert await yard.until_ended(batch_id, seconds=30) == "completed"
+        assert await yard.until_ended(batch_id) == "completed"
     assert set(fake.per_item().values()) == {1}
     assert await statuses(yard) == told(fake)
 
 
 async def test_webhook_with_a_wrong_signature_is_refused_and_logged(yard: Yard, fake: Fake) -> None:
     fake.change(wrong_signature=True, outcomes={"busy": 1})
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
     batch_id = await call(yard, numbers(1))
     with capture_logs() as logs:
         async with working(yard):
@@ -221,6 +248,7 @@ async def test_webhook_with_a_wrong_signature_is_refused_and_logged(yard: Yard, 
 
 async def test_person_hangs_a_call_up(yard: Yard, fake: Fake) -> None:
     fake.change(step_seconds=30)
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
     batch_id = await call(yard, numbers(1))
     async with working(yard) as inbox:
         await yard.until("SELECT provider_reference IS NOT NULL FROM item_data")
@@ -236,12 +264,11 @@ async def test_worker_killed_behind_its_calls_places_none_twice(
     yard: Yard, fake: Fake, tmp_path: Path
 ) -> None:
     fake.change(step_seconds=0.2, callback_retries=30)
-    await change_settings(yard, key_ttl_seconds=40)
     port = telephony.free_port()
     batch_id = await call(yard, numbers(3))
     await telephony.kill_a_worker(yard, port=port, log=tmp_path / "log")
     assert any(fake.per_item().values())
     async with working(yard, port=port):
-        await yard.until_ended(batch_id, seconds=30)
+        await yard.until_ended(batch_id)
     assert list(fake.per_item().values()) == [1, 1, 1]
     assert await statuses(yard) == told(fake)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from batchyard.errors import Forbidden, InvalidRequest
+from batchyard.errors import Conflict, Forbidden, InvalidRequest
 from batchyard.models import Accepted, Answer, Ended, Lost, NotReceived, Refused, Request
 from batchyard.providers import twilio_account
 from batchyard.providers.base import Callback
@@ -27,7 +27,7 @@ from tests.providers.fakes.twilio_calls import (
     TOKEN,
 )
 from tests.providers.requests import make_call
-from tests.providers.telephony import twilio_settings
+from tests.providers.telephony import PATIENT_SECONDS, twilio_settings
 from tests.providers.twilio_surroundings import address, make_provider
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -36,7 +36,7 @@ SECRETS = TwilioSecrets.model_validate({"auth_token": TOKEN})
 
 
 def read_twilio(fake: Fake) -> TwilioSettings:
-    return TwilioSettings.model_validate(twilio_settings(fake))
+    return TwilioSettings.model_validate(twilio_settings(fake, timeout_seconds=PATIENT_SECONDS))
 
 
 @pytest.fixture
@@ -154,6 +154,8 @@ async def test_refusal_that_is_on_no_list_proves_nothing(provider: TwilioProvide
         (403, {"code": 20005}, Refused(code="twilio_20005", message="", stops_provider=True)),
         (404, {"code": 20404}, Refused(code="twilio_20404", message="", stops_provider=True)),
         (405, b"", Refused(code="twilio_error", message="", stops_provider=True)),
+        (400, {"code": 21609}, Refused(code="twilio_21609", message="", stops_provider=True)),
+        (500, {"code": 21609}, Lost(code="twilio_21609", message="")),
         (401, b"<html>proxy", Lost(code="twilio_error", message="")),
         (404, b"<html>", Lost(code="twilio_error", message="")),
         (400, {"code": 21999}, Lost(code="twilio_21999", message="")),
@@ -321,3 +323,13 @@ async def test_call_from_long_before_is_not_taken_for_ours(
     worn = await provider.ask(replace(later, absences=4))
     assert isinstance(worn, Lost)
     assert worn.code == "sent_without_trace"
+
+
+async def test_call_that_is_over_is_not_broken_off(provider: TwilioProvider, fake: Fake) -> None:
+    fake.change(step_seconds=60)
+    placed = await provider.send(make_call())
+    assert isinstance(placed, Accepted)
+    request = replace(make_call(), reference=placed.reference)
+    assert isinstance(await provider.end(request), Ended)
+    with pytest.raises(Conflict, match="over already"):
+        await provider.end(request)

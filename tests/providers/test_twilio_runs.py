@@ -1,13 +1,17 @@
 """Whole batches of calls through a fake Twilio that misbehaves; its own count is the judge."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from batchyard.engine import inbox as inbox_module
 from batchyard.errors import Conflict
 from batchyard.models import Kind, RetryPolicy
 from batchyard.operations import control, providers
@@ -20,6 +24,7 @@ from tests.providers.fakes.plan import FAULTS
 from tests.providers.fakes.process import Fake
 from tests.providers.fakes.twilio_calls import ACCOUNT, TOKEN
 from tests.providers.telephony import (
+    PATIENT_SECONDS,
     TWILIO_SECRET,
     call,
     change_settings,
@@ -31,8 +36,12 @@ from tests.providers.telephony import (
     twilio_settings,
     working,
 )
+from tests.waiting import wait_until
 
 SID = "CA" + "1" * 32
+
+LONG_LOOKS = [0.8, 1.0, 4.0]
+"""The last look comes long after what is `late` was placed and is listed."""
 
 
 @pytest.fixture
@@ -58,9 +67,10 @@ async def test_every_fault_leaves_one_call_an_item(yard: Yard, fake: Fake) -> No
         listed_after_seconds=0.3,
         undecided=0.05,
     )
+    await change_settings(yard, look_after_seconds=LONG_LOOKS)
     batch_id = await call(yard, numbers(30))
     async with working(yard):
-        assert await yard.until_ended(batch_id, seconds=60) == "completed"
+        assert await yard.until_ended(batch_id) == "completed"
     assert fake.per_item() == dict.fromkeys(fake.per_item(), 1)
     assert len(fake.per_item()) == 30
     assert await statuses(yard) == told(fake)
@@ -70,6 +80,7 @@ async def test_every_fault_leaves_one_call_an_item(yard: Yard, fake: Fake) -> No
 async def test_each_fault_alone_is_survived_without_callbacks(yard: Yard, fake: Fake) -> None:
     fake.change(callback_faults={"lost": 1})
     fake.order(*FAULTS)
+    await change_settings(yard, look_after_seconds=LONG_LOOKS)
     batch_id = await call(yard, numbers(len(FAULTS)))
     async with working(yard):
         await yard.until_ended(batch_id)
@@ -80,6 +91,8 @@ async def test_each_fault_alone_is_survived_without_callbacks(yard: Yard, fake: 
 async def test_callback_is_the_lost_answer(yard: Yard, fake: Fake) -> None:
     fake.change(step_seconds=0.5)
     fake.order("reset_after")
+    # Later than any callback comes.
+    await change_settings(yard, look_after_seconds=[10, 11, 12])
     await call(yard, numbers(1))
     async with working(yard):
         await yard.until("SELECT phase = 'live' FROM items")
@@ -94,7 +107,7 @@ async def tell(fake: Fake, status: str) -> httpx.Response:
     [url] = fake.asked()[-1]["StatusCallback"]
     form = {"AccountSid": ACCOUNT, "CallSid": SID, "CallStatus": status}
     signature = sign(TOKEN, url, list(form.items()))
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         return await client.post(url, data=form, headers={"X-Twilio-Signature": signature})
 
 
@@ -135,8 +148,11 @@ async def test_callback_of_a_second_call_of_a_key_is_logged(yard: Yard, fake: Fa
 
 
 async def test_call_that_is_listed_late_is_found_by_a_later_look(yard: Yard, fake: Fake) -> None:
-    fake.change(callback_faults={"lost": 1}, listed_after_seconds=1.3, outcomes={"busy": 1})
+    # A look takes two lists: two looks find nothing, or one of them does that gets no answer.
+    fake.change(callback_faults={"lost": 1}, listed_after_lists=4, outcomes={"busy": 1})
     fake.order("hang_after")
+    # Long enough between the first two to see what the first came to.
+    await change_settings(yard, look_after_seconds=[0.8, 2.8, 3.0])
     batch_id = await call(yard, numbers(1))
     async with working(yard):
         await yard.until("SELECT empty_looks > 0 FROM items")
@@ -146,27 +162,41 @@ async def test_call_that_is_listed_late_is_found_by_a_later_look(yard: Yard, fak
 
 
 async def test_call_that_waits_in_a_queue_is_found_and_dialled_once(yard: Yard, fake: Fake) -> None:
-    fake.change(queue_seconds=2, outcomes={"completed": 1}, callback_faults={"lost": 1})
+    fake.change(queue_seconds=600, outcomes={"completed": 1}, callback_faults={"lost": 1})
     fake.order("error_after")
     batch_id = await call(yard, numbers(1))
     async with working(yard):
         await yard.until("SELECT phase = 'live' AND status = 'initiated' FROM items")
+        fake.release()
         await yard.until_ended(batch_id)
     assert list(fake.per_item().values()) == [1]
-    assert await yard.value("SELECT result -> 'queue_seconds' FROM item_data") == 2
+    assert await yard.value("SELECT result -> 'queue_seconds' FROM item_data") == 600
+
+
+def longest_queue(sent_at: Iterable[float], *, calls_per_second: float) -> float:
+    """Return how long one of these calls waits there at most, if it leaves at its intent.
+
+    What the fake measures also counts each pause of the machine behind the intent.
+    """
+    longest = turn_at = 0.0
+    for at in sorted(sent_at):
+        longest = max(longest, turn_at - at)
+        turn_at = max(at, turn_at) + 1 / calls_per_second
+    return longest
 
 
 async def test_calls_are_paced_so_that_they_need_not_wait_there(yard: Yard, fake: Fake) -> None:
     fake.change(calls_per_second=6, outcomes={"completed": 1})
-    await change_settings(yard, calls_per_second=6, price_wait_seconds=1)
+    await change_settings(yard, calls_per_second=6, price_wait_seconds=60)
     await forget_rate(yard)
     batch_id = await call(yard, numbers(10))
     async with working(yard):
         await yard.until_ended(batch_id)
     assert await yard.value("SELECT count(*) FROM item_data WHERE result ? 'cost_minor'") == 10
+    sent_at = await yard.value("SELECT array_agg(extract(epoch FROM intent_at)::float8) FROM items")
+    assert isinstance(sent_at, list)
     # All at once, the last of them would wait for 1.5 seconds.
-    waited = "SELECT coalesce(max((result -> 'queue_seconds')::float8), 0) FROM item_data"
-    assert await yard.value(f"SELECT ({waited}) < 0.7")
+    assert longest_queue(sent_at, calls_per_second=6) < 0.7
 
 
 async def test_call_that_no_look_found_may_be_left_to_a_person(yard: Yard, fake: Fake) -> None:
@@ -183,6 +213,7 @@ async def test_refused_sends_do_not_count_as_sends_without_a_trace(
 ) -> None:
     monkeypatch.setattr(twilio_answers, "CONCURRENCY_PAUSE_SECONDS", 0.05)
     fake.order(*["concurrency_used_up"] * 4, "reset_before", "none")
+    await change_settings(yard, timeout_seconds=2)
     batch_id = await call(yard, numbers(1))
     async with working(yard):
         await yard.until_ended(batch_id)
@@ -206,7 +237,7 @@ async def test_two_lost_calls_to_one_number_get_each_its_own(yard: Yard, fake: F
     fake.order("reset_after", "reset_after")
     batch_id = await call(yard, numbers(1) * 2)
     async with working(yard, workers=2):
-        await yard.until_ended(batch_id, seconds=40)
+        await yard.until_ended(batch_id)
     assert list(fake.per_item().values()) == [1, 1]
     assert await yard.value("SELECT count(DISTINCT provider_reference) FROM item_data") == 2
 
@@ -239,6 +270,23 @@ async def test_wrong_credentials_pause_the_provider_and_fail_nothing(
     assert set(fake.per_item().values()) == {1}
 
 
+async def test_callback_address_that_twilio_cannot_reach_pauses_the_provider(
+    yard: Yard, fake: Fake
+) -> None:
+    fake.change(is_deaf=True)
+    batch_id = await call(yard, numbers(3))
+    async with working(yard):
+        await yard.until("SELECT paused_reason IS NOT NULL FROM providers WHERE name = 'phone'")
+        await yard.until("SELECT count(*) = 3 FROM items WHERE phase = 'ready'")
+        assert fake.per_item() == {}
+        assert await yard.value("SELECT count(*) FROM number_claims") == 0
+        fake.change()
+        reason = await providers.resume_provider(yard.db, name="phone")
+        assert "StatusCallback" in str(reason)
+        assert await yard.until_ended(batch_id) == "completed"
+    assert set(fake.per_item().values()) == {1}
+
+
 async def test_callback_with_a_wrong_signature_is_refused_and_the_call_found(
     yard: Yard, fake: Fake
 ) -> None:
@@ -259,12 +307,13 @@ async def test_callback_with_a_wrong_signature_is_refused_and_the_call_found(
 
 
 async def test_price_and_recording_are_waited_for(yard: Yard, fake: Fake) -> None:
-    fake.change(outcomes={"completed": 1}, price_after_seconds=0.3)
+    fake.change(outcomes={"completed": 1}, price_after_seconds=600)
     await change_settings(yard, price_wait_seconds=60, record=True, machine_detection="detect")
     to = [*numbers(1), "+4520199903"]
     batch_id = await call(yard, to)
     async with working(yard):
         await yard.until("SELECT count(*) = 2 FROM items WHERE status = 'call-disconnected'")
+        fake.release()
         await yard.until_ended(batch_id)
     async with yard.db.pool.connection() as conn:
         rows = await (
@@ -281,6 +330,7 @@ async def test_price_and_recording_are_waited_for(yard: Yard, fake: Fake) -> Non
 
 async def test_person_ends_a_call_that_speaks_and_one_that_rings(yard: Yard, fake: Fake) -> None:
     fake.change(step_seconds=30)
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
     batch_id = await call(yard, numbers(2))
     team = await telephony.team_of(yard)
     async with working(yard) as inbox:
@@ -296,6 +346,42 @@ async def test_person_ends_a_call_that_speaks_and_one_that_rings(yard: Yard, fak
     assert set(told(fake).values()) == {"stopped"}
 
 
+async def the_item(yard: Yard) -> UUID:
+    item_id = await yard.value("SELECT id FROM items")
+    assert isinstance(item_id, UUID)
+    return item_id
+
+
+async def test_call_whose_price_is_waited_for_cannot_be_ended(yard: Yard, fake: Fake) -> None:
+    fake.change(outcomes={"completed": 1}, price_after_seconds=600)
+    await change_settings(yard, price_wait_seconds=60, timeout_seconds=PATIENT_SECONDS)
+    batch_id = await call(yard, numbers(1))
+    async with working(yard) as inbox:
+        await yard.until("SELECT status = 'call-disconnected' FROM items")
+        with pytest.raises(Conflict, match="its price or recording is waited for"):
+            await inbox.end(await the_item(yard), team=await telephony.team_of(yard))
+        fake.release()
+        await yard.until_ended(batch_id)
+    assert await yard.counts(batch_id) == {"completed": 1}
+    assert await yard.value("SELECT NOT result ? 'hangup_by' FROM item_data")
+
+
+async def test_call_that_was_over_before_it_was_to_be_ended_keeps_its_word(
+    yard: Yard, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "END_CHECK", timedelta(milliseconds=200))
+    fake.change(callback_faults={"lost": 1}, outcomes={"busy": 1})
+    await change_settings(yard, look_up_after_seconds=60, timeout_seconds=PATIENT_SECONDS)
+    batch_id = await call(yard, numbers(1))
+    async with working(yard) as inbox:
+        await yard.until("SELECT phase = 'live' FROM items")
+        await asyncio.to_thread(wait_until, lambda: set(told(fake).values()) == {"busy"})
+        with pytest.raises(Conflict, match="over already"):
+            await inbox.end(await the_item(yard), team=await telephony.team_of(yard))
+        await yard.until_ended(batch_id)
+    assert await yard.counts(batch_id) == {"busy": 1}
+
+
 @pytest.mark.acceptance
 async def test_worker_killed_behind_its_calls_places_none_twice(
     yard: Yard, fake: Fake, tmp_path: Path
@@ -306,6 +392,6 @@ async def test_worker_killed_behind_its_calls_places_none_twice(
     await telephony.kill_a_worker(yard, port=port, log=tmp_path / "log")
     assert any(fake.per_item().values())
     async with working(yard, port=port):
-        await yard.until_ended(batch_id, seconds=30)
+        await yard.until_ended(batch_id)
     assert list(fake.per_item().values()) == [1, 1, 1]
     assert await statuses(yard) == told(fake)

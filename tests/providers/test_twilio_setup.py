@@ -10,7 +10,15 @@ from batchyard.models import Ended, Policy, Rate, Refused
 from batchyard.providers.twilio import TwilioProvider
 from batchyard.providers.twilio_settings import TwilioSettings
 from tests.providers.fakes.process import Fake
-from tests.providers.fakes.twilio_calls import OWNED, TEST_ACCOUNT, TEST_TOKEN, VERIFIED
+from tests.providers.fakes.twilio_calls import (
+    KEY_SECRET,
+    KEY_SID,
+    OWNED,
+    TEST_ACCOUNT,
+    TEST_TOKEN,
+    TOKEN,
+    VERIFIED,
+)
 from tests.providers.requests import make_call
 from tests.providers.twilio_surroundings import make_provider
 
@@ -75,6 +83,38 @@ async def test_check_says_whose_calls_these_are(provider: TwilioProvider, fake: 
     with pytest.raises(ProviderError, match="Authenticate"):
         await wrong.check()
     await wrong.close()
+
+
+@pytest.mark.parametrize(
+    "token,key,fault",
+    [
+        (TOKEN, KEY_SECRET, None),
+        (TOKEN, "wrong", "The API key is not taken for calls. .*401: Authenticate"),
+        ("wrong", KEY_SECRET, "^The provider answered 401: Authenticate"),
+    ],
+)
+async def test_check_proves_the_api_key_and_the_token_each_by_what_it_may_see(
+    token: str, key: str, fault: str | None, fake: Fake
+) -> None:
+    secret = json.dumps({"auth_token": token, "api_key_secret": key})
+    provider = make_provider(fake, api_key_sid=KEY_SID, secret=secret)
+    if fault is None:
+        assert (await provider.check())[0].startswith("LIVE: calls reach real people")
+    else:
+        with pytest.raises(ProviderError, match=fault):
+            await provider.check()
+    await provider.close()
+
+
+async def test_live_api_key_is_not_proven_a_test_by_the_token_beside_it(fake: Fake) -> None:
+    secret = json.dumps({"auth_token": TEST_TOKEN, "api_key_secret": KEY_SECRET})
+    provider = make_provider(
+        fake, mode="test", account_sid=TEST_ACCOUNT, api_key_sid=KEY_SID, secret=secret
+    )
+    answer = await provider.send(make_call())
+    await provider.close()
+    assert isinstance(answer, Refused)
+    assert answer.code == "not_proven"
 
 
 async def test_settings_make_promise_and_pace(provider: TwilioProvider, fake: Fake) -> None:

@@ -9,7 +9,7 @@ from batchyard.providers.twilio import TwilioProvider
 from batchyard.signing import sign_callback
 from tests.providers.fakes.process import Fake
 from tests.providers.fakes.twilio_calls import TOKEN
-from tests.providers.telephony import twilio_settings
+from tests.providers.telephony import PATIENT_SECONDS, twilio_settings
 
 BASE = "https://yard.example/callbacks"
 
@@ -20,13 +20,16 @@ def address(request: Request) -> str:
 
 
 def make_provider(fake: Fake, *, secret: str | None = None, **changes: object) -> TwilioProvider:
-    """Open a provider whose other side is the fake."""
+    """Open a provider whose other side is the fake, and none of its answers too slow."""
     return TwilioProvider(
         Surroundings(
             name="phone",
             clock=lambda: datetime.now(UTC),
             report=lambda _key, _answer: None,
-            settings=twilio_settings(fake, **{"say": "Hello {first_name}.", **changes}),
+            settings=twilio_settings(
+                fake,
+                **{"say": "Hello {first_name}.", "timeout_seconds": PATIENT_SECONDS, **changes},
+            ),
             secret=json.dumps({"auth_token": TOKEN}) if secret is None else secret,
             allow_private=True,
             callback_address=address,

@@ -90,6 +90,7 @@ async def serving(bucket: BucketServer) -> AsyncIterator[str]:
     app = Starlette(routes=[Route("/{path:path}", bucket.answer, methods=["GET", "PUT", "HEAD"])])
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
+        sock.listen()  # Who comes before the server is ready waits.
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         task = asyncio.create_task(server.serve(sockets=[sock]))
         try:

@@ -40,8 +40,8 @@ def data_dir() -> Iterator[Path]:
 
 
 @contextmanager
-def held(data_dir: Path) -> Iterator[embedded.PrivateServer]:
-    server = embedded.start(data_dir, pg_version=VERSION, idle_seconds=IDLE_SECONDS)
+def held(data_dir: Path, *, idle_seconds: float = IDLE_SECONDS) -> Iterator[embedded.PrivateServer]:
+    server = embedded.start(data_dir, pg_version=VERSION, idle_seconds=idle_seconds)
     try:
         yield server
     finally:
@@ -119,7 +119,7 @@ def test_start_on_a_new_folder_sets_up_a_durable_server(data_dir: Path) -> None:
 
 
 def test_start_again_keeps_server_and_data(data_dir: Path) -> None:
-    with held(data_dir) as server:
+    with held(data_dir, idle_seconds=60) as server:
         ask(server.url, "CREATE TABLE kept AS SELECT 42 AS n")
         pid = server_pid(data_dir)
 

@@ -84,7 +84,7 @@ def test_migrate_waits_for_another_and_survives_its_death(empty_database_url: st
 
         pid = other.info.backend_pid
         ask(empty_database_url, f"SELECT pg_terminate_backend({pid})")
-        ours.result(15)
+        ours.result(60)
 
 
 def test_migration_that_breaks_leaves_nothing_behind(database_url: str, migrations: Path) -> None:
@@ -117,7 +117,7 @@ def test_migration_gives_way_to_those_who_use_its_table(
         ask(database_url, "SET statement_timeout = '15s'; SELECT count(*) FROM items")
         assert not ours.done()
         reader.rollback()
-        ours.result(15)
+        ours.result(60)
     assert ask(database_url, "SELECT count(extra) FROM items") == 0
 
 

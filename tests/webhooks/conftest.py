@@ -43,6 +43,7 @@ class Receiver:
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
         self.answer: Answer = lambda _: 200
+        self.headers = {"Location": "http://127.0.0.1:1/"}
         self.busy = 0
         self.most_busy = 0
         self.gate: asyncio.Event | None = None
@@ -64,7 +65,7 @@ class Receiver:
         if status == 0:
             line.reset()
             return
-        await line.reply(status, b"{}", headers={"Location": "http://127.0.0.1:1/"})
+        await line.reply(status, b"{}", headers=self.headers)
 
 
 class Post:
@@ -143,7 +144,7 @@ class Post:
             stop.set()
             await task
 
-    async def until(self, statement: str, *, seconds: float = 20) -> None:
+    async def until(self, statement: str, *, seconds: float = 60) -> None:
         """Wait until a statement's first value is true."""
         async with asyncio.timeout(seconds):
             while not (await self.run(statement))[0][0]:  # noqa: ASYNC110  # rows send no signal

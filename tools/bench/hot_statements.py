@@ -14,7 +14,7 @@ from batchyard.api.bolna.translate import DEFAULT_VERSION
 from batchyard.api.operator import item_queries as operator
 from batchyard.api.smartsend import queries as smartsend
 from batchyard.clock import machine_now
-from batchyard.lifecycle import ADMITTING_STATES, LIVE_ORDER, SENT_PHASES
+from batchyard.lifecycle import ADMITTING_STATES, CANCELED_STATUS, LIVE_ORDER, SENT_PHASES
 from batchyard.models import Kind
 from batchyard.store import items, limits, queue, runs, tokens
 from batchyard.store.item_filters import NO_FILTERS
@@ -98,7 +98,7 @@ def _of_the_engine(filled: Filled) -> Iterator[tuple[str, HotStatement]]:
     yield (
         "Admission: which batches have something due",
         HotStatement(
-            sql=runs.ADMISSIBLE.format(order=runs.Order.BY_PRIORITY.value),
+            sql=runs.ADMISSIBLE.format(order=runs.Order.BY_PRIORITY.value, beyond=""),
             values={"team_id": filled.team_id, "singles_only": False, "limit": 10, "now": now},
             remark="Once for each admission, that is for some hundreds of items.",
         ),
@@ -161,6 +161,7 @@ def _of_the_engine(filled: Filled) -> Iterator[tuple[str, HotStatement]]:
                 "rows": _json([_settlement(i) for i in filled.calling]),
                 "sent": list(SENT_PHASES),
                 "live_order": list(LIVE_ORDER),
+                "canceled": CANCELED_STATUS,
                 "now": now,
             },
             remark="What the journal gathered, in one statement; the triggers are part of it.",
@@ -209,6 +210,7 @@ def _of_the_doors(filled: Filled) -> Iterator[tuple[str, HotStatement]]:
                     "agent_id": filled.agent_id,
                     "limit": limit,
                     "offset": 0,
+                    "token_hash": None,
                 },
                 remark="PostgreSQL writes the JSON.",
             ),
@@ -218,7 +220,14 @@ def _of_the_doors(filled: Filled) -> Iterator[tuple[str, HotStatement]]:
             f"Smart Send: 100 of {SHIPMENT_BATCHES:,} batches, {title}",
             HotStatement(
                 sql=smartsend.LIST_BATCHES,
-                values={"team_id": team_id, "limit": 100, "offset": offset, "lost_before": now},
+                values={
+                    "team_id": team_id,
+                    "limit": 100,
+                    "offset": offset,
+                    "lost_before": now,
+                    "now": now,
+                    "token_hash": None,
+                },
                 remark="The total is counted in the index alone.",
             ),
         )

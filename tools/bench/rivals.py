@@ -16,14 +16,14 @@ class Watched:
     """How much a rival is given, and how it is seen from outside."""
 
     items: int
-    """As many as take some seconds."""
+    """As many as ours, or fewer where that takes minutes."""
     count_left: str
     count_workers: str
 
 
 RIVALS: Mapping[str, Watched] = {
     "PgQueuer": Watched(
-        items=30_000,
+        items=100_000,
         count_left="SELECT EXISTS (SELECT FROM pgqueuer)::int",
         count_workers="SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rival'",
     ),

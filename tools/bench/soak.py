@@ -32,15 +32,18 @@ HABITS = Habits(slots=500, team_concurrency=500, seconds=0.05)
 GROWTH = 1.05
 """Of the memory: the last quarter against the second one."""
 SIZE_GROWTH = 1.5
-"""Of a relation, likewise: vacuum keeps up, or it does not."""
+"""Of the bytes that a table or an index has for each live row of the table, likewise: vacuum keeps
+up, or it does not. Single calls are not deleted, so some tables rightly hold more at the end."""
 LARGE = 1_000_000
 """Bytes below which the size of a relation tells nothing."""
 
 SIZES = """
-SELECT c.relname, pg_relation_size(c.oid), t.n_live_tup, t.n_dead_tup, t.autovacuum_count
+SELECT c.relname, pg_relation_size(c.oid), c.relkind = 'r', t.n_live_tup, t.n_dead_tup,
+       t.autovacuum_count
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_stat_user_tables t ON t.relid = c.oid
+  LEFT JOIN pg_index x ON x.indexrelid = c.oid
+  JOIN pg_stat_user_tables t ON t.relid = coalesce(x.indrelid, c.oid)
  WHERE n.nspname = 'public' AND c.relkind IN ('r', 'i')
 """
 
@@ -51,6 +54,8 @@ class Seen:
 
     memory: dict[str, list[float]] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    shares: dict[str, list[float]] = field(default_factory=dict)
+    """Bytes for each live row of the table."""
     last: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     """Of tables: live and dead rows, and how often they were vacuumed."""
 
@@ -126,9 +131,10 @@ def _look(url: str, processes: dict[str, psutil.Process], seen: Seen) -> None:
     for name, process in processes.items():
         seen.memory.setdefault(name, []).append(process.memory_info().rss / MEGABYTE)
     with psycopg.connect(url) as connection:
-        for relation, size, live, dead, vacuums in connection.execute(SIZES):
+        for relation, size, is_table, live, dead, vacuums in connection.execute(SIZES):
             seen.sizes.setdefault(relation, []).append(size)
-            if live is not None:
+            seen.shares.setdefault(relation, []).append(size / max(live, 1))
+            if is_table:
                 seen.last[relation] = (live, dead, vacuums)
 
 
@@ -145,13 +151,13 @@ def _lines(scale: Scale, seen: Seen, rates: Rates) -> Iterator[Line]:
             numbers={"megabytes": series},
         )
     large = {name: sizes for name, sizes in seen.sizes.items() if sizes[-1] >= LARGE}
-    grown = {name: seen.growth(sizes) for name, sizes in large.items()}
+    grown = {name: seen.growth(seen.shares[name]) for name in large}
     worst = max(grown, key=lambda name: grown[name], default=None)
     yield Line(
         title="the same soak: tables and indexes",
         figures="; ".join(_told(name, seen) for name in sorted(large)) or "all of them small",
-        ratio="" if worst is None else f"{worst} grew most: {grown[worst]:.2f}",
-        goal=f"the last quarter ≤ {SIZE_GROWTH} of the second",
+        ratio="" if worst is None else f"for each live row {worst} grew most: {grown[worst]:.2f}",
+        goal=f"for each live row the last quarter ≤ {SIZE_GROWTH} of the second",
         is_met=worst is None or grown[worst] <= SIZE_GROWTH,
         numbers={"sizes": seen.sizes, "rows": seen.last},
     )

@@ -15,7 +15,7 @@ from rich.console import Console
 from batchyard.cli import demo_report, options, services, session, web
 from batchyard.cli.demo_lists import AGENT_ID, Calls, ExampleList, Shipments, examples_folder
 from batchyard.config import Config
-from batchyard.errors import BatchyardError, ConfigError
+from batchyard.errors import BatchyardError, ConfigError, Conflict
 from batchyard.models import Team
 from batchyard.operations.access import TOKEN_PREFIX, ensure_token
 from batchyard.operations.providers import list_outward_routes
@@ -154,8 +154,14 @@ async def check_routes(db: Database, *, team: Team) -> None:
 
 async def _lend_token(settings: Config, db: Database, *, team: Team) -> str:
     """Return the demo's token, the same at each start, and make sure that it is known."""
-    token = _keep_token(settings.data_dir / TOKEN_FILE)
-    await ensure_token(db, team=team, token=token, name="demo", actor=session.find_actor())
+    file = settings.data_dir / TOKEN_FILE
+    token = _keep_token(file)
+    try:
+        await ensure_token(db, team=team, token=token, name="demo", actor=session.find_actor())
+    except Conflict as error:
+        raise ConfigError(
+            f"{error.message} It is kept in {file}: remove that file, and the demo makes a new one."
+        ) from error
     return token
 
 

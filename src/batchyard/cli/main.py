@@ -148,6 +148,7 @@ COMMANDS = (
     Entry("sender", TEAM, "Say where the team sends its shipments from."),
     Entry("number", TEAM, "Keep the numbers that the team calls from."),
     Entry("dnc", TEAM, "Keep the list of numbers that are never called."),
+    Entry("retention", TEAM, "Show for how many days the team keeps what, and set it."),
 )
 
 

@@ -16,6 +16,7 @@ from batchyard.config import Config
 from batchyard.errors import BatchyardError, NotFound
 from batchyard.models import Rate
 from batchyard.operations import administration, providers
+from batchyard.operations.machine_checks import remark_callbacks
 from batchyard.operations.providers import KindOfProvider, ListedProvider
 
 EXIT_FAULT = 1
@@ -196,7 +197,8 @@ async def _try(settings: Config, address: str, *, name: str) -> tuple[str | None
     async with session.database(settings, address) as db:
         try:
             vault = session.open_vault(settings)
-            return None, await providers.check_provider(db, vault, name=name)
+            remarks = await providers.check_provider(db, vault, name=name)
+            return None, [*remarks, *await remark_callbacks(settings, db, name=name)]
         except NotFound:
             raise
         except BatchyardError as error:

@@ -12,6 +12,7 @@ from batchyard.cli.provider_secrets import read_secret
 from batchyard.config import Config
 from batchyard.models import Rate
 from batchyard.operations.administration import add_provider
+from batchyard.operations.machine_checks import remark_callbacks
 from batchyard.providers.registry import find_kind
 
 
@@ -104,7 +105,7 @@ async def _add(
     rate: Rate | None,
 ) -> Sequence[str]:
     async with session.database(settings, address) as db:
-        return await add_provider(
+        remarks = await add_provider(
             db,
             session.open_vault(settings),
             actor=session.find_actor(),
@@ -116,3 +117,4 @@ async def _add(
             concurrency=concurrency,
             rate=rate,
         )
+        return [*remarks, *await remark_callbacks(settings, db, name=name)]

@@ -10,7 +10,7 @@ from batchyard import config, logs
 from batchyard.cli.secret_key import keep_secret_key
 from batchyard.config import Config
 from batchyard.encryption import Vault
-from batchyard.errors import NotFound
+from batchyard.errors import ConfigError, Conflict, NotFound
 from batchyard.models import Team
 from batchyard.operations import teams
 from batchyard.operations.access import ensure_token
@@ -60,7 +60,12 @@ async def database(settings: Config, url: str) -> AsyncIterator[Database]:
         team = await teams.ensure_team(db, slug=DEFAULT_TEAM, name="Default", actor=find_actor())
         if settings.bootstrap_token is not None:
             token = settings.bootstrap_token.get_secret_value()
-            await ensure_token(db, team=team, token=token, name="bootstrap", actor=find_actor())
+            try:
+                await ensure_token(db, team=team, token=token, name="bootstrap", actor=find_actor())
+            except Conflict as error:
+                raise ConfigError(
+                    f"{error.message} Set BATCHYARD_BOOTSTRAP_TOKEN to another value, or unset it."
+                ) from error
         yield db
     finally:
         await db.close()

@@ -186,6 +186,10 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Cannot listen on port {port} of {host}: {error.strerror}. Choose another address "
             "with --host or another port with --port."
         ) from error
+    except UnicodeError as error:
+        raise ConfigError(
+            f"Cannot listen on {host}: that is no valid name. Choose another address with --host."
+        ) from error
     sock.setblocking(False)  # noqa: FBT003  # the socket's own way of saying it
     return sock
 

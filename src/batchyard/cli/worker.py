@@ -31,3 +31,8 @@ def _tell_metrics(host: str, port: int) -> None:
             "BATCHYARD_METRICS_PORT to another port, or BATCHYARD_HOST to an address of this "
             "machine."
         ) from error
+    except UnicodeError as error:
+        raise ConfigError(
+            f"Metrics cannot be told on {host}: that is no valid name. Set BATCHYARD_HOST to an "
+            "address of this machine."
+        ) from error

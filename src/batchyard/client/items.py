@@ -8,6 +8,8 @@ from batchyard.client.shapes import Item, Unknowns, Values, Voided
 from batchyard.client.transport import Transport
 
 Verdict = Literal["done", "failed", "retry"]
+VOID_SECONDS = 900.0
+"""How long a provider may take to take a shipment back: longer than any is given."""
 
 
 class ItemCalls(Transport):
@@ -42,8 +44,12 @@ class ItemCalls(Transport):
         await self.request("POST", f"/items/{item_id}/end")
 
     async def void_item(self, item_id: UUID) -> Voided:
-        """Take a booked shipment back, where its provider does that."""
-        return Voided.model_validate(await self.request("POST", f"/items/{item_id}/void"))
+        """Take a booked shipment back, where its provider does that; may be repeated.
+
+        Raises `httpx.ReadTimeout` where that takes very long; the server goes on with it.
+        """
+        path = f"/items/{item_id}/void"
+        return Voided.model_validate(await self.request("POST", path, work_seconds=VOID_SECONDS))
 
     async def unknown_items(
         self, *, batch_id: UUID | None = None, limit: int = 100, **filters: object

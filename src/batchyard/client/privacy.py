@@ -50,3 +50,7 @@ class PrivacyCalls(Transport):
     async def set_retention(self, **days: int | None) -> dict[str, int]:
         """Set all days, by the fields of `PUT /retention`; what is not named takes the default."""
         return DAYS.validate_python(await self.request("PUT", "/retention", body=days))
+
+    async def change_retention(self, **days: int | None) -> dict[str, int]:
+        """Change some of the days, by the same names; None takes the default, the others stay."""
+        return DAYS.validate_python(await self.request("PATCH", "/retention", body=days))

@@ -1,10 +1,9 @@
 """Calls about what lists mean to a team, and when and whom it calls."""
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 from batchyard.client.shapes import Proposed, Rules, SavedMapping
-from batchyard.client.transport import Transport, rows_of
+from batchyard.client.transport import Transport, rows_of, segment
 
 
 class RuleCalls(Transport):
@@ -25,11 +24,11 @@ class RuleCalls(Transport):
     ) -> None:
         """Keep what columns mean under a name; with a header it is offered when that comes."""
         body = {"mapping": dict(mapping), "header": None if header is None else list(header)}
-        await self.request("PUT", f"/mappings/{kind}/{quote(name, safe='')}", body=body)
+        await self.request("PUT", f"/mappings/{kind}/{segment(name)}", body=body)
 
     async def remove_mapping(self, kind: str, name: str) -> None:
         """Forget a mapping."""
-        await self.request("DELETE", f"/mappings/{kind}/{quote(name, safe='')}")
+        await self.request("DELETE", f"/mappings/{kind}/{segment(name)}")
 
     async def propose_mapping(self, kind: str, header: Sequence[str]) -> Proposed:
         """Return what the columns of a header seem to mean; nothing is kept."""

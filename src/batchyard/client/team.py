@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from batchyard.client.shapes import Agent, AuditEntry, DoNotContact, Number, Team
-from batchyard.client.transport import OBJECT, ApiError, Transport, Values, rows_of
+from batchyard.client.transport import OBJECT, ApiError, Transport, Values, rows_of, segment
 
 PAGE = 500
 
@@ -56,7 +56,7 @@ class TeamCalls(Transport):
 
     async def remove_number(self, number: str) -> None:
         """Take a number away; batches that were given it keep it."""
-        await self.request("DELETE", f"/numbers/{number}")
+        await self.request("DELETE", f"/numbers/{segment(number)}")
 
     async def sender(self) -> Values | None:
         """Return where the team sends its shipments from; None until that was said."""
@@ -92,4 +92,4 @@ class TeamCalls(Transport):
 
     async def allow_number(self, number: str) -> None:
         """Allow a number again."""
-        await self.request("DELETE", f"/contacts/do-not-contact/{number}")
+        await self.request("DELETE", f"/contacts/do-not-contact/{segment(number)}")

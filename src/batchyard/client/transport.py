@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from email.message import Message
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -190,6 +191,14 @@ def _is_here(url: str) -> bool:
     """Tell whether an address is one of this machine, and no TLS is spoken."""
     parts = httpx.URL(url)
     return parts.scheme == "http" and parts.host in {"127.0.0.1", "::1", "localhost"}
+
+
+def segment(name: str) -> str:
+    """Return a name as one part of a path, whatever is in it.
+
+    Dots alone are a step to another path unless they are escaped.
+    """
+    return quote(name, safe="") if name.strip(".") else "%2E" * len(name)
 
 
 def rows_of(page: Values) -> list[object]:

@@ -121,13 +121,15 @@ async def _change_windows(visitor: Visitor, standing: Standing, fields: Fields) 
 
 async def _change_retries(visitor: Visitor, standing: Standing, fields: Fields) -> None:
     kind = standing.batch.kind
-    statuses = tuple(word for word in fields.texts("statuses") if word in FAILED_STATUSES[kind])
+    chosen = [word for word in fields.texts("statuses") if word in FAILED_STATUSES[kind]]
     intervals = fields.numbers("intervals_minutes", least=0, most=MOST_MINUTES)
     settings = await _read_settings(visitor, standing.batch.id)
+    held = retry.from_json(settings.retry_policy)
     # What the form does not show stays as it is.
+    hidden = [word for word in held.statuses if word not in FAILED_STATUSES[kind]]
     policy = replace(
-        retry.from_json(settings.retry_policy),
-        statuses=statuses,
+        held,
+        statuses=(*chosen, *hidden),
         max_retries=fields.whole("max_retries", least=0, most=MOST_RETRIES) or 0,
         intervals_minutes=intervals or RetryPolicy().intervals_minutes,
         on_voicemail=fields.flag("on_voicemail"),

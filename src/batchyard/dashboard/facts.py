@@ -1,10 +1,9 @@
 """What was uploaded, and what came back, as names and values that people read; pure."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
-
-import orjson
 
 MOST_FACTS = 120
 GIST_FACTS = 6
@@ -26,6 +25,8 @@ Fact = tuple[str, str]
 Money = Callable[[float, str], str]
 """Writes an amount that is given in the smallest unit of a currency."""
 CURRENCY = re.compile("[A-Z]{3}")
+MOST = 10**18
+"""No amount is as large; it could not be written to the digit."""
 MINOR = "_minor"
 """Ends the names of amounts in answers of providers; once they are written it says nothing."""
 
@@ -67,11 +68,15 @@ def tell_amounts(value: Mapping[str, object], money: Money, *, ending: str) -> M
                 return name, dict(tell(*pair) for pair in one.items())
             case list():
                 return name, [tell("", each)[1] for each in one]
-            case int() | float() if name.endswith(ending) and not isinstance(one, bool):
+            case int() | float() if name.endswith(ending) and _is_amount(one):
                 return name.removesuffix(MINOR), money(one, code)
         return name, one
 
     return dict(tell(*pair) for pair in value.items())
+
+
+def _is_amount(value: float) -> bool:
+    return not isinstance(value, bool) and abs(value) < MOST
 
 
 def is_nested(value: Mapping[str, object]) -> bool:
@@ -80,8 +85,8 @@ def is_nested(value: Mapping[str, object]) -> bool:
 
 
 def write_pretty(value: object) -> str:
-    """Write JSON for people."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    """Write JSON for people; whole numbers of any size, as the database has them."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _ordered(value: Mapping[str, object], columns: Sequence[str] | None) -> Mapping[str, object]:

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from batchyard.dashboard import live
 from batchyard.dashboard.frame import frame_of
 from batchyard.dashboard.visitors import NotSignedIn, sign_in_path
 from batchyard.dashboard.voice import Voice
@@ -79,12 +80,16 @@ def fault_page(request: Request, status: int, message: str, *, details: object =
     return HTMLResponse(html, status_code=status)
 
 
+def _asks_for_stream(request: Request) -> bool:
+    return live.EVENT_STREAM in request.headers.get("accept", "")
+
+
 async def _send_to_sign_in(request: Request, _: Exception) -> Response:
     path = sign_in_path(request)
     if "hx-request" in request.headers:
         return Response(status_code=401, headers={"HX-Redirect": path})
-    if "text/event-stream" in request.headers.get("accept", ""):
-        return Response(status_code=401)
+    if _asks_for_stream(request):
+        return live.gone()
     return RedirectResponse(path, status_code=303)
 
 
@@ -95,6 +100,8 @@ async def _known(request: Request, error: Exception) -> Response:
     if status == 500:
         log.error("request.failed", route=name_route(request.scope), exc_info=error)
         return fault_page(request, 500, BROKEN)
+    if isinstance(error, Forbidden | NotFound) and _asks_for_stream(request):
+        return live.gone()
     faults = error.faults if isinstance(error, InvalidRequest) else {}
     details = [f"{field}: {sentence}" for field, told in faults.items() for sentence in told]
     answer = fault_page(request, status, error.message, details=details)

@@ -12,7 +12,8 @@ MAX_TEXT = 10_000
 MOST = 1_000_000
 
 UNITS: Mapping[int, str] = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
-"""Over how long a rate counts, in seconds."""
+"""Over how long a rate usually counts, in seconds; the API takes any time up to the longest."""
+LONGEST_SECONDS = 31 * 86_400
 
 
 class Fields:
@@ -32,8 +33,8 @@ class Fields:
             self.fault(name, "Remove the character NUL.")
         return text
 
-    def password(self, name: str, *, longest: int) -> str:
-        """Return a password exactly as it was typed: nothing trims it where it is asked for."""
+    def exact(self, name: str, *, longest: int) -> str:
+        """Return a text exactly as it was typed, such as a password, which nothing else trims."""
         given = self._form.get(name)
         text = given if isinstance(given, str) else ""
         if len(text) > longest:
@@ -97,7 +98,8 @@ def read_limits(fields: Fields) -> tuple[int | None, list[Rate]]:
     rates = []
     for text, unit in zip(fields.texts("rate"), fields.texts("per"), strict=False):
         count = fields.read_whole("rate", text, least=1, most=MOST)
-        if count is not None and unit.isdecimal() and int(unit) in UNITS:
-            rates.append(Rate(count=count, seconds=int(unit)))
+        seconds = fields.read_whole("rate", unit, least=1, most=LONGEST_SECONDS)
+        if count is not None and seconds is not None:
+            rates.append(Rate(count=count, seconds=seconds))
     fields.check()
     return concurrency, rates

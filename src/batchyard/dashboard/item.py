@@ -138,7 +138,7 @@ async def read_whole(visitor: Visitor, item_id: UUID) -> Whole:
     has_failed = item.phase is Phase.DONE and item.status in FAILED_STATUSES[item.kind]
     was_stopped = item.phase is Phase.DONE and item.status == "stopped"
     is_ready = item.phase is Phase.READY
-    is_kept = not {"erased", "expired"} & set(item.payload)
+    is_kept = item.removed is None
     return Whole(
         item=item,
         waiting=await waiting.explain_item(visitor.db, team=visitor.team, item_id=item_id),

@@ -1,6 +1,8 @@
 """Do something to one item: stop, try again, correct, decide what nobody could find out."""
 
+from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -13,14 +15,31 @@ from batchyard.dashboard.frame import frame_of, go_to
 from batchyard.dashboard.item import Whole, read_whole
 from batchyard.dashboard.visitors import WRITE, Visitor
 from batchyard.errors import Conflict, InvalidRequest
+from batchyard.intake.columns import with_plain_lines
 from batchyard.models import JsonObject, Kind
 from batchyard.operations import corrections, items, steering
 from batchyard.operations.outcomes import Verdict
 from batchyard.operations.traces import changing_item
+from batchyard.store.db import read_json
 
-MAX_JSON = 1_000_000
+LONGEST = 1_000_000
+"""Of a value, and of all of them as JSON."""
 
 router = APIRouter()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """A value with a field of its own."""
+
+    field: str
+    name: str
+    value: str
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether it is of several lines, which a field of one line would put together."""
+        return "\n" in with_plain_lines(self.value)
 
 
 @router.post("/items/{item_id}/stop")
@@ -135,17 +154,21 @@ def _form(
         "item_correct.html",
         whole=whole,
         number=(whole.item.number or "") if fields is None else fields.text("number"),
-        cells={
-            name: str(value) if fields is None else fields.text(f"cell.{name}")
+        cells=[
+            Cell(
+                field=_field_of(name),
+                name=name,
+                value=str(value) if fields is None else _typed(fields, name, held=str(value)),
+            )
             for name, value in payload.items()
-        }
+        ]
         if is_flat
-        else {},
+        else [],
         json=None
         if is_flat
         else write_pretty(payload)
         if fields is None
-        else fields.text("json", longest=MAX_JSON),
+        else fields.text("json", longest=LONGEST),
         fault=fault,
         status=status,
     )
@@ -158,11 +181,34 @@ def _is_flat(whole: Whole) -> bool:
     )
 
 
+def _field_of(name: str) -> str:
+    """Return what the field of a value is called: in plain letters, which a browser leaves."""
+    return f"cell.{quote(name)}"
+
+
+def _typed(fields: Fields, name: str, *, held: str) -> str:
+    """Return a value as it was typed, and as it is held where it was not touched.
+
+    A browser makes CRLF of its line breaks; a field that is missing was not shown.
+    """
+    field = _field_of(name)
+    if not fields.flag(field):
+        return held
+    typed = with_plain_lines(fields.exact(field, longest=LONGEST))
+    return held if typed == with_plain_lines(held) else typed.strip()
+
+
 def _payload(whole: Whole, fields: Fields) -> JsonObject:
     if _is_flat(whole):
-        return {name: fields.text(f"cell.{name}") for name in whole.item.payload}
+        return {
+            name: _typed(fields, name, held=str(value))
+            for name, value in whole.item.payload.items()
+        }
+    text = fields.text("json", longest=LONGEST)
     try:
-        given = orjson.loads(fields.text("json", longest=MAX_JSON))
+        # It refuses what no database takes, such as NaN; the other one keeps long numbers.
+        orjson.loads(text)
+        given = read_json(text)
     except ValueError as error:
         raise InvalidRequest(f"This is no JSON: {error}.") from error
     if not isinstance(given, dict):

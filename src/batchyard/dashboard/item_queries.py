@@ -37,6 +37,9 @@ class ListedItem:
     updated_at: datetime
 
 
+REMOVED = ("erased", "expired")
+"""Stand as true, and alone, in the place of a payload that was taken out."""
+
 Start = tuple[str, str]
 """Behind which item a page begins: what it is sorted by, and its id."""
 
@@ -277,6 +280,13 @@ class ShownItem:
         """Make words of the house of what the database hands out as text."""
         object.__setattr__(self, "kind", Kind(self.kind))
         object.__setattr__(self, "phase", Phase(self.phase))
+
+    @property
+    def removed(self) -> str | None:
+        """Why nothing of it is kept: `erased` or `expired`; a list may have columns called so."""
+        if len(self.payload) != 1:
+            return None
+        return next((why for why in REMOVED if self.payload.get(why) is True), None)
 
 
 READ = """

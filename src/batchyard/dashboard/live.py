@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from batchyard import tasks
 from batchyard.clock import monotonic
@@ -40,6 +40,14 @@ def stream(
     """
     told = tasks.relay(_tell(_hub(request), visitor, render, batch_id))
     return StreamingResponse(told, media_type=EVENT_STREAM, headers=HEADERS)
+
+
+def gone() -> Response:
+    """Answer who may not follow a page, or not any more: the page is told to load again.
+
+    As an event: a browser that gets a fault for a stream tells nobody which.
+    """
+    return Response(_event("gone", ""), media_type=EVENT_STREAM)
 
 
 async def _tell(

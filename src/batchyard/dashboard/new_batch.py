@@ -12,7 +12,7 @@ from batchyard.dashboard.remarks import Remark, read_remarks, tell_remarks
 from batchyard.dashboard.visitors import PREFIX, WRITE, Visitor
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.intake.choices import Duplicates, RowPolicy
-from batchyard.intake.columns import NEEDED
+from batchyard.intake.columns import NEEDED, with_plain_lines
 from batchyard.intake.file_forms import FileForm
 from batchyard.intake.flat import list_columns
 from batchyard.intake.options import IntakeOptions, UploadReport
@@ -174,8 +174,11 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
 async def show_progress(
     request: Request, visitor: Annotated[Visitor, WRITE], upload_id: UUID
 ) -> Response:
-    """Show how far a file has come, and what its rows are worth."""
-    found = await imports.read_upload(visitor.db, team=visitor.team, upload_id=upload_id)
+    """Show how far a file has come, and what its rows are worth; nothing before its first block."""
+    try:
+        found = await imports.read_upload(visitor.db, team=visitor.team, upload_id=upload_id)
+    except NotFound:
+        return Response(status_code=204)
     html = frame_of(request).piece(
         visitor, "new_progress.html", found=found, verdicts=REFUSALS, remarks=WARNINGS
     )
@@ -194,11 +197,12 @@ def read_mapping(kind: Kind, fields: Mapping[str, str]) -> dict[str, str | None]
     """Return what was said of columns: `column.0` and `meaning.0` and so on; None is nothing.
 
     A column of calls that is kept as it is means what it is called, also where it could be
-    guessed to be something else.
+    guessed to be something else. A browser has made CRLF of the line breaks in a name.
     """
     found: dict[str, str | None] = {}
-    for name, column in fields.items():
+    for name, text in fields.items():
         group, _, place = name.partition(".")
+        column = with_plain_lines(text)
         meaning = fields.get(f"meaning.{place}")
         if group != "column" or meaning is None or not column.strip() or column in found:
             continue

@@ -1,4 +1,4 @@
-"""The team: what it is, whom it calls, how much of its work is out at once, how fast it starts."""
+"""The team: what it is, whom it calls, what it keeps, how much of its work is out at once."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -7,18 +7,20 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
+from batchyard.dashboard import words
 from batchyard.dashboard.forms import MOST, UNITS, Fields, read_fields, read_limits
 from batchyard.dashboard.frame import go_to
 from batchyard.dashboard.settings_frame import ADMIN, settings_page
 from batchyard.dashboard.visitors import READ, Visitor
 from batchyard.errors import InvalidRequest, NotFound
-from batchyard.operations import administration, agents, contacts, limits, teams
+from batchyard.operations import administration, agents, contacts, limits, retention, teams
 from batchyard.operations.audit import audited
 from batchyard.store.limits import Ceiling, agent_key, team_key
 
 TEAM = "team"
 FACTS = "facts"
 RULES = "rules"
+RETENTION = "retention"
 """Names of forms; those of agents are their ids."""
 LONGEST = 255
 LANGUAGES: Mapping[str, str] = {"en": "English", "da": "Dansk"}
@@ -122,6 +124,9 @@ async def limits_page(
             *((str(one.id), one.name, known.get(agent_key(one.id), Ceiling())) for one in own),
         ],
         rules=await contacts.read_rules(visitor.db, team=visitor.team),
+        days=await retention.read_set(visitor.db, team=visitor.team),
+        defaults=retention.DEFAULT_DAYS,
+        kept=words.KEPT,
         usual=visitor.config.team_concurrency,
         languages=LANGUAGES,
         units=UNITS,

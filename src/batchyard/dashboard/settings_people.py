@@ -34,7 +34,7 @@ async def add_person(request: Request, visitor: Admin) -> Response:
     """Let a person in."""
     fields = await read_fields(request)
     name, email = fields.text("name", longest=200), fields.text("email", longest=254)
-    password = fields.password("password", longest=LONGEST_PASSWORD) or None
+    password = fields.exact("password", longest=LONGEST_PASSWORD) or None
     scopes = [scope for scope in fields.texts("scopes") if scope in SCOPES]
     if not name:
         fields.fault("name", "Say who it is.")
@@ -64,7 +64,7 @@ async def add_person(request: Request, visitor: Admin) -> Response:
 async def change_password(request: Request, visitor: Admin, user_id: UUID) -> Response:
     """Set a new password; every session of the person ends."""
     fields = await read_fields(request)
-    password = fields.password("password", longest=LONGEST_PASSWORD)
+    password = fields.exact("password", longest=LONGEST_PASSWORD)
     await accounts.change_password(
         visitor.db, team=visitor.team, actor=visitor.actor, user_id=user_id, password=password
     )

@@ -26,6 +26,8 @@ FAULTS: Mapping[str, str] = {
     "fallback_zone": "Enter a time zone such as Europe/Copenhagen.",
     "countries": "Enter codes of countries such as DK, SE.",
 }
+FIELDS: Mapping[str, str] = {"refuses_premium": "premium"}
+"""Fields of the form that are not called as their rules are."""
 
 router = APIRouter(prefix="/settings/rules")
 
@@ -42,7 +44,7 @@ async def change_rules(
         await contacts.set_rules(
             visitor.db,
             team=visitor.team,
-            # What the form does not show stays as it is.
+            # What was not changed stays as it is by now, whoever changed it meanwhile.
             change=lambda held: replace(held, **given),  # type: ignore[arg-type]  # as read below
             seal=_seal(visitor),
         )
@@ -69,11 +71,11 @@ def _seal(visitor: Visitor) -> contacts.Seal:
 
 
 def _read_rules(fields: Fields) -> dict[str, object]:
-    """Read the form by the names of the rules."""
+    """Read what differs in the form from what it showed, by the names of the rules."""
     days = frozenset(day for day in EVERY_DAY if str(day) in fields.texts("days"))
     if not days:
         fields.fault("days", FAULTS["days"])
-    return {
+    given: dict[str, object] = {
         "days": days,
         "holidays": _read_dates(fields),
         "fallback_zone": fields.text("fallback_zone", longest=100) or None,
@@ -82,6 +84,14 @@ def _read_rules(fields: Fields) -> dict[str, object]:
         "countries": frozenset(_parts(fields.text("countries"))) or None,
         "refuses_premium": not fields.flag("premium"),
     }
+    return {rule: value for rule, value in given.items() if _is_changed(fields, rule)}
+
+
+def _is_changed(fields: Fields, rule: str) -> bool:
+    name = FIELDS.get(rule, rule)
+    shown = fields.texts(f"was_{name}")
+    # A form that does not say what it showed means all of it; a box that is not ticked is not sent.
+    return not shown or (fields.texts(name) or [""]) != shown
 
 
 def _read_dates(fields: Fields) -> frozenset[date]:

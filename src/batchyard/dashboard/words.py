@@ -56,3 +56,16 @@ STATUSES: Mapping[str, tuple[str, Tone]] = {
 """In the order of a progress bar: what has ended first, what waits last."""
 
 KINDS: Mapping[Kind, str] = {Kind.CALL: "calls", Kind.SHIPMENT: "shipments"}
+
+KEPT: Mapping[str, tuple[str, str]] = {
+    "items_days": ("What is in items and refused rows", "after the end of the batch"),
+    "transcripts_days": (
+        "Transcripts and recordings of calls",
+        "after the end of the batch, at the latest with their items",
+    ),
+    "documents_days": ("Labels and other documents", "after the end of the batch"),
+    "events_days": ("Events", "after they happened"),
+    "webhooks_days": ("What webhooks were told", "after it was told"),
+    "idempotency_days": ("Idempotency keys with their answers", "after the answer"),
+}
+"""What a team keeps, and from when its days count."""

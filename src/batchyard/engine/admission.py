@@ -1,7 +1,7 @@
 """Admission: which due items may start now, under every limit at once."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -56,11 +56,18 @@ class Admitter:
         self._book = HoursBook()
 
     async def admit(
-        self, conn: Connection, team: Team, *, slots: int, singles_only: bool, now: datetime
+        self,
+        conn: Connection,
+        team: Team,
+        *,
+        slots: Callable[[], int],
+        singles_only: bool,
+        now: datetime,
     ) -> Admission:
-        """Claim up to `slots` due items of a team; part of the caller's transaction.
+        """Claim due items of a team, as many as there are slots; part of the caller's transaction.
 
-        With `singles_only` nothing but single calls and bookings is looked at.
+        `slots` is asked at the last moment: while limits were read more of them became free. With
+        `singles_only` nothing but single calls and bookings is looked at.
 
         1. List the team's batches with due items, in the order they are served.
         2. Lock every limit concerned; only then count what is in flight.
@@ -104,10 +111,10 @@ class Admitter:
         team: Team,
         candidates: Sequence[Run],
         *,
-        slots: int,
+        slots: Callable[[], int],
         now: datetime,
     ) -> Look:
-        look = Look(slots=slots)
+        look = Look()
         routed = await self._route(look, candidates)
         look.allowances = await self._lock_limits(conn, team, routed, now=now)
         known_at = monotonic()
@@ -116,6 +123,7 @@ class Admitter:
         )
         rules = await self._read_rules(conn, team, candidates)
         sender = await self._read_sender(conn, team, candidates)
+        look.slots = max(1, slots())
         for run, line in routed:
             keys = self._keys(team, run, line)
             room = look.room(run, keys, line.provider_id, closed.get(line.provider_id))

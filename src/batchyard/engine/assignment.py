@@ -112,13 +112,15 @@ class Assignment:
         return max((lifecycle.SEND_WITHIN + promise.timeout, *promise.looks[:1]))
 
 
-def intent_of(assignment: Assignment, item: ClaimedItem, now: datetime) -> Intent:
-    """Return what is written before an item is sent."""
+def intent_of(
+    assignment: Assignment, item: ClaimedItem, now: datetime, deadline: timedelta
+) -> Intent:
+    """Return what is written before an item is sent; `deadline` is that of its assignment."""
     contact = contact_of(item, team_id=assignment.team_id, zones=assignment.counted_zones, now=now)
     return Intent(
         id=item.id,
         lease=item.lease,
-        deadline=assignment.deadline,
+        deadline=deadline,
         contact=contact,
         claim=_claim(assignment, item),
     )

@@ -1,7 +1,7 @@
 """What a worker knows of pauses and stops, and for how long that is good."""
 
 import asyncio
-from collections import Counter
+import math
 from uuid import UUID
 
 import structlog
@@ -23,44 +23,61 @@ Place = tuple[UUID, int]
 log = structlog.get_logger("batchyard.halts")
 
 
+class Watch:
+    """What is known of one place, shared by all items that are held of it.
+
+    `known_at` is when something else, admission, saw that nothing is halted there, by `monotonic`.
+    """
+
+    __slots__ = ("_is_halted", "_seen_at", "held")
+
+    def __init__(self) -> None:
+        self.held = 0
+        """Items of this place that the worker holds."""
+        self._is_halted = False
+        self._seen_at = -math.inf
+
+    def see(self, *, is_halted: bool, at: float) -> None:
+        """Keep what a look saw that began at this time."""
+        self._is_halted, self._seen_at = is_halted, at
+
+    def is_old(self, *, known_at: float) -> bool:
+        """Tell whether what is known is too old to send by."""
+        return monotonic() - max(known_at, self._seen_at) > KNOWN_SECONDS
+
+    def allows(self, *, known_at: float) -> bool:
+        """Tell whether an item may be sent, by the newer of what was seen here and there.
+
+        Admission may know that a pause is over.
+        """
+        is_halted = self._is_halted and self._seen_at >= known_at
+        return not is_halted and not self.is_old(known_at=known_at)
+
+
 class Halts:
     """Looks at the batches and providers of the items that a worker holds."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._held: Counter[Place] = Counter()
-        self._halted: frozenset[Place] = frozenset()
-        self._seen_at: dict[Place, float] = {}
+        self._watches: dict[Place, Watch] = {}
         self._looking: asyncio.Task[None] | None = None
         """The look that others wait for."""
 
-    def add(self, place: Place) -> None:
-        """Look at this place while an item of it is held."""
-        self._held[place] += 1
+    def hold(self, place: Place, items: int) -> Watch:
+        """Look at this place while so many more items of it are held: until `held` is 0 again."""
+        watch = self._watches.get(place)
+        if watch is None:
+            watch = self._watches[place] = Watch()
+        watch.held += items
+        return watch
 
-    def remove(self, place: Place) -> None:
-        """Take back one `add`."""
-        self._held[place] -= 1
-        if self._held[place] <= 0:
-            del self._held[place]
-
-    def allows(self, place: Place, *, known_at: float) -> bool:
-        """Tell whether an item may be sent, by what was seen here or, at `known_at`, elsewhere.
-
-        The newer of the two counts: admission may know that a pause is over.
-        """
-        seen_at = self._seen_at.get(place, known_at)
-        is_halted = place in self._halted and seen_at >= known_at
-        return not is_halted and monotonic() - max(known_at, seen_at) <= KNOWN_SECONDS
-
-    async def renew(self, place: Place, *, known_at: float) -> None:
+    async def renew(self, watch: Watch, *, known_at: float) -> None:
         """Look again if what is known of a place is old; all that wait share a look.
 
         One that was under way may not know the place yet.
         """
         for _ in range(2):
-            seen_at = max(known_at, self._seen_at.get(place, known_at))
-            if monotonic() - seen_at <= KNOWN_SECONDS:
+            if not watch.is_old(known_at=known_at):
                 return
             if self._looking is None:
                 self._looking = asyncio.create_task(self._try_to_look(), name="look at halts")
@@ -83,17 +100,15 @@ class Halts:
 
     async def look(self) -> None:
         """Learn of pauses and stops by now."""
-        places = list(self._held)
-        if not places:
-            self._halted, self._seen_at = frozenset(), {}
+        self._watches = {place: watch for place, watch in self._watches.items() if watch.held > 0}
+        watches = self._watches.copy()
+        if not watches:
             return
         async with self._db.pool.connection() as conn:
             began = monotonic()
-            halted = await runs.list_halted(conn, batch_ids={batch_id for batch_id, _ in places})
+            halted = await runs.list_halted(conn, batch_ids={batch_id for batch_id, _ in watches})
             closed = await providers.list_closed(
-                conn, {provider_id for _, provider_id in places}, now=self._db.clock()
+                conn, {provider_id for _, provider_id in watches}, now=self._db.clock()
             )
-        self._halted = frozenset(
-            place for place in places if place[0] in halted or place[1] in closed
-        )
-        self._seen_at = dict.fromkeys(places, began)
+        for (batch_id, provider_id), watch in watches.items():
+            watch.see(is_halted=batch_id in halted or provider_id in closed, at=began)

@@ -17,7 +17,6 @@ from batchyard.operations import (
     contacts,
     control,
     deletions,
-    idempotency,
     imports,
     privacy,
     removals,
@@ -47,7 +46,7 @@ LOST_AFTER = timedelta(seconds=5)
 
 LISTEN_SECONDS = 3.0
 """So long whoever leads listens first: while PostgreSQL was away nobody could be heard. Who waited
-for the lead has listened meanwhile."""
+for the lead has listened meanwhile; and of a worker whose connection alone is gone it is known."""
 
 TURNS_STALL_AFTER = timedelta(seconds=30)
 DISPATCHED_AT_ONCE = 100
@@ -151,9 +150,11 @@ class Housekeeping:
             for beside in self._beside.values():
                 beside.cancel()
             # Whoever leads next asks; two at once would be one too many.
-            if self._asking is not None:
-                await tasks.end(self._asking)
-            await self._inquiry.break_off()
+            try:
+                if self._asking is not None:
+                    await tasks.end(self._asking)
+            finally:
+                await self._inquiry.break_off()
 
     def _is_due(self, duty: Duty) -> bool:
         """Tell whether it is time for a duty; if so, it counts as begun."""
@@ -190,18 +191,18 @@ class Housekeeping:
         """Give up silent workers and free what ended ones still hold."""
         now = self._db.clock()
         heard_for = monotonic() - self._hears_since
-        if heard_for >= LISTEN_SECONDS:
-            # While PostgreSQL was away every connection went; each comes back with its next beat.
-            is_steady = heard_for >= LOST_AFTER.total_seconds()
-            async with self._db.transaction() as conn:
-                dead = await workers.end_silent(
-                    conn,
-                    before=now - DEAD_AFTER,
-                    lost_before=now - LOST_AFTER if is_steady else None,
-                    now=now,
-                )
-            if dead:
-                log.warning("worker.died", workers=dead)
+        async with self._db.transaction() as conn:
+            dead = await workers.end_silent(
+                conn,
+                before=now - DEAD_AFTER if heard_for >= LISTEN_SECONDS else None,
+                lost_before=now - LOST_AFTER,
+                # While PostgreSQL was away every connection went; each comes back with its next
+                # beat.
+                is_steady=heard_for >= LOST_AFTER.total_seconds(),
+                now=now,
+            )
+        if dead:
+            log.warning("worker.died", workers=dead)
         async with self._db.transaction() as conn:
             for team_id in await workers.take_back(conn, now=now):
                 await queue.wake(conn, team_id=team_id, now=now)
@@ -290,6 +291,7 @@ class Housekeeping:
                 await queue.wake(conn, team_id=team_id, now=now)
         async with self._db.transaction() as conn:
             await runs.correct_failed(conn, since=now - CORRECTED_WITHIN, now=now)
+            await runs.reopen_stranded(conn, since=now - CORRECTED_WITHIN, now=now)
             await queue.sweep_sleepers(conn, now=now)
             await number_claims.release_stale(conn)
             await workers.forget(conn, before=now - WORKERS_KEPT)
@@ -320,8 +322,7 @@ class Housekeeping:
         await services.refresh_stale(self._db, self._vault)
 
     async def forget_old(self) -> None:
-        """Forget keys after a day, the log of webhooks after a month."""
-        await idempotency.forget_old(self._db)
+        """Forget the log of webhooks after a month."""
         await webhooks.forget_old(self._db)
 
     async def erase_pending(self) -> None:

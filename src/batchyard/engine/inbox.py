@@ -105,8 +105,9 @@ class Inbox:
     async def end(self, item_id: UUID, *, team: Team) -> None:
         """Break off what a live item of a team asks for: a call rings or speaks no more.
 
-        Raises `NotFound`, `Conflict` when it is not live or its provider cannot do that,
-        `ProviderError` when nobody knows, `LimitReached` while the provider cannot be opened.
+        Raises `NotFound`, `Conflict` when it is not live, was over before, or its provider cannot
+        do that, `ProviderError` when nobody knows, `LimitReached` while the provider cannot be
+        opened.
         """
         await items.check_live(self.db, team=team, item_id=item_id)
         async with self.db.pool.connection() as conn:
@@ -120,11 +121,19 @@ class Inbox:
             raise Conflict(f"{line.provider.name} cannot break off a {question.kind}.")
         now = self.db.clock()
         request = request_of(question)
+        if call_endings.known_of(request).is_over:
+            raise Conflict("The call has ended; its price or recording is waited for.")
         # Noted first, so that whoever tells of the end knows that it was wanted.
-        noted = call_endings.keep(request, {}, end_asked_at=now.isoformat())
+        noted = call_endings.ask_for_end(request, now=now)
         mark = Accepted(status=question.status, check_at=now + END_CHECK, result=noted)
         await self.reports.deliver(request.key, mark, known=request.known_result)
-        answer = await line.provider.end(replace(request, known_result=noted))
+        try:
+            answer = await line.provider.end(replace(request, known_result=noted))
+        except Conflict:
+            # Certainly not broken off by this, so its end keeps its word.
+            before = replace(mark, result=call_endings.take_back_end(request))
+            await self.reports.deliver(request.key, before, known=noted)
+            raise
         await self.reports.deliver(request.key, answer, known=noted)
         log.info("item.ended_by_hand", item=str(item_id), team=team.slug)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,7 +13,8 @@ from batchyard import lifecycle, retry, tasks
 from batchyard.asking import Asking
 from batchyard.clock import monotonic
 from batchyard.engine.contact import ask_once, send_once
-from batchyard.engine.journal import Journal, News, Stop
+from batchyard.engine.journal import Journal
+from batchyard.engine.news import News, Stop
 from batchyard.engine.outcome import Sent, news_of, slow_of
 from batchyard.engine.patience import Patience
 from batchyard.engine.repeats import Repeat, Repeats, Ruling
@@ -96,9 +96,8 @@ class Inquiry:
 
     async def room(self, *, within_seconds: float) -> None:
         """Wait until there is room for more, or the time is over."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_seconds):
-                await self._has_room.wait()
+        async with tasks.at_most(within_seconds):
+            await self._has_room.wait()
 
     async def break_off(self) -> None:
         """Ask no further; what is out is asked again later, by whoever leads then."""

@@ -1,12 +1,11 @@
 """Writes intents and outcomes of many items together: what gathers in a few milliseconds."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 from uuid import UUID
 
@@ -15,15 +14,16 @@ import psycopg
 import structlog
 
 from batchyard.contact_rules import Block
-from batchyard.engine.counting import count_failures, count_outcomes, pair_up
+from batchyard.engine.counting import Aftermath
 from batchyard.engine.failpoints import Failpoint, Step
 from batchyard.engine.filing import Filing
 from batchyard.engine.merging import join_result
+from batchyard.engine.news import News, Stop
 from batchyard.engine.screening import screen
 from batchyard.errors import LimitReached
-from batchyard.lifecycle import IN_FLIGHT_PHASES, UNKNOWN_STATUS
+from batchyard.lifecycle import UNKNOWN_STATUS
 from batchyard.metrics import JOURNAL_FLUSH_SIZE
-from batchyard.models import Document, JsonObject, Phase
+from batchyard.models import Phase
 from batchyard.store import (
     attempts,
     contacts,
@@ -68,43 +68,6 @@ Obstacle = Block | NumberHeld
 log = structlog.get_logger("batchyard.journal")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stop:
-    """A provider is to be left alone, by everyone."""
-
-    provider_id: int
-    provider: str
-    reason: str
-    sent_at: datetime
-    """When it was sent what it refused; a person may have resumed it since."""
-
-
-# Not frozen, because one is made for each item and freezing costs four times as much.
-@dataclass(kw_only=True, slots=True)
-class News:
-    """What became of one item, on its way to the books."""
-
-    settlement: Settlement
-    documents: Sequence[Document] = ()
-    known: JsonObject | None = None
-    """The stored result that its own was made from: what changed since stays. None: it is new."""
-    is_failure: bool | None = None
-    """Whether an attempt went wrong, for the brake; None when this was no end of an attempt."""
-    is_opt_out: bool = False
-    """Whether the recipient asked not to be contacted again."""
-    slow: tuple[int, datetime] | None = None
-    """A provider that asked everyone to wait, and until when."""
-    stop: "Stop | None" = None
-    """A provider that does nothing more until a person has mended something."""
-    written: "asyncio.Future[bool] | None" = None
-    """Told, once committed, whether the news fitted the item; `LimitReached` if that never came."""
-
-    @property
-    def item_id(self) -> UUID:
-        """The item it is about."""
-        return self.settlement["id"]
-
-
 class Journal:
     """One per process. `run` must be running for anything to be written."""
 
@@ -129,25 +92,29 @@ class Journal:
         self._intents_round: asyncio.Future[dict[UUID, Obstacle | None]] | None = None
         self._news: dict[UUID, News] = {}
         self._later: list[News] = []
-        self._writing: frozenset[UUID] = frozenset()
+        self._writing: Mapping[UUID, News] = {}
+        self._aftermath: Aftermath | None = None
+        """What is to be done about outcomes that are committed."""
+        self._is_following_up = False
         self._has_intents = asyncio.Event()
         self._has_news = asyncio.Event()
+        self._has_aftermath = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._has_room = asyncio.Event()
         self._has_room.set()
 
-    async def intend(self, intent: Intent) -> bool | Obstacle:
-        """Commit an intent together with others; True when claim and batch allowed it.
+    async def intend(self, intents: Sequence[Intent]) -> Mapping[UUID, Obstacle | None]:
+        """Commit intents, together with those of others.
 
-        Where the item must not be sent nothing is written and the reason is returned.
+        Returns the items whose claim and batch allowed it, and with their reasons those that must
+        not be sent, of which nothing is written.
         """
         if self._intents_round is None:
             self._intents_round = asyncio.get_running_loop().create_future()
-        self._intents[intent.id] = intent
+        self._intents.update((intent.id, intent) for intent in intents)
         self._has_intents.set()
-        written = await self._intents_round
-        return written.get(intent.id) or intent.id in written
+        return await self._intents_round
 
     def write(self, news: News) -> None:
         """Take news; it is committed within milliseconds, in order per item.
@@ -172,18 +139,20 @@ class Journal:
         self._take(news)
 
     def _take(self, news: News) -> None:
-        item_id = news.item_id
-        if item_id in self._news:
+        if self._news.setdefault(news.settlement["id"], news) is not news:
             self._later.append(news)
-        else:
-            self._news[item_id] = news
         if len(self._news) + len(self._later) + len(self._unfiled) >= CROWDED_AT:
             self._has_room.clear()
         self._has_news.set()
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether too much news is unwritten to send more."""
+        return not self._has_room.is_set()
+
+    @property
     def has_news(self) -> bool:
-        """Whether something is not yet committed."""
+        """Whether something is not yet committed, or what follows from it not yet done."""
         return not self._is_idle.is_set()
 
     def has_news_of(self, item_id: UUID) -> bool:
@@ -195,8 +164,13 @@ class Journal:
         await self._has_room.wait()
 
     async def idle(self) -> None:
-        """Wait until all news taken so far is committed."""
+        """Wait until all news taken so far is committed, and what follows from it done."""
         await self._is_idle.wait()
+
+    def _note_idle(self) -> None:
+        is_writing = bool(self._news or self._writing or self._unfiled)
+        if not is_writing and self._aftermath is None and not self._is_following_up:
+            self._is_idle.set()
 
     async def run(self) -> None:
         """Flush until cancelled."""
@@ -204,6 +178,7 @@ class Journal:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._run_intents(), name="journal intents")
                 tasks.create_task(self._run_news(), name="journal news")
+                tasks.create_task(self._run_aftermath(), name="journal aftermath")
         finally:
             for task in self._unfiled:
                 task.cancel()
@@ -224,6 +199,11 @@ class Journal:
         """Write what may be sent; return it, and with their reasons what must not be."""
         if self._worker_id is None:
             return {}
+        if all(intent.contact is None and intent.claim is None for intent in intents):
+            async with self._db.statement() as conn:
+                now = self._db.clock()
+                held = await items.intend(conn, intents, worker_id=self._worker_id, now=now)
+            return dict.fromkeys(held)
         reached = [intent.contact for intent in intents if intent.contact is not None]
         async with self._db.transaction() as conn:
             now = self._db.clock()
@@ -254,37 +234,59 @@ class Journal:
             await self._has_news.wait()
             if len(self._news) < FULL_AT:
                 await asyncio.sleep(GATHER_SECONDS)
-            block = self._take_block()
-            self._writing = frozenset(news.item_id for news in block)
+            self._writing = block = self._take_block()
             JOURNAL_FLUSH_SIZE.labels(kind="outcomes").observe(len(block))
-            with told_if_unwritten(news.written for news in block):
-                settled = await self._persistently(partial(self._write_news, block))
-            self._writing = frozenset()
+            waiting = [news for news in block.values() if news.written is not None]
+            with told_if_unwritten(news.written for news in waiting):
+                settled = await self._persistently(partial(self._write_news, [*block.values()]))
             self._failpoint.reach(Step.AFTER_OUTCOME)
-            fitted = {row.id for row in settled}
+            self._writing = {}
+            _tell(waiting, settled)
+            self._add_to_aftermath(block, settled)
             self.on_settled()
-            for news in block:
-                if news.written is not None and not news.written.done():
-                    news.written.set_result(news.item_id in fitted)
-            await self._follow_up(block, settled)
             if not self._news:
                 self._has_news.clear()
-                if not self._unfiled:
-                    self._is_idle.set()
+            self._note_idle()
 
-    def _take_block(self) -> list[News]:
-        block = list(self._news.values())[:FULL_AT]
-        for news in block:
-            del self._news[news.item_id]
+    def _take_block(self) -> Mapping[UUID, News]:
+        if len(self._news) <= FULL_AT:
+            block, self._news = self._news, {}
+        else:
+            block = dict(islice(self._news.items(), FULL_AT))
+            for item_id in block:
+                del self._news[item_id]
         waiting, self._later = self._later, []
         for news in waiting:
-            if news.item_id in self._news:
+            if self._news.setdefault(news.item_id, news) is not news:
                 self._later.append(news)
-            else:
-                self._news[news.item_id] = news
         if len(self._news) + len(self._later) < CROWDED_AT:
             self._has_room.set()
         return block
+
+    def _add_to_aftermath(self, block: Mapping[UUID, News], settled: Sequence[Settled]) -> None:
+        if not settled:
+            return
+        if self._aftermath is None:
+            self._aftermath = Aftermath()
+        self._aftermath.add(block, settled, now=self._db.clock())
+        self._has_aftermath.set()
+
+    async def _run_aftermath(self) -> None:
+        """End batches and wake teams: after the commit, so that every worker's part is seen.
+
+        Beside the flushes, which go on meanwhile.
+        """
+        while True:
+            await self._has_aftermath.wait()
+            self._has_aftermath.clear()
+            aftermath, self._aftermath = self._aftermath, None
+            if aftermath is not None:
+                self._is_following_up = True
+                try:
+                    await self._follow_up(aftermath)
+                finally:
+                    self._is_following_up = False
+                self._note_idle()
 
     async def _write_news(self, block: Sequence[News]) -> list[Settled]:
         try:
@@ -307,6 +309,11 @@ class Journal:
             return []
 
     async def _write_transaction(self, block: Sequence[News]) -> list[Settled]:
+        if all(_is_plain(news) for news in block):
+            async with self._db.statement() as conn:
+                return await items.settle(
+                    conn, [news.settlement for news in block], now=self._db.clock()
+                )
         files = [(news.item_id, file) for news in block for file in news.documents]
         async with self._db.transaction() as conn:
             now = self._db.clock()
@@ -317,7 +324,7 @@ class Journal:
             # Also where the news came too late for its item: a wish is a wish.
             if opt_outs := [news.item_id for news in block if news.is_opt_out]:
                 await contacts.add_opt_outs(conn, item_ids=opt_outs, now=now)
-            if again := {row.batch_id for row in settled if row.phase == Phase.READY}:
+            if again := {group.batch_id for group in settled if group.phase == Phase.READY}:
                 await runs.reopen(conn, batch_ids=again, now=now)
             self._failpoint.reach(Step.IN_COUNTING)
             return settled
@@ -341,39 +348,32 @@ class Journal:
             for news in block
         ]
 
-    async def _follow_up(self, block: Sequence[News], settled: Sequence[Settled]) -> None:
-        """End batches and wake teams: after the commit, so that every worker's part is seen.
-
-        A crash before or a fault here is mended by housekeeping.
-        """
-        if not settled:
-            return
+    async def _follow_up(self, aftermath: Aftermath) -> None:
+        """Do what follows; a crash before or a fault here is mended by housekeeping."""
         now = self._db.clock()
-        ended = {row.batch_id for row in settled if row.phase == Phase.DONE}
-        judged = {
-            news.item_id: (news.settlement, news.is_failure)
-            for news in block
-            if news.is_failure is not None
-        }
-        endings = pair_up(judged, settled)
         try:
-            if ended:
-                async with self._db.transaction() as conn:
-                    await runs.finish(
-                        conn, batch_ids=ended, unknown_before=now - self._grace, now=now
-                    )
-            for stop in {n.stop.provider_id: n.stop for n in block if n.stop is not None}.values():
+            # First what keeps others, and this worker itself, from sending in vain.
+            for stop in aftermath.stops.values():
                 await self._stop(stop, now=now)
-            for provider_id, until in {news.slow for news in block if news.slow is not None}:
+            for provider_id, until in aftermath.slow.items():
                 async with self._db.transaction() as conn:
                     await providers.slow_down(conn, provider_id=provider_id, until=until)
+            if aftermath.ended:
+                async with self._db.statement() as conn:
+                    await runs.finish(
+                        conn, batch_ids=aftermath.ended, unknown_before=now - self._grace, now=now
+                    )
             async with self._db.transaction() as conn:
-                if counted := count_outcomes(endings):
-                    await tallies.add(conn, counted, now=now)
-                if failures := count_failures(endings):
-                    await tallies.add_failures(conn, failures, now=now)
+                if aftermath.outcomes:
+                    await tallies.add(conn, aftermath.outcomes, now=now)
+                if aftermath.failures:
+                    await tallies.add_failures(conn, aftermath.failures, now=now)
                 await queue.wake_after_settling(
-                    conn, _list_wakes(block, settled, now=now), freed=_count_freed(settled), now=now
+                    conn,
+                    sorted(aftermath.wakes.items()),
+                    freed=aftermath.freed,
+                    flushes=aftermath.flushes,
+                    now=now,
                 )
         except TRANSIENT as error:
             log.warning("journal.follow_up_postponed", error=str(error))
@@ -405,26 +405,22 @@ class Journal:
                 await asyncio.sleep(pause)
 
 
-def _list_wakes(
-    block: Sequence[News], settled: Sequence[Settled], *, now: datetime
-) -> list[tuple[int, datetime]]:
-    """Return the teams that can do something again, and when."""
-    wakes: dict[int, datetime] = {}
-    on_its_way = {news.item_id for news in block if "worker_id" in news.settlement}
-    for row in settled:
-        if row.id not in on_its_way:
-            at = row.due_at if row.phase == Phase.READY else now
-            wakes[row.team_id] = min(at, wakes.get(row.team_id, at))
-    return sorted(wakes.items())
-
-
-def _count_freed(settled: Sequence[Settled]) -> Counter[int]:
-    """Count the items that are no longer in flight, by their providers."""
-    return Counter(
-        row.provider_id
-        for row in settled
-        if row.provider_id is not None and row.phase not in IN_FLIGHT_PHASES
+def _is_plain(news: News) -> bool:
+    """Tell whether its settlement is all that is to be written."""
+    return (
+        not news.documents
+        and not news.is_opt_out
+        and news.known is None
+        and news.settlement["phase"] != Phase.READY
     )
+
+
+def _tell(waiting: Sequence[News], settled: Sequence[Settled]) -> None:
+    """Tell those who wait for it whether their news fitted."""
+    fitted = {item_id for group in settled for item_id in group.ids} if waiting else set()
+    for news in waiting:
+        if news.written is not None and not news.written.done():
+            news.written.set_result(news.item_id in fitted)
 
 
 @contextmanager

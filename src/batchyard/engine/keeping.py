@@ -3,7 +3,8 @@
 import asyncio
 
 from batchyard.engine.failpoints import Failpoint, Step
-from batchyard.engine.journal import Journal, News
+from batchyard.engine.journal import Journal
+from batchyard.engine.news import News
 from batchyard.lifecycle import SENDING_STATUS
 from batchyard.models import Phase, Request
 from batchyard.providers.base import Keep

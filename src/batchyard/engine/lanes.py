@@ -9,7 +9,7 @@ import structlog
 
 from batchyard import tasks
 
-BREATH = 64
+BREATH = 32
 """After so many items without a pause a lane lets others have the event loop."""
 
 T = TypeVar("T")
@@ -21,7 +21,8 @@ class Lanes(Generic[T]):
     """Serves everything put in, in order; a task for each item would cost as much as the item.
 
     A lane serves items until none is left. As soon as one has to wait, the next lane, opened
-    beforehand, goes on with the rest; so whatever waits has a lane of its own.
+    beforehand, goes on with the rest; so whatever waits has a lane of its own. What has waited ends
+    its lane: were there several that go on, they would hold up the event loop one after the other.
     """
 
     def __init__(self, serve: Callable[[T], Awaitable[None]], *, ended: Callable[[], None]) -> None:
@@ -31,13 +32,11 @@ class Lanes(Generic[T]):
         self._waiting: deque[T] = deque()
         self._open: set[asyncio.Task[None]] = set()
         self._is_next_opened = False
-        self.count = 0
-        """Items that were put in and have not ended."""
+        self._opened = 0
 
-    def put(self, item: T) -> None:
-        """Serve an item as soon as the event loop comes to it; returns at once."""
-        self.count += 1
-        self._waiting.append(item)
+    def put(self, *items: T) -> None:
+        """Serve items as soon as the event loop comes to them; returns at once."""
+        self._waiting.extend(items)
         self._open_next()
 
     async def finished(self) -> None:
@@ -47,7 +46,6 @@ class Lanes(Generic[T]):
 
     async def break_off(self) -> None:
         """Begin nothing more, and cancel what is under way."""
-        self.count -= len(self._waiting)
         self._waiting.clear()
         await tasks.end(*self._open)
 
@@ -60,8 +58,9 @@ class Lanes(Generic[T]):
 
     async def _run(self) -> None:
         self._is_next_opened = False
+        self._opened = mine = self._opened + 1
         served = 0
-        while self._waiting:
+        while self._waiting and self._opened == mine:
             item = self._waiting.popleft()
             self._open_next()
             try:
@@ -69,7 +68,6 @@ class Lanes(Generic[T]):
             except Exception:  # one item must not take the others with it
                 log.exception("lane.item_broke")
             finally:
-                self.count -= 1
                 self._ended()
             served += 1
             if served % BREATH == 0:

@@ -51,7 +51,7 @@ class Wait:
 class Look:
     """What was let in so far, of batches looked at one after the other."""
 
-    slots: int
+    slots: int = 0
     allowances: dict[str, Allowance] = field(default_factory=dict)
     waits: dict[UUID, Wait] = field(default_factory=dict)
     started: list[tuple[Assignment, Sequence[ClaimedItem]]] = field(default_factory=list)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.contact_rules import SENTENCES, Block
-from batchyard.engine.journal import News
 from batchyard.engine.merging import without_marks
+from batchyard.engine.news import News
 from batchyard.lifecycle import CANCELED_STATUS, FAILURE_STATUSES, SENT_PHASES, Change
 from batchyard.models import (
     Accepted,
@@ -67,24 +67,23 @@ def news_of(
     )
     if change.from_phases is not SENT_PHASES:
         settlement["from_phases"] = change.from_phases
+    if sent.provider is not None:
+        settlement["provider"] = sent.provider
+    if lease is not None:
+        settlement["lease"] = lease
+    if isinstance(answer, Ended):
+        settlement["entry"] = _entry(sent, answer, change, now=now)
+    if isinstance(answer, (Ended, Accepted)) and answer.result is not None:
+        settlement["result"] = answer.result
+    if (reference := getattr(answer, "reference", None)) is not None:
+        settlement["reference"] = reference
     code, message = _error(answer)
-    said = {
-        "lease": lease,
-        "held_until": held_until,
-        "due_at": change.due_at,
-        "deadline_at": change.deadline_at,
-        "live_rank": change.live_rank,
-        "is_undecided": change.is_undecided or None,
-        "undecided_since": change.undecided_since,
-        "empty_looks": change.empty_looks,
-        "entry": _entry(sent, answer, change, now=now) if isinstance(answer, Ended) else None,
-        "provider": sent.provider,
-        "reference": getattr(answer, "reference", None),
-        "result": answer.result if isinstance(answer, Ended | Accepted) else None,
-        "error_code": code,
-        "error_message": message,
-    }
-    settlement.update({name: value for name, value in said.items() if value is not None})  # type: ignore[typeddict-item]  # names as above
+    if code is not None:
+        settlement["error_code"] = code
+    if message is not None:
+        settlement["error_message"] = message
+    if change.phase is not Phase.DONE:
+        _add_waits(settlement, change, held_until=held_until)
     return News(
         documents=answer.documents if isinstance(answer, Ended) else (),
         known=known,
@@ -92,6 +91,24 @@ def news_of(
         is_opt_out=_is_opt_out(answer),
         settlement=settlement,
     )
+
+
+def _add_waits(settlement: Settlement, change: Change, *, held_until: datetime | None) -> None:
+    """Say what becomes of an item that has not ended, and when."""
+    if held_until is not None:
+        settlement["held_until"] = held_until
+    if change.due_at is not None:
+        settlement["due_at"] = change.due_at
+    if change.deadline_at is not None:
+        settlement["deadline_at"] = change.deadline_at
+    if change.live_rank is not None:
+        settlement["live_rank"] = change.live_rank
+    if change.is_undecided:
+        settlement["is_undecided"] = True
+    if change.undecided_since is not None:
+        settlement["undecided_since"] = change.undecided_since
+    if change.empty_looks is not None:
+        settlement["empty_looks"] = change.empty_looks
 
 
 def slow_of(

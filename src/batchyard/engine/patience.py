@@ -20,37 +20,37 @@ class Patience:
         """Limit what is awaited under `with`; raises `TimeoutError` there when it takes longer."""
         line = self._lines.get(seconds)
         if line is None:
-            line = self._lines[seconds] = _Line(seconds)
+            line = self._lines[seconds] = _Line(seconds, asyncio.get_running_loop())
         return _Wait(line)
 
 
 class _Line:
     """Waits of one length, the first to run out in front."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self._seconds = seconds
+        self.loop = loop
         self._waits: dict[_Wait, None] = {}
         self._has_timer = False
 
     def put(self, wait: "_Wait") -> None:
-        loop = asyncio.get_running_loop()
-        wait.ends_at = loop.time() + self._seconds
+        wait.ends_at = self.loop.time() + self._seconds
         self._waits[wait] = None
         if not self._has_timer:
             self._has_timer = True
-            loop.call_at(wait.ends_at, self._expire, loop)
+            self.loop.call_at(wait.ends_at, self._expire)
 
     def take(self, wait: "_Wait") -> None:
         self._waits.pop(wait, None)
 
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
+    def _expire(self) -> None:
+        now = self.loop.time()
         while (first := next(iter(self._waits), None)) is not None and first.ends_at <= now:
             del self._waits[first]
             first.expire()
         self._has_timer = first is not None
         if first is not None:
-            loop.call_at(first.ends_at, self._expire, loop)
+            self.loop.call_at(first.ends_at, self._expire)
 
 
 class _Wait:
@@ -64,7 +64,7 @@ class _Wait:
         self.ends_at = 0.0
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._line.loop)
         if task is None:
             raise RuntimeError("Waits are limited within a task only.")
         self._task, self._cancellations = task, task.cancelling()

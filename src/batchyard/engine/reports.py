@@ -7,7 +7,8 @@ from uuid import UUID
 import structlog
 
 from batchyard import lifecycle, retry
-from batchyard.engine.journal import Journal, News, told_if_unwritten
+from batchyard.engine.journal import Journal, told_if_unwritten
+from batchyard.engine.news import News
 from batchyard.engine.outcome import Sent, news_of
 from batchyard.models import (
     Accepted,

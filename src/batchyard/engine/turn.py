@@ -98,7 +98,7 @@ class Turns:
                 held_by = await self._await_room(team, held_by)
                 continue
             self._woken.discard(team.id)
-            admission = await self._admit(team, slots=room or express, singles_only=room == 0)
+            admission = await self._admit(team, singles_only=room == 0)
             has_changed = await self._set_aside(admission)
             if room > 0:
                 held_by = await self._note_held(team, admission.held_by, before=held_by)
@@ -194,11 +194,14 @@ class Turns:
             self._runner.weigh(renewed)
         return renewed
 
-    async def _admit(self, team: Team, *, slots: int, singles_only: bool) -> Admission:
+    async def _admit(self, team: Team, *, singles_only: bool) -> Admission:
+        def slots() -> int:
+            return self._runner.express_room if singles_only else self._runner.room(team)
+
         repeats = iter(REPEAT_SECONDS)
         while True:
             try:
-                async with self._db.transaction() as conn:
+                async with self._db.pipeline() as conn:
                     admission = await self._admitter.admit(
                         conn, team, slots=slots, singles_only=singles_only, now=self._db.clock()
                     )

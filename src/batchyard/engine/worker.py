@@ -56,8 +56,8 @@ async def run_worker(
             await _work(config, db, stop=stop, connect=connect)
         except TRANSIENT as error:
             log.warning("worker.restarts", error=str(error))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
+            async with tasks.at_most(RESTART_SECONDS):
+                await stop.wait()
 
 
 async def _work(
@@ -131,8 +131,8 @@ async def _work(
         try:
             # The queue's worker first sees the ends of its turns: what it is told after its own
             # end, it cannot write down.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(turns.ended(), TURNS_END_SECONDS)
+            async with tasks.at_most(TURNS_END_SECONDS):
+                await turns.ended()
             await tasks.end(stopped, fenced, *movers)
             await _until(runner.finished(), writing, stop=stop, seconds=config.stop_seconds)
             await runner.break_off()

@@ -19,7 +19,7 @@ from batchyard.intake.blocks import (
     plain_records,
     read_marks,
 )
-from batchyard.intake.columns import MAX_COLUMNS, Columns, Header, name_columns
+from batchyard.intake.columns import MAX_COLUMNS, Columns, Header, fold_name, name_columns
 from batchyard.intake.records import Record
 from batchyard.models import Kind
 from batchyard.store.ids import new_id
@@ -79,8 +79,8 @@ def _judge_object(found: dict[str, object], file: FileCheck) -> Good | Bad:
 @lru_cache(maxsize=1000)
 def _header_of(keys: tuple[str, ...], columns: Columns) -> Header | None:
     """Name the keys of an object as columns are; None when the one needed is missing."""
-    present = {key.strip().casefold() for key in keys}
-    given = tuple(pair for pair in columns.given if pair[0].strip().casefold() in present)
+    present = {fold_name(key) for key in keys}
+    given = tuple(pair for pair in columns.given if fold_name(pair[0]) in present)
     try:
         return name_columns(keys, replace(columns, given=given))
     except InvalidRequest:

@@ -88,6 +88,19 @@ class Header:
         return dict(zip(self.cells, self.names, strict=True))
 
 
+def fold_name(name: str) -> str:
+    """Return a column's name as names are compared, without case and blanks around it.
+
+    Line breaks in it are alike: a browser sends each as CRLF, whatever the file has.
+    """
+    return with_plain_lines(name).strip().casefold()
+
+
+def with_plain_lines(text: str) -> str:
+    """Return a text whose lines end with LF, however they did."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def header_hash(cells: Sequence[str]) -> bytes:
     """Return what tells one header from another; case and blanks around names do not."""
     names = (unicodedata.normalize("NFC", cell).strip().casefold() for cell in cells)
@@ -132,9 +145,9 @@ def _find_meanings(
 ) -> tuple[dict[int, str | None], list[str]]:
     """Return what columns mean by their index: as given, else by name, else by synonym."""
     meanings: dict[int, str | None] = dict.fromkeys(left_out)
-    given = {name.strip().casefold(): meaning for name, meaning in columns.given}
+    given = {fold_name(name): meaning for name, meaning in columns.given}
     for index, cell in enumerate(cells):
-        name = cell.strip().casefold()
+        name = fold_name(cell)
         if index not in meanings and name in given:
             meanings[index] = given[name] or None
             # Only the first of two columns with one name is meant.
@@ -142,15 +155,15 @@ def _find_meanings(
     if given:
         unknown = ", ".join(sorted(given))
         raise InvalidRequest(f"The file has no column {unknown}.", code="column_missing")
-    remembered = {name.strip().casefold(): meaning for name, meaning in columns.remembered}
+    remembered = {fold_name(name): meaning for name, meaning in columns.remembered}
     for index, cell in enumerate(cells):
-        name = cell.strip().casefold()
+        name = fold_name(cell)
         is_free = index not in meanings and remembered.get(name) not in {*meanings.values(), None}
         if name in remembered and is_free:
             meanings[index] = remembered[name]
     wanted = SYNONYMS[columns.kind]
     by_name = {meaning: (meaning,) for meaning in (*columns.needed, *wanted)}
-    _match(meanings, [cell.strip().casefold() for cell in cells], by_name)
+    _match(meanings, [fold_name(cell) for cell in cells], by_name)
     guessed: list[int] = []
     if columns.takes_synonyms:
         guessed = _match(meanings, [plain(cell) for cell in cells], wanted)

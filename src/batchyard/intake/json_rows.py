@@ -5,20 +5,26 @@ any length, while here one broken or endless row should cost that row alone. In 
 its brackets and quotation marks are in pairs: what was never closed takes everything behind along.
 """
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import orjson
 
 from batchyard.errors import InvalidRequest
+from batchyard.intake.blocks import Bad
 from batchyard.intake.records import KEPT_CHARACTERS, MAX_ROW_CHARACTERS, Record
 
 MAX_DEPTH = 32
+LEAST_NUMBER, LARGEST_NUMBER = -(2**63), 2**64 - 1
+"""Whole numbers beyond these would be rounded."""
 
 _OPENING = re.compile(rb'\s*(?:\[|\{\s*"[A-Za-z_]{1,40}"\s*:\s*\[)')
 """The list itself, or an object whose first key holds it."""
 _MARK = re.compile(rb'["{}\[\],]')
 _STRING_END = re.compile(rb'["\\]')
+_LONG_NUMBER = re.compile(rb"[0-9]{19}|[0-9][eE]\+?[0-9]{2}")
+"""One that may have more than 64 bits, written out or with an exponent."""
 
 
 def looks_like_list(beginning: bytes) -> bool:
@@ -80,8 +86,9 @@ class ListReader:
     def __init__(self) -> None:
         self._text = bytearray()
         self._is_begun = False
-        self._is_ended = False
         self._is_bare = False
+        self._behind: _Behind | None = None
+        """What comes after the list, once that has ended."""
         self._scanned = 0
         self._start = 0
         self._depth = 0
@@ -91,22 +98,22 @@ class ListReader:
 
     def feed(self, data: bytes) -> list[Record]:
         """Return the rows complete with these bytes; raise `InvalidRequest` if it is no list."""
-        if self._is_ended:
-            self._pass_over(data)
+        if self._behind is not None:
+            self._behind.feed(data)
             return []
         self._text += data
         if not self._is_begun and not self._begin():
             return []
         rows = list(self._split())
         self._forget()
-        if self._is_ended:
-            self._pass_over(bytes(self._text[self._scanned :]))
+        if self._behind is not None:
+            self._behind.feed(bytes(self._text[self._scanned :]))
             self._text.clear()
         return rows
 
     def finish(self) -> list[Record]:
         """Return no row; raise `InvalidRequest` when the list was never closed."""
-        if not self._is_ended:
+        if self._behind is None:
             raise InvalidRequest(
                 "The JSON list has no end: it is cut off, or a bracket or quotation mark is never "
                 "closed. With one object a line a broken row costs only itself.",
@@ -125,14 +132,9 @@ class ListReader:
         self._scanned = self._start = opening.end()
         return True
 
-    def _pass_over(self, rest: bytes) -> None:
-        """Keep nothing of what comes behind the list: of an object its other keys."""
-        if self._is_bare and rest.strip():
-            raise InvalidRequest("Something comes behind the end of the list.", code="file_damaged")
-
     def _split(self) -> Iterator[Record]:
         """Walk over the marks that can end a row: only a comma or a bracket at depth 0 does."""
-        while not self._is_ended:
+        while self._behind is None:
             if self._in_string and not self._leave_string():
                 return
             mark = _MARK.search(self._text, self._scanned)
@@ -148,7 +150,7 @@ class ListReader:
                 case b"," if self._depth == 0:
                     yield self._row(mark.start())
                 case b"]" if self._depth == 0:
-                    self._is_ended = True
+                    self._behind = _Behind(is_bare=self._is_bare)
                     if self._text[self._start : mark.start()].strip() or self._is_long:
                         yield self._row(mark.start())
                 case b"}" | b"]":
@@ -194,6 +196,41 @@ class ListReader:
         self._start = 0
 
 
+class _Behind:
+    """What comes behind the list: of an object its other keys, of which nothing is kept."""
+
+    def __init__(self, *, is_bare: bool) -> None:
+        self._depth = 0 if is_bare else 1
+        self._in_string = False
+        self._is_escaped = False
+
+    def feed(self, data: bytes) -> None:
+        """Pass over it; raise `InvalidRequest` if anything comes where all is closed."""
+        at = 0
+        while self._depth > 0 and at < len(data):
+            if self._is_escaped:
+                self._is_escaped = False
+                at += 1
+                continue
+            found = (_STRING_END if self._in_string else _MARK).search(data, at)
+            if found is None:
+                return
+            at = found.end()
+            match found[0]:
+                case b"\\":
+                    self._is_escaped = True
+                case b'"':
+                    self._in_string = not self._in_string
+                case b"{" | b"[":
+                    self._depth += 1
+                case b"}" | b"]":
+                    self._depth -= 1
+                case _:
+                    pass
+        if data[at:].strip():
+            raise InvalidRequest("Something comes behind the end of the list.", code="file_damaged")
+
+
 def read_row(number: int, text: bytes) -> Record:
     """Read one object; what is none becomes a row with a fault."""
     if len(text) > MAX_ROW_CHARACTERS:
@@ -206,7 +243,42 @@ def read_row(number: int, text: bytes) -> Record:
         return number, [_shown(text)], "json_no_object"
     if _is_deeper(found, MAX_DEPTH):
         return number, [_shown(text)], "json_too_deep"
+    if _LONG_NUMBER.search(text) and (fault := object_fault(found)):
+        return number, [_shown(text)], fault.code
     return number, found, None
+
+
+def object_fault(found: Mapping[str, object]) -> Bad | None:
+    """Return what is wrong with an object that `read_row` did not read, so that it is one as well.
+
+    Python takes for JSON what is none, and reads whole numbers that nobody behind it keeps.
+    """
+    if _is_deeper(found, MAX_DEPTH):
+        return Bad(code="json_too_deep")
+    for number in _numbers(found):
+        if isinstance(number, int):
+            if not LEAST_NUMBER <= number <= LARGEST_NUMBER:
+                return Bad(code="json_number_too_long")
+        elif not math.isfinite(number):
+            return Bad(code="json_malformed")
+        elif number.is_integer() and not LEAST_NUMBER < number < LARGEST_NUMBER:
+            # A longer whole number that was rounded; or one that the database writes out so.
+            return Bad(code="json_number_too_long")
+    return None
+
+
+def _numbers(value: object) -> Iterator[int | float]:
+    match value:
+        case int() | float():
+            yield value
+        case dict():
+            for one in value.values():
+                yield from _numbers(one)
+        case list():
+            for one in value:
+                yield from _numbers(one)
+        case _:
+            return
 
 
 def _is_deeper(value: object, levels: int) -> bool:

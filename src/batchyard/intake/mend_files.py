@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 import xlsxwriter
 
 from batchyard.errors import InvalidRequest
@@ -16,6 +15,7 @@ from batchyard.intake.exports import BOM, render_csv
 from batchyard.intake.files import Format
 from batchyard.intake.flat import pick, unnest
 from batchyard.intake.synonyms import NUMBER_COLUMN
+from batchyard.json_text import write_json
 from batchyard.models import JsonObject, Kind
 
 READ_BYTES = 256 * 1024
@@ -152,10 +152,10 @@ def render(rows: Sequence[MendRow], layout: Layout, *, is_first: bool) -> bytes:
             text = render_csv([*head, *lines], delimiter=layout.delimiter, is_exact=layout.is_exact)
             return (BOM.encode() if is_first else b"") + text
         case Format.NDJSON:
-            return b"".join(orjson.dumps(_object(row)) + b"\n" for row in rows)
+            return b"".join(write_json(_object(row)) + b"\n" for row in rows)
         case _:
             opening = b"[\n" if is_first else b""
-            parts = b",\n".join(orjson.dumps(_object(row)) for row in rows)
+            parts = b",\n".join(write_json(_object(row)) for row in rows)
             return opening + (b"" if is_first or not rows else b",\n") + parts
 
 
@@ -239,4 +239,4 @@ def _marks(row: MendRow) -> dict[str, object]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else write_json(value).decode()

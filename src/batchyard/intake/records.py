@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from batchyard.errors import InvalidRequest
 
@@ -34,15 +36,27 @@ class RowReader:
 
     def __init__(self, delimiter: str, quote: str = '"', *, escape: str | None = None) -> None:
         """`escape` is what stands before a quotation mark within a cell; else it is doubled."""
-        self._delimiter = delimiter
+        self._delimiter, self._quote, self._escape = delimiter, quote, escape
+        mark, between = re.escape(quote), re.escape(delimiter)
+        blank = f"(?:(?!{between})[^\\S\r\n])"
+        self._padding = re.compile(f"{mark}{blank}+(?={between}|[\r\n]|$)")
         self._tail = ""
         self._lines = _Lines()
-        self._csv = csv.reader(self._lines, delimiter=delimiter, quotechar=quote, escapechar=escape)
+        self._csv = self._read(self._lines)
         self._line = 1
         self._unclosed = 0
 
     def feed(self, text: str) -> list[Row]:
         """Return the rows that are complete with this text."""
+        self._take(text)
+        return list(self._rows(is_last=False))
+
+    def begin(self, text: str, *, rows: int) -> list[Row]:
+        """Return so many rows of the beginning of a file at most; no more of it is read."""
+        self._take(text)
+        return list(islice(self._rows(is_last=False), rows)) or self.finish()[:rows]
+
+    def _take(self, text: str) -> None:
         # StringIO splits at CR, LF and CRLF only, and keeps them, as the csv module needs it.
         lines = list(io.StringIO(self._tail + text, newline=""))
         self._tail = ""
@@ -50,7 +64,6 @@ class RowReader:
         if lines and not lines[-1].endswith("\n"):
             self._tail = self._cut(lines.pop())
         self._lines.waiting.extend(self._cut(line) for line in lines)
-        return list(self._rows(is_last=False))
 
     def finish(self) -> list[Row]:
         """Return the rows that were still open at the end of the file."""
@@ -58,6 +71,15 @@ class RowReader:
             self._lines.waiting.append(self._tail)
             self._tail = ""
         return list(self._rows(is_last=True))
+
+    def _read(self, lines: Iterable[str], *, strict: bool = False) -> Iterator[list[str]]:
+        return csv.reader(
+            lines,
+            delimiter=self._delimiter,
+            quotechar=self._quote,
+            escapechar=self._escape,
+            strict=strict,
+        )
 
     def _cut(self, line: str) -> str:
         """Keep an endless line from filling the memory; its row is refused as too long."""
@@ -90,12 +112,31 @@ class RowReader:
                 # A cell of one endless line was cut, its closing quotation mark with it.
                 yield self._refuse_long() if is_one_line else self._give_up()
             else:
+                if self._is_swallowed():
+                    lines.put_back()
+                    yield self._give_up()
+                    continue
                 line = self._line
                 self._line += len(lines.taken)
                 if lines.taken_characters >= MAX_ROW_CHARACTERS:
                     yield line, ["".join(cells)[:KEPT_CHARACTERS]], "row_too_long"
                 else:
                     yield line, cells, None
+
+    def _is_swallowed(self) -> bool:
+        """Tell whether rows were taken for one because a quotation mark was never closed.
+
+        Then it ended at the one that opens a later cell, and something stands behind that: more
+        than the blanks which some programs put between a cell and the separator.
+        """
+        if len(self._lines.taken) == 1:
+            return False
+        padded = (self._padding.sub(self._quote, line) for line in self._lines.taken)
+        try:
+            next(self._read(padded, strict=True))
+        except csv.Error:
+            return True
+        return False
 
     def _give_up(self) -> Row:
         """Refuse only the line that opened a quote, so that the rows after it are not lost."""

@@ -156,8 +156,8 @@ def find_escape(beginning: str, *, delimiter: str, quote: str) -> str | None:
 
 def _first_cells(beginning: str, *, delimiter: str, quote: str) -> list[str]:
     reader = RowReader(delimiter, quote)
-    rows = reader.feed(beginning) or reader.finish()
-    rows = [row for row in rows[:100] if not is_blank(row[1]) and not is_separator_line(row)]
+    rows = reader.begin(beginning, rows=100)
+    rows = [row for row in rows if not is_blank(row[1]) and not is_separator_line(row)]
     return rows[0][1] if rows else []
 
 

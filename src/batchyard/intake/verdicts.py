@@ -149,6 +149,10 @@ REFUSALS: dict[str, Verdict] = {
         sentence="The row is nested too deeply.",
         cure="Make it flatter.",
     ),
+    "json_number_too_long": Verdict(
+        sentence="A whole number has more than 64 bits, and would be rounded.",
+        cure="Put it in quotation marks, as a text.",
+    ),
     "formula_cell": Verdict(
         sentence="A cell is a formula, which is never worked out here.",
         cure="Paste it as a value, or remove the sign it begins with.",

@@ -154,9 +154,9 @@ async def ensure_token(
             return
         owner = await tokens.find_owner(connection, token_hash=token_hash)
     if owner is None or owner.team_id != team.id:
-        raise Conflict("This token belongs to another team; choose another one.")
+        raise Conflict("This token belongs to another team.")
     if owner.revoked_at is not None:
-        raise Conflict("This token was revoked; choose another one.")
+        raise Conflict("This token was revoked.")
 
 
 def token_actor(name: str, token_id: int) -> str:

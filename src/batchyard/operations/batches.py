@@ -113,3 +113,16 @@ async def lock_batch(
     if batch is None:
         raise NotFound("There is no such batch.")
     return batch
+
+
+async def lock_list(
+    connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
+) -> LockedBatch:
+    """Lock a batch as `lock_batch` does, where that of a single item is none.
+
+    For doors that show it as an item only, and for what would give it more items.
+    """
+    batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
+    if batch.is_single:
+        raise NotFound("There is no such batch.")
+    return batch

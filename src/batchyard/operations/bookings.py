@@ -85,7 +85,8 @@ class Endings:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="endings")
         try:
-            await asyncio.wait_for(ended, seconds)
+            async with asyncio.timeout(seconds):
+                await ended
         except TimeoutError:
             return False
         finally:

@@ -155,6 +155,13 @@ async def set_rules(
     transaction that puts the new ones in place. Attempts made before they were limited
     are counted too, and items that wait for a window which is another now are looked at anew.
     """
+    began_at = db.clock()
+    async with db.pool.connection() as conn:
+        old = await contacts.read_rules(conn, team_id=team.id)
+    # Before the limit holds: until all is counted it would let numbers through, and what a crash
+    # leaves uncounted would stay so.
+    if _checked(change(old)).limits_attempts and not old.limits_attempts:
+        await _recall_attempts(db, team, since=began_at - RECALLED)
     async with db.transaction() as conn:
         old = await contacts.lock_rules(conn, team_id=team.id)
         new = _checked(change(old))
@@ -162,7 +169,7 @@ async def set_rules(
         if seal is not None:
             await seal(conn, old, new)
     if new.limits_attempts and not old.limits_attempts:
-        await _recall_attempts(db, team)
+        await _recall_attempts(db, team, since=began_at)  # What was sent meanwhile.
     if _windows_of(new) != _windows_of(old):
         await reconsider_windows(db, team=team)
     return new
@@ -218,8 +225,7 @@ async def forget_attempts(db: Database) -> None:
                 return
 
 
-async def _recall_attempts(db: Database, team: Team) -> None:
-    since = db.clock() - RECALLED
+async def _recall_attempts(db: Database, team: Team, *, since: datetime) -> None:
     async with db.pool.connection() as conn:
         batch_ids = await attempts.list_batches(conn, team_id=team.id, since=since)
     for batch_id in batch_ids:

@@ -98,6 +98,14 @@ async def clear_stopped(conn: Connection, *, batch_ids: Sequence[UUID], now: dat
     A stop is for good: what it kept from being sent must not go out with what is tried again.
     Raises `Conflict` when more is left than a transaction may end, or a worker still holds some.
     """
-    await control.end_ready(conn, batch_ids=batch_ids, limit=BLOCK, now=now)
-    if await control.stopped_have_unsent(conn, batch_ids=batch_ids):
+    if await end_stopped(conn, batch_ids=batch_ids, now=now):
         raise Conflict(STILL_ENDING, state=BatchState.STOPPED)
+
+
+async def end_stopped(conn: Connection, *, batch_ids: Sequence[UUID], now: datetime) -> set[UUID]:
+    """End what those of these locked batches that are stopped have not sent, as far as one may.
+
+    Return those that must not run again yet, for they have some left.
+    """
+    await control.end_ready(conn, batch_ids=batch_ids, limit=BLOCK, now=now)
+    return await control.find_stopped_with_unsent(conn, batch_ids=batch_ids)

@@ -7,6 +7,7 @@ from batchyard.errors import Conflict, InvalidRequest, NotFound
 from batchyard.intake.blocks import Bad, FileCheck, Good, reject
 from batchyard.intake.calls import judge_object as judge_call
 from batchyard.intake.columns import Columns, Header, find_marks
+from batchyard.intake.json_rows import object_fault
 from batchyard.intake.shipments import judge_object as judge_shipment
 from batchyard.intake.synonyms import NUMBER_COLUMN
 from batchyard.lifecycle import BatchEvent, next_batch_state
@@ -39,6 +40,8 @@ async def check_correction(
         found = await corrections.read(conn, team_id=team.id, item_id=item_id)
     if found is None:
         raise NotFound("There is no such item.")
+    if fault := object_fault(payload):
+        raise _refusal(fault)
     good = await _checked(
         db,
         team=team,
@@ -65,8 +68,8 @@ async def correct_item(db: Transactions, correction: Correction, *, team: Team) 
     """Put what was checked in the place of an item's, before it is sent or after it failed.
 
     An item that failed is tried again, as a new attempt; what was replaced is kept. Raises
-    `NotFound`, and `Conflict` for an item that is out or did not fail, or whose batch was stopped
-    just now.
+    `NotFound`, and `Conflict` for an item that is out or did not fail, whose person is being
+    erased, whose content was taken out, or whose batch was stopped just now.
     """
     async with db.transaction() as conn:
         await _correct(conn, correction, team=team, now=db.clock())
@@ -80,6 +83,10 @@ async def _correct(conn: Connection, correction: Correction, *, team: Team, now:
     has_failed = locked.phase == Phase.DONE and locked.status in FAILED_STATUSES[kind]
     if not has_failed and locked.phase != Phase.READY:
         raise Conflict("The item is out, or did not fail.", state=locked.status)
+    if locked.is_noted:
+        raise Conflict("The person it is about is being erased.", state=locked.status)
+    if locked.is_taken_out:
+        raise Conflict("What it held was taken out and is not sent again.", state=locked.status)
     if has_failed and state is BatchState.STOPPED:
         await clear_stopped(conn, batch_ids=[locked.batch_id], now=now)
     await corrections.write(conn, correction, tries_again=has_failed, now=now)

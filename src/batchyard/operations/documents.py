@@ -24,6 +24,7 @@ from batchyard.store import documents, installation
 from batchyard.store.db import Database
 from batchyard.store.documents import BookedItem, StoredDocument
 from batchyard.store.files import FileStore
+from batchyard.store.results import FIRST
 
 log = structlog.get_logger("batchyard.documents")
 
@@ -176,7 +177,7 @@ async def _list_labels(
 ) -> AsyncIterator[list[tuple[BookedItem, Labels]]]:
     """Yield booked shipments of a batch with their labels, some at a time, in its order."""
     stored_formats = [stored for stored, shown in SHOWN_AS.items() if shown == format_]
-    after = 0
+    after = FIRST
     while True:
         async with db.pool.connection() as conn:
             items = await documents.list_booked(
@@ -190,7 +191,7 @@ async def _list_labels(
             )
         if not items:
             return
-        after = items[-1].position
+        after = (items[-1].position, items[-1].id)
         by_item: dict[UUID, list[StoredDocument]] = {}
         for one in stored:
             by_item.setdefault(one.item_id, []).append(one)

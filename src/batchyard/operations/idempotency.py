@@ -3,25 +3,28 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+from batchyard.clock import Clock
 from batchyard.errors import BatchyardError
 from batchyard.models import Team
+from batchyard.operations.retention import DEFAULT_DAYS
 from batchyard.operations.transactions import Joined, one_transaction
 from batchyard.store import idempotency
 from batchyard.store.db import TRANSIENT, Connection, Database
 
 KEY_PATTERN = r"^[A-Za-z0-9._-]{16,128}$"
-REMEMBERED = timedelta(hours=24)
+REMEMBERED_DAYS = DEFAULT_DAYS["idempotency_days"]
+"""How long a key is remembered, with its answer, of a team that has set nothing else."""
+
 HOLD = timedelta(seconds=60)
 """How long a key is believed to be in use by somebody who shows no life."""
 
 SIGN_OF_LIFE_SECONDS = 20
-FORGET_BLOCK = 1000
 RETRY_AFTER_SECONDS = 1
 
 _KEY = re.compile(KEY_PATTERN[1:-1], re.ASCII)
@@ -48,6 +51,8 @@ class Reply:
     content_type: str | None
     language: str | None = None
     """Of its text, where the door has several."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What else of it the door says again."""
     is_replayed: bool = False
 
 
@@ -117,6 +122,7 @@ async def answer_once(
             status=reply.status,
             content_type=reply.content_type,
             language=reply.language,
+            headers=reply.headers,
             body=reply.body,
             now=db.clock(),
         )
@@ -149,6 +155,7 @@ class Reservation:
     """Of the first try, where this is another one of the same request."""
     done: int
     """Items that earlier tries did."""
+    clock: Clock
 
     async def advance(self, conn: Connection, done: int) -> None:
         """Write in the transaction of a slice how much is done. Raises `KeyBusy` as `complete`."""
@@ -171,7 +178,9 @@ class Reservation:
             status=reply.status,
             content_type=reply.content_type,
             language=reply.language,
+            headers=reply.headers,
             body=reply.body,
+            now=self.clock(),
         )
         if not is_held:
             raise KeyBusy
@@ -189,7 +198,8 @@ async def reserved(
     """Hold a key while the block runs, or lend the answer it has already.
 
     A block that refuses, or ends with an error, gives the key back. Where `request`, the
-    fingerprint, is known before, the same request goes on after an error where it was broken off.
+    fingerprint, is known before, the same request goes on after an error where it was broken off;
+    after a refusal too where some was done before.
     Raises `KeyBusy`; where the key `is_for_one` request even when that was broken off and may have
     done everything, `KeyTaken` too.
     """
@@ -207,7 +217,8 @@ async def reserved(
                 fingerprint=request,
                 holder=holder,
                 held_until=now + HOLD,
-                since=now - REMEMBERED if is_for_one else None,
+                is_for_one=is_for_one,
+                default_days=REMEMBERED_DAYS,
                 now=now,
             )
             if kept is None
@@ -219,7 +230,12 @@ async def reserved(
     if held is None:
         raise KeyTaken
     reservation = Reservation(
-        team_id=team.id, key=key, holder=holder, began_at=held.began_at, done=held.done
+        team_id=team.id,
+        key=key,
+        holder=holder,
+        began_at=held.began_at,
+        done=held.done,
+        clock=db.clock,
     )
     living = asyncio.create_task(_show_life(db, reservation))
     try:
@@ -229,15 +245,6 @@ async def reserved(
         raise
     finally:
         living.cancel()
-
-
-async def forget_old(db: Database) -> None:
-    """Forget keys after a day."""
-    while True:
-        async with db.transaction() as conn:
-            before = db.clock() - REMEMBERED
-            if await idempotency.forget(conn, before=before, limit=FORGET_BLOCK) < FORGET_BLOCK:
-                return
 
 
 async def _find(
@@ -256,7 +263,9 @@ async def _read(
     One that broke off may have done everything, so its key is for no other; where `request` is not
     given, any may take it over.
     """
-    record = await idempotency.find(conn, team_id=team.id, key=key, since=now - REMEMBERED)
+    record = await idempotency.find(
+        conn, team_id=team.id, key=key, default_days=REMEMBERED_DAYS, now=now
+    )
     if record is None:
         return None
     if record.held_until is not None and record.held_until <= now:
@@ -272,23 +281,23 @@ async def _read(
             body=record.body,
             content_type=record.content_type,
             language=record.language,
+            headers=record.headers or {},
             is_replayed=True,
         ),
     )
 
 
 async def _give_back(db: Database, reservation: Reservation, *, forgets: bool) -> None:
-    """Let a key be used again; what was refused has done nothing, so nothing is kept of it."""
+    """Let a key be used again; nothing is kept of what was refused and has done nothing."""
     with suppress(*TRANSIENT):
         async with db.transaction() as conn:
-            if forgets:
-                await idempotency.release(
-                    conn,
-                    team_id=reservation.team_id,
-                    key=reservation.key,
-                    holder=reservation.holder,
-                )
-            else:
+            is_forgotten = forgets and await idempotency.release(
+                conn,
+                team_id=reservation.team_id,
+                key=reservation.key,
+                holder=reservation.holder,
+            )
+            if not is_forgotten:
                 await _hold(conn, reservation, until=db.clock())
 
 

@@ -79,7 +79,7 @@ class FileImport(FileReading):
         """
         now = self._db.clock()
         async with self._db.transaction() as conn:
-            await self.find_same(conn)
+            await self.claim_file(conn)
             await self._find_mapping(conn)
             batch = await self._settled(conn, settings, now=now)
             last_line = self.staging.last_line

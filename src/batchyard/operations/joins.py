@@ -12,7 +12,7 @@ from batchyard.intake.options import IntakeOptions, UploadReport
 from batchyard.intake.verdicts import ITEM_NOT_FAILED, REFUSALS, ROW_NOT_REFUSED
 from batchyard.lifecycle import ADMITTING_STATES, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
-from batchyard.operations.batches import lock_batch
+from batchyard.operations.batches import lock_list
 from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.control import clear_stopped
 from batchyard.operations.reading import FileReading, RowsRefused
@@ -52,6 +52,8 @@ class RowsImport(FileReading):
         """
         async with self._db.transaction() as conn:
             now = self._db.clock()
+            await self.claim_file(conn)
+            await joins.lock_both(conn, upload_id=self.batch_id, batch_id=self._batch_id)
             self.state_before = await _lock(
                 conn, team=self._team, kind=self._options.kind, batch_id=self._batch_id, now=now
             )
@@ -59,7 +61,6 @@ class RowsImport(FileReading):
                 conn, batch_id=self.batch_id, rows=0, refused=0, now=now
             ):
                 raise removed()
-            await self.find_same(conn)
             await self.staging.warn(conn, self.remarks())
             facts = self.facts(file_name)
             await uploads.describe(
@@ -145,6 +146,7 @@ async def resume_joins(db: Database) -> None:
 async def _join_rest(db: Database, joining: Joining) -> None:
     while True:
         async with db.transaction() as conn:
+            await joins.lock_both(conn, upload_id=joining.upload_id, batch_id=joining.batch_id)
             if await joins.lock(conn, batch_id=joining.batch_id) is None:
                 break
             joined = await _join_some(conn, joining, reopened=RAN_OUT, now=db.clock())
@@ -172,7 +174,7 @@ class _Joined:
 async def _join_some(
     conn: Connection, joining: Joining, *, reopened: Collection[BatchState], now: datetime
 ) -> _Joined:
-    """Move one block of each kind. The batch is locked."""
+    """Move one block of each kind. Both batches are locked."""
     corrected = await joins.correct_items(
         conn,
         joining,
@@ -227,7 +229,7 @@ async def _let_run(
 async def _lock(
     conn: Connection, *, team: Team, kind: Kind, batch_id: UUID, now: datetime
 ) -> BatchState:
-    batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+    batch = await lock_list(conn, team=team, kind=kind, batch_id=batch_id)
     if batch.state is BatchState.CANCELLED:
         raise Conflict("The batch is cancelled.", state=batch.state)
     if batch.state is BatchState.STOPPED:

@@ -12,6 +12,8 @@ from batchyard.store import agents, batches, limits, providers, queue, teams
 from batchyard.store.db import Connection, Database
 from batchyard.store.limits import Ceiling
 
+MOST = 1_000_000
+LONGEST_SECONDS = 31 * 86_400
 SCOPES = "team:SLUG, provider:NAME, agent:ID or batch:ID"
 
 
@@ -93,6 +95,10 @@ def _check(
     for name, value in (("concurrency", concurrency), ("burst", burst), ("weight", weight)):
         if value is not None and value < 1:
             raise InvalidRequest(f"{name} must be 1 or more; to hold everything, pause instead.")
+        if value is not None and value > MOST:
+            raise InvalidRequest(f"{name} may be {MOST:,} at most.")
+    if any(rate.count > MOST or rate.seconds > LONGEST_SECONDS for rate in rates):
+        raise InvalidRequest(f"A rate is {MOST:,} items at most, in 31 days at most.")
     if any(rate.count < 1 or rate.seconds < 1 for rate in rates):
         raise InvalidRequest("A rate is 1 or more items in 1 or more seconds.")
     if weight is not None and not scope.startswith("team:"):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from batchyard import tasks
 from batchyard.clock import monotonic
 from batchyard.errors import InvalidRequest
 from batchyard.models import Principal, Team
@@ -143,8 +144,8 @@ async def follow(
                 yield None
                 told_at = monotonic()
             if len(events) < BLOCK:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), watch.pause_seconds())
+                async with tasks.at_most(watch.pause_seconds()):
+                    await woken.wait()
 
 
 class _Watch:

@@ -3,6 +3,8 @@
 import shutil
 import socket
 import stat
+from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -94,31 +96,47 @@ async def check_public_address(config: Config, db: Database) -> Check:
     """Look whether providers that items are led to can reach us for callbacks."""
     name = "callbacks"
     base = config.callback_base
-    if fault := fault_of_url(base):
-        return Check(name=name, is_ok=False, text=f"BATCHYARD_PUBLIC_URL {fault}")
-    if not _is_local(base):
-        return Check(name=name, is_ok=True, text=f"come to {base}")
     async with db.pool.connection() as conn:
         routed = {route.provider_id for route in await providers.list_routes(conn)}
         rows = await providers.list_all(conn)
-    far = sorted(row.name for row in rows if row.id in routed and _is_elsewhere(row))
-    if far:
-        return Check(
-            name=name,
-            is_ok=False,
-            text=f"{', '.join(far)} cannot reach {base}. Set BATCHYARD_PUBLIC_URL to the address "
-            "under which others reach this server",
-        )
-    return Check(name=name, is_ok=True, text=f"come to {base}, which only this machine reaches")
+    if fault := _fault_of_callbacks(config, [row for row in rows if row.id in routed]):
+        return Check(name=name, is_ok=False, text=fault)
+    reach = ", which only this machine reaches" if _is_local(base) else ""
+    return Check(name=name, is_ok=True, text=f"come to {base}{reach}")
+
+
+async def remark_callbacks(config: Config, db: Database, *, name: str) -> Sequence[str]:
+    """Say where a provider cannot reach us for callbacks; nothing where it may."""
+    async with db.pool.connection() as conn:
+        row = await providers.find(conn, name=name)
+    if row is None or not _is_elsewhere(row):
+        return ()
+    fault = _fault_of_callbacks(config, [row])
+    return () if fault is None else (f"{fault}.",)
+
+
+def _fault_of_callbacks(config: Config, rows: Sequence[ProviderRow]) -> str | None:
+    """Say why these providers cannot reach us; None where they may."""
+    base = config.callback_base
+    if fault := fault_of_url(base):
+        return f"BATCHYARD_PUBLIC_URL {fault}"
+    far = sorted(row.name for row in rows if _is_elsewhere(row))
+    if not far or not _is_local(base):
+        return None
+    return (
+        f"{', '.join(far)} cannot reach {base}. Set BATCHYARD_PUBLIC_URL to the address under "
+        "which others reach this server"
+    )
 
 
 def _is_elsewhere(row: ProviderRow) -> bool:
     """Tell whether who calls back runs on another machine, as far as its settings say."""
-    url = row.settings.get("url")
-    try:
-        calls_back = find_kind(row.kind).calls_back
-    except ConfigError:
-        calls_back = True
+    calls_back, place = True, "url"
+    with suppress(ConfigError):
+        kind = find_kind(row.kind)
+        fields = {} if kind.settings_model is None else kind.settings_model.model_fields
+        calls_back, place = kind.calls_back, "base_url" if "base_url" in fields else "url"
+    url = row.settings.get(place)
     return row.kind != "sandbox" and calls_back and (not isinstance(url, str) or not _is_local(url))
 
 

@@ -16,6 +16,8 @@ from batchyard.store.mappings import SavedMapping
 
 MAX_NAME_LENGTH = 100
 MAX_COLUMNS = 2000
+STEPS = {".", ".."}
+"""Between slashes these are steps in an address: whoever sends or passes one on takes them out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,12 @@ async def save_mapping(
     name = name.strip()
     if not name or len(name) > MAX_NAME_LENGTH or "\0" in name:
         raise InvalidRequest(f"A mapping's name has 1 to {MAX_NAME_LENGTH} characters.")
+    if STEPS.intersection(name.split("/")):
+        told = (
+            f"A mapping cannot be called {name!r}: '.' and '..' by themselves are taken out of the "
+            "address that has its name. Add a letter to them, or leave them out."
+        )
+        raise InvalidRequest(told, faults={"name": [told]})
     check_mapping(kind, mapping)
     async with db.transaction() as conn:
         await mappings.save(

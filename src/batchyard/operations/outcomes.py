@@ -5,7 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from batchyard.models import Team
-from batchyard.operations.control import clear_stopped
+from batchyard.operations.control import clear_stopped, end_stopped
 from batchyard.operations.slices import Slices
 from batchyard.store import events, queue, resolutions
 from batchyard.store.db import Database
@@ -67,7 +67,8 @@ async def resolve_unknown(
     Counts follow, an ended batch is corrected, and `retry` reopens it under new keys, but for what
     was erased. What became unknown since this began is left to the next decision, and so is what a
     deleted batch has.
-    Raises `Conflict` for a retry in a batch that was stopped just now.
+    Raises `Conflict` for a retry in a batch that was stopped just now; one that is stopped while
+    this goes on is left so, as what was done before must not be taken for refused.
     """
     chosen = Unknowns(team_id=team.id, batch_id=batch_id, item_ids=item_ids, filters=filters)
     slices = slices or Slices(began_at=db.clock())
@@ -76,7 +77,10 @@ async def resolve_unknown(
         async with db.transaction() as conn:
             now = db.clock()
             locked = await resolutions.lock_batches(conn, chosen)
-            if verdict is Verdict.RETRY:
+            if verdict is Verdict.RETRY and total:
+                still_ending = await end_stopped(conn, batch_ids=locked, now=now)
+                locked = [batch_id for batch_id in locked if batch_id not in still_ending]
+            elif verdict is Verdict.RETRY:
                 await clear_stopped(conn, batch_ids=locked, now=now)
             resolved = await resolutions.resolve(
                 conn,

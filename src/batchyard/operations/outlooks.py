@@ -51,14 +51,12 @@ class SandboxOutlook:
     """The sandbox's own answers: it decides from the request alone."""
 
     def __init__(
-        self, items: Sequence[SampledItem], *, kind: Kind, speed: float, seed: str, die: int
+        self, items: Sequence[SampledItem], *, kind: Kind, speed: float, seed: str
     ) -> None:
-        """`die` throws anew what depends on ids that these items do not have yet."""
         self._items = items
         self._kind = kind
         self._speed = speed
         self._seed = seed
-        self._die = die
 
     def outcome(self, item: int, attempt: int) -> Outcome:
         """Return what the sandbox would answer."""
@@ -95,7 +93,7 @@ class SandboxOutlook:
         sampled = self._items[item]
         nobody = UUID(int=item)
         return Request(
-            key=f"rehearsal-{self._die}-{item}.{attempt}",
+            key=f"rehearsal-{item}.{attempt}",
             item_id=nobody,
             batch_id=nobody,
             team="",

@@ -166,7 +166,7 @@ def _play_part(scene: Scene, part: int) -> Played:
 def _outlook(scene: Scene, items: Sequence[SampledItem], *, die: int) -> Outlook:
     if scene.sandbox is not None:
         speed, seed = scene.sandbox
-        return SandboxOutlook(items, kind=scene.kind, speed=speed, seed=seed, die=die)
+        return SandboxOutlook(items, kind=scene.kind, speed=speed, seed=seed)
     if scene.observed:
         return DrawnOutlook(draw_observed(scene.observed), die=die)
     return DrawnOutlook(draw_assumed(scene.assumptions, kind=scene.kind), die=die)

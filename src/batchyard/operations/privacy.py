@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,14 +11,25 @@ import phonenumbers
 from batchyard.errors import InvalidRequest
 from batchyard.models import Team
 from batchyard.operations.audit import Actor, audited
-from batchyard.store import privacy
+from batchyard.store import privacy, stretches
 from batchyard.store.db import Database
-from batchyard.store.person_sources import SOURCES
-from batchyard.store.privacy import FIRST, Person, Place
+from batchyard.store.person_sources import (
+    DO_NOT_CONTACT,
+    LINES,
+    SOURCES,
+    STAGED_ROWS,
+    Owner,
+    Source,
+)
+from batchyard.store.privacy import Person
+from batchyard.store.stretches import Place, Stretch
 
 SLICE = 500
-SEARCHED_BATCHES, SEARCHED_ITEMS = 300, 20_000
-"""In how many batches, and items, a person is looked for at once: seconds, in long rows."""
+"""Items that one transaction takes out, and that one statement looks for the names of; batches
+that are looked in together."""
+SEARCHED = 2000
+"""Rows that one statement looks through for a person, however many there are: a part of a second,
+in long rows."""
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 BETWEEN_DIGITS = (
@@ -29,6 +40,8 @@ BETWEEN_DIGITS = (
 
 Written as PostgreSQL reads it. In the text of JSON a tab is a backslash and a letter.
 """
+A_DATE = "[12][0-9]{3}-[01][0-9]-[0-3][0-9](?![0-9])"
+"""As times and names of files have it: no number, although it has the digits of one."""
 SHORTEST_NATIONAL = 7
 """Shorter numbers are looked for in international format only: as digits they mean anything."""
 
@@ -39,8 +52,8 @@ class Erasure:
 
     items: int
     pending: int
-    """Items in flight; they are erased when they have ended, or when nobody knows their outcome,
-    without being asked again."""
+    """Items in flight, or whose booking is being answered; they are erased when they have ended, or
+    when nobody knows their outcome, without being asked again."""
     documents: int
     others: Mapping[str, int]
 
@@ -53,7 +66,7 @@ def find_person(team: Team, *, number: str | None, email: str | None) -> Person:
         if not EMAIL.fullmatch(email):
             raise InvalidRequest("This is no e-mail address.", faults={"email": ["no address"]})
         pattern = rf"(?<![A-Za-z0-9._%+-]){re.escape(email)}(?![A-Za-z0-9-])"
-        return Person(team_id=team.id, pattern=pattern, number=None)
+        return Person(team_id=team.id, pattern=pattern, certain=pattern, number=None)
     try:
         parsed = phonenumbers.parse(number or "", None)
     except phonenumbers.NumberParseException as error:
@@ -62,15 +75,20 @@ def find_person(team: Team, *, number: str | None, email: str | None) -> Person:
             faults={"number": ["not international"]},
         ) from error
     national = phonenumbers.national_significant_number(parsed)
-    writings = [f"{parsed.country_code}{national}"]
+    certain = BETWEEN_DIGITS.join(f"{parsed.country_code}{national}")
+    writings = [certain]
     if len(national) >= SHORTEST_NATIONAL:
-        writings.append(national)
-    spaced = "|".join(BETWEEN_DIGITS.join(writing) for writing in writings)
+        writings.append(f"(?!{A_DATE}){BETWEEN_DIGITS.join(national)}")
     return Person(
         team_id=team.id,
-        pattern=rf"(?<![0-9])0{{0,2}}({spaced})(?![0-9])",
+        pattern=_alone("|".join(writings)),
+        certain=_alone(certain),
         number=phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164),
     )
+
+
+def _alone(digits: str) -> str:
+    return rf"(?<![0-9])0{{0,2}}({digits})(?![0-9])"
 
 
 Page = tuple[str, Sequence[str]]
@@ -97,58 +115,12 @@ async def _export(db: Database, person: Person) -> AsyncIterator[Page]:
     item_ids = [item_id async for found in _find_items(db, person) for item_id in found]
     for source in SOURCES:
         yield source.name, []
-        seen: set[str] = set()
-        for start in range(0, max(len(item_ids), 1), SLICE):
-            after = ""
-            while True:
+        async for stretch in _walk(db, person, source, item_ids):
+            rows: dict[str, str] = {}
+            for some in _named(source, item_ids):
                 async with db.pool.connection() as conn:
-                    rows = await privacy.read_page(
-                        conn,
-                        person,
-                        source,
-                        item_ids=item_ids[start : start + SLICE],
-                        after=after,
-                        limit=SLICE,
-                    )
-                # What names several items is met with each.
-                yield source.name, [shown for key, shown in rows if key not in seen]
-                if len(item_ids) > SLICE:
-                    seen.update(key for key, _ in rows)
-                if len(rows) < SLICE:
-                    break
-                after = rows[-1][0]
-
-
-async def _find_items(db: Database, person: Person) -> AsyncIterator[Sequence[UUID]]:
-    """Yield a person's items as they are found: small batches together, large ones in slices."""
-    async with db.pool.connection() as conn:
-        batches = await privacy.list_batches(conn, team_id=person.team_id)
-    for batch_ids in _put_together(one for one in batches if one[1] <= SEARCHED_ITEMS):
-        async with db.pool.connection() as conn:
-            found = await privacy.find_items(conn, person, batch_ids=batch_ids)
-        yield found
-    for batch_id in (one for one, n in batches if n > SEARCHED_ITEMS):
-        place: Place | None = FIRST
-        while place is not None:
-            async with db.pool.connection() as conn:
-                found, place = await privacy.find_in_slice(
-                    conn, person, batch_id=batch_id, after=place, limit=SEARCHED_ITEMS
-                )
-            yield found
-
-
-def _put_together(batches: Iterable[tuple[UUID, int]]) -> Iterator[list[UUID]]:
-    """Put batches together, as far as a statement should go."""
-    some: list[UUID] = []
-    items = 0
-    for batch_id, n in batches:
-        if some and (len(some) == SEARCHED_BATCHES or items + n > SEARCHED_ITEMS):
-            yield some
-            some, items = [], 0
-        some.append(batch_id)
-        items += n
-    if some:
-        yield some
+                    rows |= await privacy.read(conn, person, stretch, item_ids=some)
+            yield source.name, list(rows.values())
 
 
 async def erase_person(
@@ -160,52 +132,143 @@ async def erase_person(
     email: str | None,
     keep_do_not_contact: bool = False,
 ) -> Erasure:
-    """Erase a person; safe to repeat, and to be repeated after a crash.
+    """Erase a person in short transactions; safe to repeat, and to be repeated after a crash.
 
-    1. As they are found, so many in a transaction: items, documents, deliveries.
-    2. Everything else that fits, or names those items, so many of them at a time; with the last the
-       entry in the audit log.
+    1. Find the items, cancel those not yet sent, and note all: none of them is sent again. Before
+       that, take out the rows that are to correct some.
+    2. Take out of every other place whatever is about the person, or names those items. They are
+       as they were until then, so that whoever begins again finds by them what is left.
+    3. Take out the items, and what was written about them meanwhile.
+    4. Look through the remembered answers once more: a request may have been answered meanwhile.
+    5. Take the number off the do-not-contact list, unless that is kept.
+    6. Write the entry in the audit log.
     """
     person = find_person(team, number=number, email=email)
-    erased: list[UUID] = []
-    pending = documents = 0
+    others = Counter({source.name: 0 for source in SOURCES if source.erasing is not None})
+    others[STAGED_ROWS.name] += await _erase_source(db, person, STAGED_ROWS, [])
+    item_ids: list[UUID] = []
+    out: list[UUID] = []
     async for found in _find_items(db, person):
-        for start in range(0, len(found), SLICE):
-            async with db.transaction() as conn:
-                done = await privacy.erase_items(conn, found[start : start + SLICE], now=db.clock())
-            erased += done.erased
-            pending += len(done.postponed)
-            documents += done.documents
-    others: Counter[str] = Counter()
-    for start in range(SLICE, len(erased), SLICE):
+        item_ids += found
+        out += await _note(db, found)
+    for source in SOURCES:
+        if source.about is None or source is DO_NOT_CONTACT:
+            continue
+        # What was claimed, or about to be tried again, when it was noted may be ready by now.
+        out = await _note(db, out)
+        others[source.name] += await _erase_source(db, person, source, item_ids)
+    items = pending = 0
+    for some in _slices(item_ids):
         async with db.transaction() as conn:
-            others += Counter(
-                await privacy.erase_elsewhere(
-                    conn,
-                    person,
-                    also=erased[start : start + SLICE],
-                    keep_do_not_contact=True,
-                    now=db.clock(),
+            done = await privacy.erase_items(conn, some, now=db.clock())
+        items += len(done.erased)
+        pending += len(done.postponed)
+        others.update(done.others)
+    for source in SOURCES:
+        if source.table == "idempotency":
+            others[source.name] += await _erase_source(db, person, source, item_ids)
+    if not keep_do_not_contact:
+        others[DO_NOT_CONTACT.name] += await _erase_source(db, person, DO_NOT_CONTACT, item_ids)
+    after: dict[str, object] = {"items": items, "pending": pending}
+    async with audited(db, team=team, actor=actor, action="privacy.erase", after=after):
+        pass
+    documents = others.pop("documents")
+    return Erasure(items=items, pending=pending, documents=documents, others=others)
+
+
+async def _note(db: Database, item_ids: Sequence[UUID]) -> list[UUID]:
+    """Let none of these items be sent again; return those that are out, or may be."""
+    out: list[UUID] = []
+    for some in _slices(item_ids):
+        async with db.transaction() as conn:
+            out += await privacy.note_items(conn, some, now=db.clock())
+    return out
+
+
+async def _erase_source(
+    db: Database, person: Person, source: Source, item_ids: Sequence[UUID]
+) -> int:
+    """Take a person, and what names these items, out of a place; return of how many rows."""
+    erased = 0
+    async for stretch in _walk(db, person, source, item_ids):
+        for some in _named(source, item_ids):
+            async with db.transaction() as conn:
+                erased += await privacy.erase(conn, person, stretch, item_ids=some, now=db.clock())
+    return erased
+
+
+async def _find_items(db: Database, person: Person) -> AsyncIterator[Sequence[UUID]]:
+    """Yield a person's items as they are found, each once; one may join another batch meanwhile."""
+    known: set[UUID] = set()
+    async for stretch in _walk(db, person, LINES, []):
+        async with db.pool.connection() as conn:
+            found = await privacy.read(conn, person, stretch, item_ids=[])
+        new = [item_id for item_id in map(UUID, found.values()) if item_id not in known]
+        known.update(new)
+        yield new
+
+
+async def _walk(
+    db: Database, person: Person, source: Source, item_ids: Sequence[UUID]
+) -> AsyncIterator[Stretch]:
+    """Go through all rows that a source has of the person's team, or of these items.
+
+    What comes meanwhile is met only where the walk has not been yet. So whoever's data still arrive
+    is erased again when they have come. Rows that join a batch leave another for it: those others
+    are gone through first.
+    """
+    async for owners in _list_owners(db, person, source, item_ids):
+        left = owners
+        after: Place | None = None
+        while left:
+            async with db.pool.connection() as conn:
+                stretch = await stretches.find_next(
+                    conn, source, owners=left, after=after, limit=SEARCHED
                 )
-            )
-    after: dict[str, object] = {"items": len(erased), "pending": pending}
-    async with audited(db, team=team, actor=actor, action="privacy.erase", after=after) as work:
-        last = await privacy.erase_elsewhere(
-            work.connection,
-            person,
-            also=erased[:SLICE],
-            keep_do_not_contact=keep_do_not_contact,
-            now=db.clock(),
-        )
-    told = {name: n + others[name] for name, n in last.items()}
-    return Erasure(items=len(erased), pending=pending, documents=documents, others=told)
+            yield stretch
+            after = stretch.until
+            if after is None:
+                left = left[len(stretch.owners) :]
+
+
+async def _list_owners(
+    db: Database, person: Person, source: Source, item_ids: Sequence[UUID]
+) -> AsyncIterator[Sequence[UUID | int]]:
+    """Yield whose rows a source may have, some at a time."""
+    if source.owner is Owner.TEAM:
+        yield [person.team_id]
+        return
+    if source.owner is Owner.ITEM:
+        for some in _slices(item_ids):
+            yield some
+        return
+    for joining in (True, False):
+        batch_ids: Sequence[UUID] = [UUID(int=0)]
+        while batch_ids:
+            async with db.pool.connection() as conn:
+                batch_ids = owners = await privacy.list_batches(
+                    conn, team_id=person.team_id, joining=joining, after=batch_ids[-1], limit=SLICE
+                )
+                if source.owner is Owner.UPLOAD:
+                    owners = await privacy.list_uploads(conn, batch_ids=batch_ids)
+            yield owners
+
+
+def _slices(item_ids: Sequence[UUID]) -> Sequence[Sequence[UUID]]:
+    return [item_ids[start : start + SLICE] for start in range(0, len(item_ids), SLICE)]
+
+
+def _named(source: Source, item_ids: Sequence[UUID]) -> Sequence[Sequence[UUID]]:
+    """Return whose names one statement after the other looks for; one looks for nobody's else."""
+    return [[]] if source.about is None else _slices(item_ids) or [[]]
 
 
 async def erase_pending(db: Database) -> None:
     """Erase items that were in flight when their person was erased and have left it since."""
     while True:
+        now = db.clock()
         async with db.transaction() as conn:
-            ids = await privacy.find_pending(conn, limit=SLICE)
+            ids = await privacy.find_pending(conn, limit=SLICE, now=now)
             if not ids:
                 return
-            await privacy.erase_items(conn, ids, now=db.clock())
+            await privacy.erase_items(conn, ids, now=now)

@@ -94,8 +94,9 @@ async def change_provider(
         await check_account(conn, find_kind(row.kind), changed_row.settings, but=row.id)
         if not await providers.change(conn, known=row, changed=changed_row, now=now):
             raise Conflict(f"'{name}' was changed or removed at the same moment; look at it again.")
-        if tried.services is not None:
-            kept = [asdict(one) for one in tried.services]
+        if tried.are_services_told:
+            said = tried.services
+            kept = None if said is None else [asdict(one) for one in said]
             await providers.keep_services(conn, provider_id=row.id, services=kept, now=now)
         if concurrency is not None or rate is not None:
             await limits.set_cap(conn, key=key, concurrency=after.concurrency)
@@ -147,22 +148,45 @@ class _Tried:
     """What a provider says as it is to be."""
 
     remarks: Sequence[str]
+    are_services_told: bool
+    """False: it could not be asked, and what was known before stays."""
     services: Sequence[Service] | None
+    """None: its settings say them."""
     pace: Rate | None
 
 
 async def _try(db: Database, vault: Vault, row: ProviderRow) -> _Tried:
     """Open a provider and try it without any effect; raise `ConfigError` where it cannot be."""
     provider = open_row(db, vault, row)
+    remarks: Sequence[str] = ()
+    fault: str | None = None
     services: Sequence[Service] | None = None
+    are_services_told = False
     try:
-        remarks = await provider.check()
+        remarks, fault = await _check(provider)
+        # Where the settings list them nobody has to be reached for that.
         services = await provider.find_services()
+        are_services_told = True
     except ProviderError as error:
-        remarks = [f"{error.message.rstrip('.')}. It is stored all the same."]
+        fault = fault or error.message
     finally:
         await close_provider(provider)
-    return _Tried(remarks=remarks, services=services, pace=provider.rate)
+    if fault is not None:
+        remarks = [f"{fault.rstrip('.')}. It is stored all the same."]
+    return _Tried(
+        remarks=remarks,
+        are_services_told=are_services_told,
+        services=services,
+        pace=provider.rate,
+    )
+
+
+async def _check(provider: Provider) -> tuple[Sequence[str], str | None]:
+    """Return the remarks of a provider, and what is wrong with it."""
+    try:
+        return await provider.check(), None
+    except ProviderError as error:
+        return (), error.message
 
 
 async def _read_pace(db: Database, vault: Vault, row: ProviderRow) -> Rate | None:

@@ -172,6 +172,14 @@ class FileReading:
         """Return what became of the rows."""
         return replace(self.staging.report(), duplicate_of=self.duplicate_of)
 
+    async def claim_file(self, conn: Connection) -> None:
+        """Begin a transaction that takes the file: of two at one moment the second sees the first.
+
+        Raises as `find_same`.
+        """
+        await uploads.lock_content(conn, team_id=self._team.id, sha256=self.sha256)
+        await self.find_same(conn)
+
     async def find_same(self, conn: Connection) -> None:
         """Find out whether the very same file was there minutes ago.
 

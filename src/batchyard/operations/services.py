@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from functools import lru_cache
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from batchyard.encryption import Vault
-from batchyard.errors import BatchyardError, ConfigError
+from batchyard.errors import BatchyardError
 from batchyard.models import Kind, Team
 from batchyard.operations.opening import open_row
 from batchyard.providers.base import Provider, Service
@@ -20,7 +21,7 @@ from batchyard.store.providers import ProviderRow
 BELIEVED = timedelta(hours=1)
 """So long a provider is not asked again what it books."""
 
-STORED = TypeAdapter(list[Service])
+SERVICES = TypeAdapter(tuple[Service, ...])
 
 log = structlog.get_logger("batchyard.services")
 
@@ -28,8 +29,8 @@ log = structlog.get_logger("batchyard.services")
 async def list_declared(db: Database, *, team: Team) -> Sequence[Service] | None:
     """List what the provider of a team's shipments declares; None is all of the catalogue.
 
-    A provider that cannot be used now declares nothing, so nothing is taken that cannot be booked.
-    What it said itself goes before what its settings say.
+    A provider that cannot be used now, or breaks when it is asked, declares nothing, so nothing is
+    taken that cannot be booked. What it said itself goes before what its settings say.
     """
     async with db.pool.connection() as conn:
         row = await providers.find_routed(conn, team_id=team.id, kind=Kind.SHIPMENT)
@@ -37,11 +38,18 @@ async def list_declared(db: Database, *, team: Team) -> Sequence[Service] | None
         return None
     try:
         if row.services is not None:
-            return STORED.validate_python(row.services)
-        return find_kind(row.kind).services(row.settings)
-    except (ConfigError, ValidationError) as error:
-        log.warning("services.unreadable", provider=row.name, error=str(error))
+            return SERVICES.validate_python(row.services)
+        declared = find_kind(row.kind).services(row.settings)
+        return None if declared is None else SERVICES.validate_python(tuple(declared))
+    except Exception as error:  # noqa: BLE001  # of a package from outside
+        _tell_unreadable(provider=row.name, error=_said(error))
         return ()
+
+
+@lru_cache(maxsize=256)
+def _tell_unreadable(*, provider: str, error: str) -> None:
+    """Tell the log what is wrong with a provider, once: doors ask all the time."""
+    log.warning("services.unreadable", provider=provider, error=error)
 
 
 async def refresh(db: Database, provider: Provider, *, provider_id: int) -> None:
@@ -60,13 +68,9 @@ async def refresh_stale(db: Database, vault: Vault) -> None:
         try:
             await _refresh_row(db, vault, row)
         except Exception as error:  # noqa: BLE001  # of a package from outside
-            # What such an exception says may be a secret.
-            said = error.message if isinstance(error, BatchyardError) else type(error).__name__
-            log.warning("services.unread", provider=row.name, error=said)
+            log.warning("services.unread", provider=row.name, error=_said(error))
             async with db.transaction() as conn:
-                await providers.keep_services(
-                    conn, provider_id=row.id, services=None, now=db.clock()
-                )
+                await providers.note_unread_services(conn, provider_id=row.id, now=db.clock())
 
 
 async def _refresh_row(db: Database, vault: Vault, row: ProviderRow) -> None:
@@ -75,3 +79,8 @@ async def _refresh_row(db: Database, vault: Vault, row: ProviderRow) -> None:
         await refresh(db, provider, provider_id=row.id)
     finally:
         await close_provider(provider)
+
+
+def _said(error: Exception) -> str:
+    """Return what may be told of an error: what one of a package says may be a secret."""
+    return error.message if isinstance(error, BatchyardError) else type(error).__name__

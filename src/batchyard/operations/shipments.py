@@ -5,7 +5,7 @@ from uuid import UUID
 
 from batchyard.errors import Conflict, NotFound
 from batchyard.models import BatchState, JsonObject, Kind, Team
-from batchyard.operations.batches import lock_batch
+from batchyard.operations.batches import lock_list
 from batchyard.operations.transactions import Transactions
 from batchyard.store import batches, control, item_intake, shipments
 from batchyard.store.ids import new_id
@@ -28,12 +28,12 @@ async def add_shipments(
     Raises `Conflict` when the batch is not open, and `NotFound`.
     """
     async with db.transaction() as connection:
-        batch = await lock_batch(connection, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+        batch = await lock_list(connection, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
         if batch.state is not BatchState.OPEN:
             raise Conflict("Only an open batch takes shipments.", state=batch.state)
         items = [
             _item(shipment, position=position)
-            for position, shipment in enumerate(shipments, start=batch.total_rows + 1)
+            for position, shipment in enumerate(shipments, start=batch.last_line + 1)
         ]
         now = db.clock()
         await batches.add_rows(connection, batch_id=batch_id, added=len(items), now=now)

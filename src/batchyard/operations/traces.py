@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from batchyard.models import Kind, Team
@@ -10,7 +11,17 @@ from batchyard.operations.audit import Actor, note
 from batchyard.operations.batches import lock_batch
 from batchyard.operations.transactions import Joined, Transactions, one_transaction
 from batchyard.store import batches, control
+from batchyard.store.batches import LockedBatch
 from batchyard.store.db import Connection
+
+
+class Lock(Protocol):
+    """How a batch of the team is found and locked."""
+
+    async def __call__(
+        self, connection: Connection, /, *, team: Team, kind: Kind, batch_id: UUID
+    ) -> LockedBatch:
+        """Return it; raise `NotFound`."""
 
 
 @asynccontextmanager
@@ -23,14 +34,16 @@ async def changing_batch(
     batch_id: UUID,
     action: str,
     facts: Collection[str] = (),
+    lock: Lock = lock_batch,
 ) -> AsyncIterator[Joined]:
     """Lend the transaction of a change of a batch; its trace tells the state before and after.
 
-    `facts` names what else of `batches.read_facts` it tells. Raises `NotFound`.
+    `facts` names what else of `batches.read_facts` it tells; `lock` finds the batch, `lock_list`
+    for a door that knows lists only. Raises `NotFound`.
     """
     async with one_transaction(db) as work:
         conn = work.connection
-        found = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+        found = await lock(conn, team=team, kind=kind, batch_id=batch_id)
         before = await _read_facts(conn, batch_id, facts)
         yield work
         state = await batches.read_state(conn, batch_id=batch_id)

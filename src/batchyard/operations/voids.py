@@ -1,11 +1,12 @@
 """Take back a shipment that was booked."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 from batchyard.encryption import Vault
 from batchyard.errors import Conflict, NotFound
 from batchyard.lifecycle import SUCCESS_STATUS
-from batchyard.models import Kind, Team
+from batchyard.models import JsonObject, Kind, Team
 from batchyard.operations.audit import Actor, audited
 from batchyard.operations.opening import open_row
 from batchyard.providers.base import Voided
@@ -19,8 +20,9 @@ async def void_shipment(
 ) -> Voided:
     """Have a booked shipment cancelled by who booked it; return what is true of it then.
 
-    It stays `booked` here, with a note in its result. Raises `NotFound`, `Conflict` where there is
-    nothing to take back, and `ProviderError` when its provider does not do that.
+    It stays `booked` here, with a note in its result; of one that was taken back already that note
+    is told again. Raises `NotFound`, `Conflict` where there is nothing to take back, and
+    `ProviderError` when its provider does not do that.
     """
     async with db.pool.connection() as conn:
         found = await voids.read(conn, team_id=team.id, item_id=item_id)
@@ -30,7 +32,7 @@ async def void_shipment(
     if found.status != SUCCESS_STATUS[Kind.SHIPMENT]:
         raise Conflict(f"Only a booked shipment can be taken back; this one is {found.status}.")
     if found.voided is not None:
-        raise Conflict(f"It was taken back already, at {found.voided.get('at')}.")
+        return _noted(found.voided)
     if found.provider_id is None or found.reference is None:
         raise Conflict("Its provider gave no reference by which it could be taken back.")
     provider = open_row(db, vault, rows[found.provider_id])
@@ -50,7 +52,16 @@ async def void_shipment(
             work.connection,
             item_id=item_id,
             actor=actor.name,
-            is_carrier_told=voided.is_carrier_told,
+            told=asdict(voided),
             now=db.clock(),
         )
     return voided
+
+
+def _noted(note: JsonObject) -> Voided:
+    """Return what was true when a shipment was taken back: its answer may have been lost."""
+    is_carrier_told = note.get("is_carrier_told") is True
+    # Notes once were without it.
+    told = "" if is_carrier_told else ", but its carrier was not told: cancel it there too"
+    sentence = note.get("sentence", f"It was taken back already, at {note.get('at')}{told}.")
+    return Voided(sentence=str(sentence), is_carrier_told=is_carrier_told)

@@ -51,13 +51,16 @@ class ApiClient:
                 deadline=deadline,
             )
 
-    async def get(self, path: str, query: Pairs = ()) -> Reply:
-        """Fetch; raise `NotSent` or `AnswerLost`."""
+    async def get(self, path: str, query: Pairs = (), *, authorization: str | None = None) -> Reply:
+        """Fetch, with another credential where one is given; raise `NotSent` or `AnswerLost`."""
+        headers = self._headers
+        if authorization is not None:
+            headers = {**headers, "Authorization": authorization}
         async with self._in_flight.within(seconds=self._seconds) as deadline:
             return await self._exchange.carry(
                 "GET",
                 self._url(f"{path}?{urlencode(query)}" if query else path),
-                headers=self._headers,
+                headers=headers,
                 deadline=deadline,
             )
 

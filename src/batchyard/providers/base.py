@@ -192,7 +192,8 @@ class Provider(ABC):
     async def end(self, request: Request) -> Answer:
         """Break off what a live item asks for, and return what is known then.
 
-        Raise `Conflict` when that is not possible, `ProviderError` when nobody knows.
+        Raise `Conflict` when that is not possible, as where the call was over already, and
+        `ProviderError` when nobody knows.
         """
         raise Conflict(f"{self.name} cannot break off a {request.kind}.")
 

@@ -27,9 +27,9 @@ class Known:
         return "ended_at" in self.mark
 
     @property
-    def is_end_asked(self) -> bool:
-        """Whether a person asked to break it off."""
-        return "end_asked_at" in self.mark
+    def end_asked_at(self) -> datetime | None:
+        """When a person first asked to break it off."""
+        return _time(self.mark.get("end_asked_at"))
 
 
 NOTHING = Known(result={}, mark={})
@@ -50,6 +50,18 @@ def keep(request: Request, result: JsonObject, **marks: object) -> JsonObject:
     return {**known.result, **result, MARK: {**known.mark, **marks, "key": request.key}}
 
 
+def ask_for_end(request: Request, *, now: datetime) -> JsonObject:
+    """Return the result to keep once a person asks to break a call off; the first time counts."""
+    asked_at = known_of(request).end_asked_at or now
+    return keep(request, {}, end_asked_at=asked_at.isoformat())
+
+
+def take_back_end(request: Request) -> JsonObject:
+    """Return the result to keep once it was no end: what was told meanwhile stays beside it."""
+    asked_at = known_of(request).end_asked_at
+    return keep(request, {}, end_asked_at=None if asked_at is None else asked_at.isoformat())
+
+
 def finish(
     request: Request,
     ended: Ended,
@@ -60,17 +72,18 @@ def finish(
 ) -> Ended | Accepted:
     """End a call, or hold its end back until what is awaited of its result is there.
 
-    A call that a person broke off has `stopped`, whatever word its provider has for that.
+    A call that a person broke off has `stopped`, whatever word its provider has for that; one that
+    was over by then keeps its word.
     """
     known = known_of(request)
     result = {**known.result, **{k: v for k, v in ended.result.items() if v is not None}}
-    if known.is_end_asked:
-        result["hangup_by"] = "operator"
     since = _time(known.mark.get("ended_at")) or now
+    is_broken_off = known.end_asked_at is not None and known.end_asked_at <= since
     if all(result.get(name) is not None for name in awaited) or now - since >= patience:
         return Ended(
-            status="stopped" if known.is_end_asked else ended.status,
-            result=result,
+            status="stopped" if is_broken_off else ended.status,
+            # Only now: until then it may turn out that it was over before.
+            result=result | {"hangup_by": "operator"} if is_broken_off else result,
             error_code=ended.error_code,
             error_message=ended.error_message,
             reference=ended.reference or request.reference,

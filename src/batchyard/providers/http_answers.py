@@ -4,8 +4,7 @@ import html
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 import orjson
 
@@ -22,6 +21,7 @@ from batchyard.models import (
     NotReceived,
     Refused,
 )
+from batchyard.network.retry_after import read_retry_after
 from batchyard.providers import results
 from batchyard.providers.http_exchange import Reply
 
@@ -98,16 +98,9 @@ def describe(reply: Reply) -> str:
 
 
 def retry_after(reply: Reply, *, now: datetime) -> float | None:
-    """Read Retry-After, in seconds or as a date (RFC 9110, 10.2.3); None when there is none."""
-    text = reply.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST_WAIT_SECONDS)
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # the latter for a year of more digits than fit
-        return None
-    seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+    """Read for how many seconds an answer asks to be left alone; None when it does not."""
+    seconds = read_retry_after(reply.headers.get("retry-after", ""), now=now)
+    return None if seconds is None else min(seconds, LONGEST_WAIT_SECONDS)
 
 
 def _read_success(reply: Reply, *, kind: Kind) -> Reading:

@@ -47,6 +47,7 @@ from batchyard.providers.karrio_answers import (
 from batchyard.providers.karrio_bookings import (
     document_of,
     documents_of,
+    held_documents,
     missing_documents,
     needed_documents,
     result_of,
@@ -101,7 +102,7 @@ class KarrioProvider(Provider):
             self._settings.url,
             read_key(self.name, self.secret),
             allow_private=self.allow_private,
-            timeout_seconds=self._settings.timeout_seconds,
+            timeout_seconds=self._settings.longest_seconds,
         )
         self._in_flight = InFlight()
         self._lost_drafts: Counter[str] = Counter()
@@ -347,15 +348,14 @@ class KarrioProvider(Provider):
         shipment = bought.shipment
         booked = Booked(
             result=result_of(shipment, request.payload, note=bought.doubt)
-            | {"documents": needed_documents(shipment)},
+            | {"documents": [*needed_documents(shipment), *held_documents(shipment)]},
             reference=text_at(shipment, "id"),
         )
-        held = await asyncio.to_thread(documents_of, shipment)
-        return await self._fetch_documents(request, booked, held=held)
+        return await self._fetch_documents(request, booked)
 
-    async def _fetch_documents(
-        self, request: Request, booked: Booked, *, held: Sequence[Document] = ()
-    ) -> Ended | Accepted | Lost:
+    async def _fetch_documents(self, request: Request, booked: Booked) -> Ended | Accepted | Lost:
+        """Fetch what a booking lacks; until all is there, what it has is kept with it."""
+        held = await asyncio.to_thread(documents_of, booked.result)
         try:
             fetched = [
                 await self._fetch(booked.reference or "", name)

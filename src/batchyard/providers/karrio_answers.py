@@ -86,7 +86,7 @@ def fault_of_draft(reply: Reply, *, now: datetime) -> Ended | Refused | Lost:
     """Say what a draft that was not made means: nothing was bought; `Lost` may be tried again."""
     told = read_faults(reply.body)
     words = _words(told) or describe(reply)
-    if unserved := _not_served(reply, words, now=now):
+    if unserved := _not_served(reply, told, words, now=now):
         return unserved
     if told and reply.status in REJECTED:
         return _failed("rejected", words)
@@ -110,7 +110,7 @@ def read_purchase(
     if not told and reply.status not in {401, 429}:
         # Not written by Karrio, so nothing is known of what Karrio did.
         return lost
-    if unserved := _not_served(reply, words, now=now):
+    if unserved := _not_served(reply, told, words, now=now):
         return unserved
     return _read_refusal(reply, told, words, is_believed=parcels == 1 and not strict) or lost
 
@@ -246,9 +246,12 @@ def _is_carriers_own(codes: set[str]) -> bool:
     )
 
 
-def _not_served(reply: Reply, words: str, *, now: datetime) -> Refused | None:
-    """Say what proves that Karrio did not even look at a request."""
-    if reply.status in {401, 403}:
+def _not_served(reply: Reply, told: Sequence[Told], words: str, *, now: datetime) -> Refused | None:
+    """Say what proves that Karrio did not even look at a request.
+
+    A 403 without its words is of something in between that minds what this one request says.
+    """
+    if reply.status == 401 or (reply.status == 403 and told):
         return stop("credentials_refused", f"Karrio refuses the API key: {words}")
     if reply.status == 429:
         seconds = retry_after(reply, now=now)

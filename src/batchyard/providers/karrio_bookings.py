@@ -49,9 +49,19 @@ def result_of(shipment: JsonObject, payload: JsonObject, *, note: str = "") -> d
     return result | _price(object_at(shipment, "selected_rate"))
 
 
-def documents_of(shipment: JsonObject) -> list[Document]:
-    """Return the documents whose contents an answer holds."""
-    found = (document_of(one) for one in objects_of(shipment, "shipping_documents"))
+def held_documents(shipment: JsonObject) -> list[JsonObject]:
+    """Return the documents whose contents an answer holds, as they are kept until all are there.
+
+    Only the answer to a purchase has them all: extra ones cannot be fetched later.
+    """
+    parts = ("category", "format", "base64")
+    told = [one for one in objects_of(shipment, "shipping_documents") if text_at(one, "base64")]
+    return [{part: text_at(one, part) for part in parts} for one in told]
+
+
+def documents_of(result: JsonObject) -> list[Document]:
+    """Return the documents whose contents are kept with a booking."""
+    found = (document_of(one) for one in objects_of(result, "documents"))
     return [document for document in found if document is not None]
 
 

@@ -123,6 +123,11 @@ class KarrioSettings(Settings):
         return name
 
     @property
+    def longest_seconds(self) -> float:
+        """How long an exchange may take at most; each has its own time."""
+        return max(self.draft_timeout_seconds, self.timeout_seconds, self.read_timeout_seconds)
+
+    @property
     def promise(self) -> Promise:
         """Askable, one-sided: a booking that is found is one, nothing found proves nothing."""
         seconds = self.draft_timeout_seconds + self.timeout_seconds + self.read_timeout_seconds

@@ -56,8 +56,7 @@ ORDINARY_CLOSINGS = (
 def call_fate(request: Request, *, seed: str) -> Fate:
     """Return what becomes of a call.
 
-    The ending depends on seed, number and attempt, so that a file runs alike each time; times
-    and talk depend on the key too.
+    It depends on seed, number and attempt, and on no key, so that a file runs alike each time.
     """
     number = request.number or ""
     special = SPECIAL_NUMBERS.get(number[-2:])
@@ -67,7 +66,7 @@ def call_fate(request: Request, *, seed: str) -> Fate:
         chance = dice(seed, "call", number, request.attempt)
         outcome = chance.choices(tuple(CALL_MIX), weights=tuple(CALL_MIX.values()))[0]
         manner = Manner.PLAIN
-    die = dice(seed, request.key)
+    die = dice(seed, "talk", number, request.attempt)
     match outcome:
         case C.COMPLETED | C.VOICEMAIL:
             return _answered(request, outcome, manner, die)

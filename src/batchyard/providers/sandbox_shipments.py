@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import sha256
+from random import Random
 
 from batchyard.models import Ended, Request
 from batchyard.providers.labels import Label
@@ -65,12 +66,11 @@ OTHER_FORMAT = ("BY", 13)
 def shipment_fate(request: Request, *, seed: str) -> Fate:
     """Return what becomes of a booking.
 
-    The ending depends on seed, receiver, reference and attempt, so that a file runs alike each
-    time; codes and times depend on the key too.
+    It depends on seed, receiver, reference and attempt, so that a file runs alike each time; only
+    the codes depend on the key.
     """
     outcome, manner = _outcome(request, seed)
-    die = dice(seed, request.key)
-    ends_after_seconds = die.uniform(0.5, 3)
+    ends_after_seconds = _dice(request, seed, "times").uniform(0.5, 3)
     if outcome is S.BOOKED:
         result = {
             "parcels": [
@@ -134,10 +134,14 @@ def _outcome(request: Request, seed: str) -> tuple[ShipmentOutcome, Manner]:
         return special.outcome_of(request.attempt), special.manner
     if postal_code.startswith(REFUSED_PREFIX):
         return S.ADDRESS_REFUSED, Manner.PLAIN
-    who = (*address_lines(request.payload, "receiver"), text_at(request.payload, "reference"))
-    chance = dice(seed, "shipment", *who, request.attempt)
+    chance = _dice(request, seed, "shipment")
     drawn = chance.choices(tuple(SHIPMENT_MIX), weights=tuple(SHIPMENT_MIX.values()))[0]
     return drawn, Manner.PLAIN
+
+
+def _dice(request: Request, seed: str, about: str) -> Random:
+    who = (*address_lines(request.payload, "receiver"), text_at(request.payload, "reference"))
+    return dice(seed, about, *who, request.attempt)
 
 
 def _price_minor(request: Request) -> int:

@@ -5,9 +5,8 @@ import re
 from collections.abc import Mapping
 from xml.parsers import expat
 
-import orjson
-
 from batchyard.errors import InvalidRequest
+from batchyard.json_text import write_json
 
 PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 """A doubled brace, a variable, or a brace that is neither."""
@@ -17,6 +16,9 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 TWIML_LENGTH = 4000
 """The longest TwiML that Twilio takes with a call."""
+
+TEXT_LENGTH = 3000
+"""The longest text that Telnyx speaks."""
 
 
 class Unspeakable(InvalidRequest):
@@ -44,9 +46,17 @@ def is_twiml(template: str) -> bool:
     return template.lstrip().startswith("<")
 
 
-def fill(template: str, variables: Mapping[str, object]) -> str:
-    """Put a row's variables into a text; raise `Unspeakable` naming one that it lacks."""
-    return _fill(template, variables, is_xml=False)
+def write_text(template: str, variables: Mapping[str, object]) -> str:
+    """Write the text of a call; raise `Unspeakable` for what is missing, empty or too long."""
+    text = _fill(template, variables, is_xml=False)
+    if not text.strip():
+        raise Unspeakable("With this row there is nothing to be said.", code="say_empty")
+    if len(text) > TEXT_LENGTH:
+        raise Unspeakable(
+            f"What is to be said has {len(text)} characters; {TEXT_LENGTH} are taken.",
+            code="say_too_long",
+        )
+    return text
 
 
 def write_twiml(
@@ -87,7 +97,7 @@ def _fill(template: str, variables: Mapping[str, object], *, is_xml: bool) -> st
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return value if isinstance(value, str) else write_json(value, default=str).decode()
 
 
 def _xml(text: str) -> str:

@@ -25,12 +25,14 @@ from batchyard.providers.base import Callback, OtherEffect, Promise, Provider, S
 from batchyard.providers.http_answers import describe
 from batchyard.providers.http_exchange import AnswerLost, NotSent, Reply
 from batchyard.providers.settings import read_secrets, read_settings
-from batchyard.providers.spoken import Unspeakable, fill
+from batchyard.providers.spoken import Unspeakable, write_text
 from batchyard.providers.telnyx_answers import (
     Event,
     Leg,
     is_key_refused,
+    is_too_late,
     read_channel_limit,
+    read_command_refusal,
     read_cost,
     read_end,
     read_event,
@@ -42,7 +44,18 @@ from batchyard.providers.telnyx_answers import (
     read_time,
 )
 from batchyard.providers.telnyx_checks import check
-from batchyard.providers.telnyx_script import Step, after_step, marks_of, read_step
+from batchyard.providers.telnyx_script import (
+    STEP_PATIENCE,
+    Step,
+    after_lost_step,
+    after_step,
+    begin_step,
+    give_text_up,
+    judge_end,
+    marks_of,
+    read_lapsed_step,
+    read_step,
+)
 from batchyard.providers.telnyx_settings import TelnyxSecrets, TelnyxSettings
 from batchyard.providers.telnyx_signature import is_signed, read_public_key
 
@@ -133,6 +146,9 @@ class TelnyxProvider(Provider):
             step = read_step(known, now=self.clock())
             if step is not None:
                 return await self._do(request, request.reference, step)
+            if read_lapsed_step(known, now=self.clock()) is Step.SPEAK:
+                why = f"That was not confirmed within {STEP_PATIENCE.seconds} seconds."
+                return self._give_text_up(request, why, may_have_spoken=True)
             reply = await self._api.get(f"/calls/{request.reference}")
             if reply.status != 200:
                 return read_failed_look_up(reply)
@@ -164,6 +180,8 @@ class TelnyxProvider(Provider):
             reply = await self._post(f"/calls/{request.reference}/actions/hangup", body)
         except (NotSent, AnswerLost) as error:
             raise ProviderError(error.message) from error
+        if is_too_late(reply):
+            raise Conflict("The call was over already; its end is told soon.")
         if not reply.is_success:
             raise ProviderError(describe(reply))
         return Accepted(
@@ -214,7 +232,7 @@ class TelnyxProvider(Provider):
         return body
 
     def _text(self, request: Request) -> str:
-        return fill(self._settings.say or "", request.payload)
+        return write_text(self._settings.say or "", request.payload)
 
     async def _post(self, path: str, body: JsonObject) -> Reply:
         return await self._api.post(path, orjson.dumps(body), content_type=JSON)
@@ -241,29 +259,43 @@ class TelnyxProvider(Provider):
 
     async def _do(self, request: Request, control_id: str, step: Step) -> Accepted | Lost:
         """Carry out a step of a live call; while nobody confirms it, it is due again soon."""
-        now = self.clock()
-        body: dict[str, object] = {
-            "command_id": f"{request.key}.{step}",
-            "client_state": _state(request),
-        }
-        if step is Step.SPEAK:
-            settings = self._settings
-            body |= {
-                "payload": self._text(request),
-                "voice": settings.voice,
-                "language": settings.language,
-            }
+        again_at = self.clock() + STEP_PAUSE
+        try:
+            body = self._command(request, step)
+        except Unspeakable as error:
+            # The row or the settings changed since it was dialled.
+            return self._give_text_up(request, error.message)
         try:
             reply = await self._post(f"/calls/{control_id}/actions/{step}", body)
-        except (NotSent, AnswerLost):
-            return self._in_call(request, check_at=now + STEP_PAUSE)
+        except NotSent:
+            return self._in_call(request, check_at=again_at)
+        except AnswerLost:
+            return self._in_call(request, check_at=again_at, **after_lost_step(step))
         if is_key_refused(reply):
             return read_failed_look_up(reply)
-        if not reply.is_success and reply.status not in {404, 422}:
-            return self._in_call(request, check_at=now + STEP_PAUSE)
-        # 404 and 422: the call is over, and its end is told or looked up.
-        marks = after_step(call_endings.known_of(request), step)
-        return self._in_call(request, check_at=self._next_look(request), **marks)
+        if reply.is_success or is_too_late(reply):
+            # When it was too late, the end is told or looked up.
+            marks = after_step(call_endings.known_of(request), step)
+            return self._in_call(request, check_at=self._next_look(request), **marks)
+        if (why := read_command_refusal(reply)) is not None:
+            if step is Step.SPEAK:
+                return self._give_text_up(request, why)
+            return self._in_call(request, check_at=self._next_look(request))
+        marks = {} if reply.status == 429 else after_lost_step(step)
+        return self._in_call(request, check_at=again_at, **marks)
+
+    def _command(self, request: Request, step: Step) -> JsonObject:
+        body = {"command_id": f"{request.key}.{step}", "client_state": _state(request)}
+        if step is Step.HANG_UP:
+            return body
+        said = {"voice": self._settings.voice, "language": self._settings.language}
+        return {**body, "payload": self._text(request), **said}
+
+    def _give_text_up(self, request: Request, why: str, **marks: object) -> Accepted:
+        """Have a call hung up whose text is not said: nobody shall listen to silence."""
+        now = self.clock()
+        marks |= give_text_up(call_endings.known_of(request), why=why, now=now)
+        return self._in_call(request, check_at=now, **marks)
 
     def _in_call(self, request: Request, *, check_at: datetime, **marks: object) -> Accepted:
         return Accepted(
@@ -315,10 +347,14 @@ class TelnyxProvider(Provider):
         known, now = call_endings.known_of(request), self.clock()
         answered = "answered_at" in known.mark or bool(leg.duration_seconds)
         if not leg.has_ended:
+            # It lives although it was to be hung up: that is due once more.
+            is_left = read_lapsed_step(known, now=now) is Step.HANG_UP
+            marks = begin_step(Step.HANG_UP, now=now) if is_left else {}
             return Accepted(
                 reference=leg.control_id,
                 status="in-progress" if answered else None,
                 check_at=self._next_look(request),
+                result=call_endings.keep(request, {}, **marks) if is_left else None,
             )
         if "gone_at" not in known.mark:
             return Accepted(
@@ -337,7 +373,7 @@ class TelnyxProvider(Provider):
     def _finish(self, request: Request, ended: Ended) -> Ended | Accepted:
         return call_endings.finish(
             request,
-            ended,
+            judge_end(call_endings.known_of(request), ended),
             awaited=self._settings.awaited if ended.status == "completed" else (),
             patience=self._patience,
             now=self.clock(),

@@ -26,6 +26,12 @@ they come with."""
 
 CHANNEL_PAUSE_SECONDS = 5.0
 
+OVER_CODES = frozenset({"90018"})
+"""A command came too late: the call has ended."""
+
+REFUSED = frozenset({400, 403, 422})
+"""With these Telnyx turns a command down in its own words, and does nothing."""
+
 CAUSES: Mapping[str, str] = {
     "user_busy": "busy",
     "no_answer": "no-answer",
@@ -124,6 +130,20 @@ def read_channel_limit(reply: Reply) -> Refused | None:
         message=f"Telnyx answered {reply.status}: {said[:400]}",
         retry_after_seconds=CHANNEL_PAUSE_SECONDS,
     )
+
+
+def is_too_late(reply: Reply) -> bool:
+    """Tell whether a command or a question came when its call was over."""
+    code, _ = _first_fault(reply)
+    return reply.status == 404 or (reply.status == 422 and code in OVER_CODES)
+
+
+def read_command_refusal(reply: Reply) -> str | None:
+    """Return Telnyx's words for a command that it turned down for good; None: it did not."""
+    code, said = _first_fault(reply)
+    if reply.status not in REFUSED or code is None or is_too_late(reply):
+        return None
+    return f"Telnyx answered {reply.status}: {code} {said[:400]}".rstrip()
 
 
 def read_failed_look_up(reply: Reply) -> Lost:

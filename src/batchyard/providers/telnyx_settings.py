@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from batchyard.models import Policy, Rate
 from batchyard.providers.base import Promise
 from batchyard.providers.settings import E164, Seconds, Settings, Url
-from batchyard.providers.spoken import check_template, is_twiml
+from batchyard.providers.spoken import TEXT_LENGTH, check_template, is_twiml
 from batchyard.providers.telnyx_signature import read_public_key
 
 SLACK = timedelta(seconds=1)
@@ -37,7 +37,7 @@ class TelnyxSettings(Settings):
     say: str | None = Field(
         default=None,
         min_length=1,
-        max_length=3000,
+        max_length=TEXT_LENGTH,
         description="what is said: a text with the row's variables as `{first_name}`",
     )
     audio_url: Url | None = Field(

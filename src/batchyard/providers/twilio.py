@@ -26,6 +26,7 @@ from batchyard.providers.spoken import Unspeakable, write_twiml
 from batchyard.providers.twilio_account import Account
 from batchyard.providers.twilio_answers import (
     Call,
+    is_too_late,
     read_address,
     read_call,
     read_event,
@@ -126,9 +127,11 @@ class TwilioProvider(Provider):
         resource = f"/Calls/{request.reference}.json"
         try:
             # What already speaks is not changed by this.
-            reply = await self._account.post(resource, [("Status", "canceled")])
+            first = reply = await self._account.post(resource, [("Status", "canceled")])
             if reply.status == 400 or (reply.status == 200 and not _is_over(reply)):
                 reply = await self._account.post(resource, [("Status", "completed")])
+            if is_too_late(first) and is_too_late(reply):
+                raise Conflict("The call was over already; its end is told soon.")
             if reply.status != 200:
                 raise ProviderError(read_fault(reply).message)
             return self._found(request, read_call(reply.body))

@@ -4,6 +4,8 @@ import base64
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
+from pydantic import SecretStr
+
 from batchyard.errors import ConfigError, InvalidRequest
 from batchyard.providers import results
 from batchyard.providers.api_client import ApiClient, Pairs
@@ -34,13 +36,15 @@ class Account:
                 f"Provider '{name}' needs api_key_sid and the secret api_key_secret together, or "
                 "neither."
             )
-        user, key = settings.account_sid, secrets.auth_token
+        self._by_token = _basic(settings.account_sid, secrets.auth_token)
+        self.has_api_key = False
+        authorization = self._by_token
         if settings.api_key_sid is not None and secrets.api_key_secret is not None:
-            user, key = settings.api_key_sid, secrets.api_key_secret
-        pair = f"{user}:{key.get_secret_value()}".encode()
+            self.has_api_key = True
+            authorization = _basic(settings.api_key_sid, secrets.api_key_secret)
         self._api = ApiClient(
             settings.base_url,
-            authorization=f"Basic {base64.b64encode(pair).decode()}",
+            authorization=authorization,
             timeout_seconds=settings.timeout_seconds,
             allow_private=allow_private,
         )
@@ -62,6 +66,13 @@ class Account:
     async def get(self, resource: str, query: Pairs = ()) -> Reply:
         """Fetch a resource of the account; raise `NotSent` or `AnswerLost`."""
         return await self._api.get(f"{self._path}{resource}", query)
+
+    async def get_itself(self) -> Reply:
+        """Fetch the account by its auth token: most API keys may not see it.
+
+        Raises `NotSent` or `AnswerLost`.
+        """
+        return await self._api.get(f"{self._path}.json", authorization=self._by_token)
 
     async def get_call(self, sid: str) -> Call:
         """Look a call up; raise `AnswerLost` when none comes, `InvalidRequest` for nonsense.
@@ -94,6 +105,11 @@ class Account:
     async def close(self) -> None:
         """Let what is out come in, then hang up."""
         await self._api.close()
+
+
+def _basic(user: str, password: SecretStr) -> str:
+    pair = f"{user}:{password.get_secret_value()}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
 
 
 def _fault_of_look_up(reply: Reply) -> AnswerLost:

@@ -26,6 +26,10 @@ ACCOUNT_CODES = frozenset(
 )
 """Our request or the account's settings do not allow it; the next call would fare no better."""
 
+CALLBACK_CODES = frozenset({21609})
+"""Twilio cannot reach the address at which it is to tell of calls, so it places none: the next
+would fare no better until that is mended."""
+
 OPT_OUT_CODE = 21610
 
 CONCURRENCY_CODE = 10004
@@ -34,6 +38,9 @@ BUSY_PAUSE_SECONDS = 1.0
 
 CREDENTIAL_CODES = frozenset({10001, 20003, 20005, 20006, 20008})
 """Wrong password, no permission, account suspended or closed, test credentials."""
+
+STATE_CODE = 21220
+"""The call is in a state that does not allow it."""
 
 NOT_FOUND_CODE = 20404
 TEST_CREDENTIALS_CODE = 20008
@@ -149,13 +156,20 @@ def read_refusal(reply: Reply, *, now: datetime) -> Refused | Ended | Lost:
             message=fault.message,
             retry_after_seconds=CONCURRENCY_PAUSE_SECONDS,
         )
-    if are_credentials_refused(reply) or _has_no_such_place(reply.status, fault.code):
+    is_unheard = reply.status == 400 and fault.code in CALLBACK_CODES
+    is_misplaced = _has_no_such_place(reply.status, fault.code)
+    if are_credentials_refused(reply) or is_misplaced or is_unheard:
         return Refused(code=fault.name, message=fault.message, stops_provider=True)
     if reply.status == 400 and fault.code in NUMBER_CODES | {OPT_OUT_CODE}:
         return _end("failed", fault)
     if reply.status == 400 and fault.code in ACCOUNT_CODES:
         return _end(results.REJECTED_STATUS[Kind.CALL], fault)
     return Lost(code=fault.name, message=fault.message)
+
+
+def is_too_late(reply: Reply) -> bool:
+    """Tell whether a call cannot be changed as asked, in the state that it is in."""
+    return reply.status == 400 and read_fault(reply).code == STATE_CODE
 
 
 def are_credentials_refused(reply: Reply) -> bool:

@@ -23,6 +23,7 @@ class CredentialsForTests(ConfigError):
 async def prove_test(account: Account) -> None:
     """Return when the credentials are test credentials; raise `LiveCredentials` when they are not.
 
+    Those that calls are placed with: an API key may be live beside an auth token that is not.
     Raises `ProviderError`, `NotSent` or `AnswerLost` when nobody knows.
     """
     reply = await account.get(".json")
@@ -47,10 +48,12 @@ async def check(
         if settings.mode == "test":
             await prove_test(account)
             return ["TEST credentials: calls are accepted, nobody is called, no callbacks come."]
-        reply = await account.get(".json")
+        reply = await account.get_itself()
         asked_at = now()
         if reply.status != 200:
             raise _read_refusal(reply)
+        if account.has_api_key:
+            await _check_key(account)
         remarks = [_describe_account(reply), f"Twilio API {API}, at {settings.base_url}."]
         if settings.from_number is not None:
             remarks.append(await _check_number(account, settings.from_number))
@@ -69,6 +72,15 @@ def _read_refusal(reply: Reply) -> ConfigError | ProviderError:
             "live credentials of Twilio's console, or say --mode test."
         )
     return ProviderError(fault.message, permanent=True)
+
+
+async def _check_key(account: Account) -> None:
+    """Raise `ProviderError` where the API key may not look calls up, and so would lose some."""
+    reply = await account.get("/Calls.json", [("PageSize", "1")])
+    if reply.status != 200:
+        raise ProviderError(
+            f"The API key is not taken for calls. {read_fault(reply).message}", permanent=True
+        )
 
 
 def _describe_account(reply: Reply) -> str:

@@ -35,9 +35,18 @@ async def lock(conn: Connection, team_ids: Collection[int]) -> None:
     await conn.execute(LOCK_RULES, {"team_ids": sorted(team_ids)})
 
 
-# A key that came back unsent has been no attempt. Items of one number in the same block follow
-# each other: each counts those before it.
-REACHED = """
+# A key that came back unsent has been no attempt, whatever became of its item since: it is neither
+# out nor in the history. Of an item that is deleted nothing speaks against what was counted.
+WAS_SENT = """
+          AND NOT EXISTS (
+              SELECT FROM items i JOIN item_data d ON d.item_id = i.id
+               WHERE i.id = a.item_id
+                 AND NOT (i.try = a.try AND i.phase IN ('calling', 'live', 'unknown'))
+                 AND NOT d.attempts @> jsonb_build_array(jsonb_build_object('attempt', a.try)))
+""".strip()
+
+# Items of one number in the same block follow each other: each counts those before it.
+REACHED = f"""
 WITH wanted AS MATERIALIZED (
     SELECT w.*, row_number() OVER (PARTITION BY w.team_id, w.number ORDER BY w.item_id) AS nth
       FROM json_to_recordset(%(rows)s::json) AS w (
@@ -52,9 +61,7 @@ SELECT w.item_id
          FROM contact_attempts a
         WHERE a.team_id = w.team_id AND a.number = w.number AND a.sent_at >= w.week_at
           AND (a.item_id, a.try) <> (w.item_id, w.attempt)
-          AND NOT EXISTS (SELECT FROM items i
-                           WHERE i.id = a.item_id AND i.try = a.try
-                             AND i.phase IN ('ready', 'claimed'))) AS made
+          {WAS_SENT}) AS made
  WHERE made.in_day + w.nth > r.attempts_per_day OR made.in_week + w.nth > r.attempts_per_week
 """
 
@@ -85,7 +92,7 @@ async def add(conn: Connection, contacts: Sequence[Contact], *, now: datetime) -
         await conn.execute(ADD, {"rows": orjson.dumps(contacts).decode(), "now": now})
 
 
-LIST_REACHED = """
+LIST_REACHED = f"""
 SELECT w.number
   FROM unnest(%(numbers)s::text[], %(day_ats)s::timestamptz[], %(week_ats)s::timestamptz[])
        AS w (number, day_at, week_at)
@@ -93,7 +100,8 @@ SELECT w.number
  CROSS JOIN LATERAL (
        SELECT count(*) AS in_week, count(*) FILTER (WHERE a.sent_at >= w.day_at) AS in_day
          FROM contact_attempts a
-        WHERE a.team_id = %(team_id)s AND a.number = w.number AND a.sent_at >= w.week_at) AS made
+        WHERE a.team_id = %(team_id)s AND a.number = w.number AND a.sent_at >= w.week_at
+          {WAS_SENT}) AS made
  WHERE made.in_day >= r.attempts_per_day OR made.in_week >= r.attempts_per_week
 """
 

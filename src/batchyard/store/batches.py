@@ -47,15 +47,17 @@ class LockedBatch:
 
     id: UUID
     state: BatchState
-    total_rows: int
+    is_single: bool
+    last_line: int
+    """The last one that a row has; what is added follows it."""
 
 
 # Locks the batch against every other change of it; comes before any lock on its items.
 LOCK_BATCH = """
-SELECT id, state, total_rows
+SELECT id, state, is_single, greatest(last_line, total_rows) AS last_line
   FROM batches
  WHERE id = %(id)s AND team_id = %(team_id)s AND kind = %(kind)s
-   AND deleted_at IS NULL AND NOT is_single AND state NOT IN ('importing', 'cancelled')
+   AND deleted_at IS NULL AND state NOT IN ('importing', 'cancelled')
    FOR UPDATE
 """
 
@@ -63,14 +65,20 @@ SELECT id, state, total_rows
 async def lock(
     connection: Connection, *, batch_id: UUID, team_id: int, kind: Kind
 ) -> LockedBatch | None:
-    """Lock a batch that clients can see, and return it."""
+    """Lock a batch that can be seen, also one of a single item, and return it."""
     async with connection.cursor(row_factory=kwargs_row(_locked)) as cursor:
         await cursor.execute(LOCK_BATCH, {"id": batch_id, "team_id": team_id, "kind": kind})
         return await cursor.fetchone()
 
 
-def _locked(*, id: UUID, state: str, total_rows: int) -> LockedBatch:  # noqa: A002 - the column
-    return LockedBatch(id=id, state=BatchState(state), total_rows=total_rows)
+def _locked(
+    *,
+    id: UUID,  # noqa: A002 - the column
+    state: str,
+    is_single: bool,
+    last_line: int,
+) -> LockedBatch:
+    return LockedBatch(id=id, state=BatchState(state), is_single=is_single, last_line=last_line)
 
 
 COUNT_ITEMS = """
@@ -188,8 +196,12 @@ async def set_cancelled(connection: Connection, *, batch_id: UUID, now: datetime
     await connection.execute(CANCEL_ITEMS, {"id": batch_id, "now": now})
 
 
+# Each takes a line, behind all that files have taken: blank ones and left out ones are lines too.
 ADD_ROWS = """
-UPDATE batches SET total_rows = total_rows + %(added)s, updated_at = %(now)s WHERE id = %(id)s
+UPDATE batches
+   SET last_line = greatest(last_line, total_rows) + %(added)s,
+       total_rows = total_rows + %(added)s, updated_at = %(now)s
+ WHERE id = %(id)s
 """
 
 

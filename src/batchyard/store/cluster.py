@@ -91,8 +91,13 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """The libpq URL, the same at every start."""
-        return f"postgresql://postgres@/postgres?host={quote(str(self.socket_folder), safe='')}"
+        """The libpq URL, the same at every start.
+
+        It says also what libpq would else take from the environment, and lead elsewhere.
+        """
+        folder = quote(str(self.socket_folder), safe="")
+        plain = "port=5432&hostaddr=&options=&client_encoding=UTF8"
+        return f"postgresql://postgres@/postgres?host={folder}&{plain}"
 
     def prepare(self) -> None:
         """Make the folder; raise `ConfigError` unless all is there to start a server in it."""
@@ -128,6 +133,11 @@ class Cluster:
             found = (self.data / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise ConfigError(
+                f"The data folder {self.folder} cannot be read: {error.strerror}. It was made by "
+                "another user; run this as that one, or choose another folder with --data-dir."
+            ) from error
         if found != str(self.version):
             known = found.isdecimal() and int(found) in programs.FOLDERS
             cure = f"Set BATCHYARD_PG_VERSION={found}, or choose" if known else "Choose"

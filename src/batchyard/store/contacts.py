@@ -177,7 +177,8 @@ async def read_rules(conn: Connection, *, team_id: int) -> TeamRules:
     )
 
 
-# Whoever reads, changes and writes the rules locks the team's row before.
+# Whoever reads, changes and writes the rules, or the days things are kept, locks the team's row
+# before.
 LOCK_TEAM = "SELECT FROM teams WHERE id = %(team_id)s FOR NO KEY UPDATE"
 
 WRITE_RULES = """

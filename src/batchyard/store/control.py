@@ -88,18 +88,19 @@ async def end_ready(
 
 
 # What a worker holds it hands back, and then it is ready.
-HAVE_UNSENT = """
-SELECT EXISTS (
-    SELECT FROM batches b JOIN batch_counts c ON c.batch_id = b.id
-     WHERE b.id = ANY (%(batch_ids)s) AND b.state = 'stopped'
-       AND c.phase IN ('ready', 'claimed') AND c.n > 0)
+STOPPED_WITH_UNSENT = """
+SELECT b.id FROM batches b
+ WHERE b.id = ANY (%(batch_ids)s) AND b.state = 'stopped'
+   AND EXISTS (SELECT FROM batch_counts c
+                WHERE c.batch_id = b.id AND c.phase IN ('ready', 'claimed') AND c.n > 0)
 """
 
 
-async def stopped_have_unsent(conn: Connection, *, batch_ids: Sequence[UUID]) -> bool:
-    """Tell whether one of these batches is stopped and has unsent items left."""
-    row = await (await conn.execute(HAVE_UNSENT, {"batch_ids": list(batch_ids)})).fetchone()
-    return row is not None and bool(row[0])
+async def find_stopped_with_unsent(conn: Connection, *, batch_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these batches are stopped and have unsent items left."""
+    given = {"batch_ids": list(batch_ids)}
+    rows = await (await conn.execute(STOPPED_WITH_UNSENT, given)).fetchall()
+    return {row[0] for row in rows if isinstance(row[0], UUID)}
 
 
 STOPPED_WITH_READY = """

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from batchyard.models import JsonObject
 from batchyard.store.db import Connection
 from batchyard.store.histories import with_answer
+from batchyard.store.taken_out import TAKEN_OUT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +34,16 @@ class CorrectedItem:
     phase: str
     status: str
     number: str | None
+    is_noted: bool
+    """To be erased."""
+    is_taken_out: bool
+    """Erased, or kept no longer."""
 
 
-ITEM = """
-SELECT i.batch_id, b.state AS batch_state, b.kind, i.phase, i.status, d.number
+ITEM = f"""
+SELECT i.batch_id, b.state AS batch_state, b.kind, i.phase, i.status, d.number,
+       EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id) AS is_noted,
+       d.payload IN {TAKEN_OUT} AS is_taken_out
   FROM items i JOIN batches b ON b.id = i.batch_id JOIN item_data d ON d.item_id = i.id
  WHERE i.id = %(item_id)s AND b.team_id = %(team_id)s
    AND b.deleted_at IS NULL AND b.state NOT IN ('importing', 'cancelled')

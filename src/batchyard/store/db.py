@@ -5,14 +5,15 @@ import json
 import math
 import re
 import select
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 
 import orjson
 import psycopg
 import structlog
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
+from psycopg.rows import Row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -25,6 +26,7 @@ TRANSIENT = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
     psycopg.errors.ReadOnlySqlTransaction,
     PoolTimeout,
 )
@@ -41,9 +43,15 @@ FRESH_SECONDS = 5.0
 STATEMENT_TIMEOUT_MS = 60_000
 IDLE_TIMEOUT_MS = 5_000
 """A process that was stopped inside a transaction must not hold its locks against all others."""
+PIPELINE_TIMEOUT_MS = 10_000
+"""So it is inside a pipeline, which PostgreSQL never takes for idle between what is sent."""
+TRANSACTION_TIMEOUT_SINCE = 170000
+"""Before this version only what was answered for a pipeline can become idle."""
 CLOCK_SECONDS = 5.0
 """How often each process measures PostgreSQL's clock again: two that differ disagree on what is
 due, and on who is silent."""
+
+LIMIT_PIPELINE = f"SET LOCAL transaction_timeout = {PIPELINE_TIMEOUT_MS}"
 
 log = structlog.get_logger("batchyard.db")
 
@@ -56,6 +64,8 @@ class PatientConnection(AsyncConnection[tuple[object, ...]]):
 
     lent_at = -math.inf
     """When its pool lent it last, by `monotonic`."""
+    pipelined: AsyncPipeline | None = None
+    """While it sends on without waiting."""
 
     @classmethod
     async def connect(cls, conninfo: str = "", **how: Any) -> Self:  # noqa: ANN401  # as psycopg's
@@ -70,6 +80,70 @@ class PatientConnection(AsyncConnection[tuple[object, ...]]):
             await asyncio.sleep(RECONNECT_SECONDS)
 
 
+@contextmanager
+def _noted(connection: Connection, pipeline: AsyncPipeline) -> Iterator[None]:
+    """Let the cursors of a connection know of its pipeline."""
+    if not isinstance(connection, PatientConnection):
+        yield
+        return
+    connection.pipelined = pipeline
+    try:
+        yield
+    finally:
+        connection.pipelined = None
+
+
+class _Cursor(AsyncCursor[Row]):
+    """Ends with a Sync what it asks to be answered in a pipeline.
+
+    To what is only flushed PostgreSQL answers too, but stays busy: no timeout of an idle
+    transaction would end it while its process is stopped.
+    """
+
+    async def fetchone(self) -> Row | None:
+        await self._sync()
+        return await super().fetchone()
+
+    async def fetchmany(self, size: int = 0) -> list[Row]:
+        await self._sync()
+        return await super().fetchmany(size)
+
+    async def fetchall(self) -> list[Row]:
+        await self._sync()
+        return await super().fetchall()
+
+    async def __anext__(self) -> Row:
+        await self._sync()
+        return await super().__anext__()
+
+    async def _sync(self) -> None:
+        connection = self.connection
+        if (
+            isinstance(connection, PatientConnection)
+            and connection.pipelined is not None
+            and self.pgresult is None
+        ):
+            await connection.pipelined.sync()
+
+
+class _Pool(AsyncConnectionPool[Connection]):
+    """Keeps a cancellation that comes together with a connection.
+
+    Before Python 3.12 `asyncio.wait_for`, which the pool queues with, loses it
+    (python/cpython#86296), and whoever was to end goes on.
+    """
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109  # as theirs
+        """Lend a connection."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        connection = await super().getconn(timeout)
+        if task is not None and task.cancelling() > before:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
+
+
 class Database:
     """The pool and the clock of one process. Open it before use, close it after."""
 
@@ -77,7 +151,7 @@ class Database:
         self.url = url
         self.clock = DatabaseClock()
         self._measuring: asyncio.Task[None] | None = None
-        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self.pool: AsyncConnectionPool[Connection] = _Pool(
             url,
             min_size=1,
             max_size=max_connections,
@@ -111,6 +185,8 @@ class Database:
                     self.url, connect_timeout=int(OPEN_TIMEOUT_SECONDS)
                 ) as connection:
                     return connection.info.server_version
+            except UnicodeError as error:
+                raise unreachable(error) from error
             except psycopg.Error as error:
                 if monotonic() > give_up_at or not will_answer_soon(error):
                     raise unreachable(error) from error
@@ -123,16 +199,38 @@ class Database:
         await self.pool.close(timeout=2)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one transaction: committed on leaving, undone on an error."""
+    async def statement(self) -> AsyncIterator[Connection]:
+        """Lend a connection for a single statement, which PostgreSQL commits by itself.
+
+        Its locks are gone when it is done, however busy this process is.
+        """
         async with self.pool.connection() as connection:
             try:
-                async with connection.transaction():
-                    yield connection
+                yield connection
             except psycopg.errors.ReadOnlySqlTransaction:
                 # The address may lead to another server by now, this connection never will.
                 await connection.close()
                 raise
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction: committed on leaving, undone on an error."""
+        async with self.statement() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction that sends on without waiting for answers.
+
+        A statement's answer is waited for when it is fetched; until then a cursor knows no
+        `rowcount`, and its error is raised by what is fetched next, or on leaving.
+        """
+        async with self.statement() as connection, connection.pipeline() as pipeline:
+            with _noted(connection, pipeline):
+                async with connection.transaction():
+                    if connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+                        await connection.execute(LIMIT_PIPELINE)
+                    yield connection
 
     async def measure_clock(self) -> None:
         """Correct the clock by PostgreSQL's."""
@@ -172,10 +270,12 @@ def read_json(data: str | bytes) -> object:
 async def _configure(connection: Connection) -> None:
     set_json_loads(read_json, connection)
     connection.prepare_threshold = 2
+    connection.cursor_factory = _Cursor
     await connection.set_autocommit(True)
     await connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
     await connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}")
     await connection.execute("SET timezone = 'UTC'")
+    await connection.execute("SET client_encoding = 'UTF8'")
 
 
 async def _check(connection: Connection) -> None:

@@ -91,6 +91,9 @@ DISABLED_AFTER = timedelta(days=3)
 DISABLED = "webhook.disabled"
 DOUBTFUL_AFTER = 5
 """Failures in a row after which an endpoint gets one request at a time, and pauses."""
+TELLING_ATTEMPTS = 4
+"""Only so many tries of one delivery tell that an endpoint is still away: days may have been quiet
+since the last one failed."""
 
 
 async def claim(
@@ -189,7 +192,7 @@ async def end(
     if state == "delivered":
         await conn.execute(NOTE_SUCCESS, {"endpoint_id": delivery.endpoint_id})
     elif state == "failed":
-        await _note_failure(conn, delivery, now=now)
+        await _note_failure(conn, delivery, is_telling=True, now=now)
 
 
 async def put_off(
@@ -209,7 +212,8 @@ async def put_off(
         return
     await _note(conn, delivery, outcome=outcome, now=now)
     await _move_followers(conn, delivery, due_at=followers_due_at)
-    await _note_failure(conn, delivery, now=now)
+    is_telling = delivery.attempts >= TELLING_ATTEMPTS
+    await _note_failure(conn, delivery, is_telling=is_telling, now=now)
 
 
 EXPIRE = """
@@ -291,7 +295,9 @@ async def _move_followers(conn: Connection, delivery: Delivery, *, due_at: datet
     )
 
 
-async def _note_failure(conn: Connection, delivery: Delivery, *, now: datetime) -> None:
+async def _note_failure(
+    conn: Connection, delivery: Delivery, *, is_telling: bool, now: datetime
+) -> None:
     await conn.execute(
         NOTE_FAILURE,
         {
@@ -300,6 +306,8 @@ async def _note_failure(conn: Connection, delivery: Delivery, *, now: datetime) 
             "now": now,
         },
     )
+    if not is_telling:
+        return
     given_up = await endpoints.disable_failing(
         conn, endpoint_id=delivery.endpoint_id, before=now - DISABLED_AFTER, now=now
     )

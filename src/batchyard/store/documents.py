@@ -63,18 +63,19 @@ class BookedItem:
     """Of its team, as it is set now."""
 
 
-# In the order of the batch. `after` is the last position seen, so that each block is found by
-# the index, however far it is.
+# In the order of the batch. `after` is the last one seen, so that each block is found by the index,
+# however far it is; of a line that two items have, neither may be passed over.
 LIST_BOOKED = """
 SELECT d.item_id AS id, d.position, d.payload, d.result, d.provider_reference, s.sender
   FROM item_data d
   JOIN items i ON i.id = d.item_id
   JOIN batches b ON b.id = d.batch_id
   LEFT JOIN senders s ON s.team_id = b.team_id
- WHERE d.batch_id = %(batch_id)s AND b.team_id = %(team_id)s AND d.position > %(after)s
+ WHERE d.batch_id = %(batch_id)s AND b.team_id = %(team_id)s
+   AND (d.position, d.item_id) > (%(position)s, %(item_id)s)
    AND i.phase = 'done' AND i.status = 'booked'
    AND (%(ids)s::uuid[] IS NULL OR d.item_id = ANY (%(ids)s))
- ORDER BY d.position
+ ORDER BY d.position, d.item_id
  LIMIT %(limit)s
 """
 
@@ -85,10 +86,10 @@ async def list_booked(
     team_id: int,
     batch_id: UUID,
     ids: Sequence[UUID] | None,
-    after: int,
+    after: tuple[int, UUID],
     limit: int,
 ) -> list[BookedItem]:
-    """List booked items of a batch behind a position; all, or those among `ids`."""
+    """List booked items of a batch behind one of them; all, or those among `ids`."""
     async with conn.cursor(row_factory=class_row(BookedItem)) as cursor:
         await cursor.execute(
             LIST_BOOKED,
@@ -96,7 +97,8 @@ async def list_booked(
                 "team_id": team_id,
                 "batch_id": batch_id,
                 "ids": None if ids is None else list(ids),
-                "after": after,
+                "position": after[0],
+                "item_id": after[1],
                 "limit": limit,
             },
         )

@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from batchyard.lifecycle import ADMITTING_STATES
 from batchyard.store.db import Connection
+from batchyard.store.taken_out import TAKEN_OUT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +57,6 @@ class OpenQuestion:
     sender: Mapping[str, object] | None
     """Where the team sends from; of shipments."""
 
-
-TAKEN_OUT = """('{"erased": true}', '{"expired": true}')"""
-"""Payloads of items that are not sent again, whatever answer comes: nothing is left to send."""
 
 # Of what was taken out while nobody knew its outcome, and turns out to be live, the retry policy
 # is withheld, here and where news is judged.

@@ -1,7 +1,6 @@
 """How items move: claimed, intended, settled. All set-based; the counts follow by trigger."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, NotRequired, TypedDict
 from uuid import UUID
@@ -9,7 +8,7 @@ from uuid import UUID
 import orjson
 from psycopg.rows import args_row
 
-from batchyard.lifecycle import ADMITTING_STATES, LIVE_ORDER, SENT_PHASES
+from batchyard.lifecycle import ADMITTING_STATES, CANCELED_STATUS, LIVE_ORDER, SENT_PHASES
 from batchyard.models import Phase
 from batchyard.store.attempts import Contact
 from batchyard.store.db import Connection
@@ -120,7 +119,7 @@ async def claim(
     written in the same statement. With `open_sets` only items of these sets of zones are taken
     (0 is unknown), of the first `slab` that are due.
     """
-    async with conn.cursor(row_factory=args_row(ClaimedItem)) as cursor:
+    async with conn.cursor(binary=True, row_factory=args_row(ClaimedItem)) as cursor:
         await cursor.execute(
             CLAIM_DUE if open_sets is None else CLAIM_OPEN,
             {
@@ -163,8 +162,8 @@ RETURNING i.id
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Intent:
+# As `ClaimedItem`: made for each item.
+class Intent(NamedTuple):
     """What a worker is about to send."""
 
     id: UUID
@@ -185,7 +184,7 @@ async def intend(
         {"id": i.id, "lease": i.lease, "deadline_seconds": i.deadline.total_seconds()}
         for i in intents
     ]
-    cursor = await conn.execute(
+    cursor = await conn.cursor(binary=True).execute(
         INTEND,
         {
             "rows": orjson.dumps(rows).decode(),
@@ -234,14 +233,15 @@ class Settlement(TypedDict):
 
 
 class Settled(NamedTuple):
-    """A row that took its news; in the order of `SETTLE`."""
+    """Rows that took their news and are alike; in the order of `SETTLE`."""
 
-    id: UUID
     batch_id: UUID
     team_id: int
     provider_id: int | None
     phase: str
     due_at: datetime
+    """The earliest."""
+    ids: Sequence[UUID]
 
 
 # Locks the rows in id order first, so that two flushes never wait for each other in a circle; the
@@ -253,10 +253,12 @@ class Settled(NamedTuple):
 # was not done under any: with an item that is ready none stays. The history keeps it, told with the
 # end or long before. Why an item was refused, or its answer lost, is its error until it is accepted
 # or ends; that is written only where it is another one, so that a provider that is away for hours
-# costs one row for each item.
+# costs one row for each item. Of whom an erasure has noted nothing becomes ready: it ends with the
+# answer it got, or canceled.
 SETTLE = """
 WITH locked AS MATERIALIZED (
-    SELECT n.*
+    SELECT n.*, n.phase = 'ready' AND EXISTS (
+               SELECT FROM pending_erasures p WHERE p.item_id = n.id) AS is_erased
       FROM json_to_recordset(%(rows)s::json) AS n (
            id uuid, attempt smallint, lease bigint, phase text, status text,
            next_attempt smallint, due_at timestamptz, deadline_at timestamptz,
@@ -269,8 +271,10 @@ WITH locked AS MATERIALIZED (
        FOR UPDATE OF i
 ), settled AS (
     UPDATE items i
-       SET phase = n.phase, try = n.next_attempt,
+       SET phase = CASE WHEN n.is_erased THEN 'done' ELSE n.phase END,
+           try = CASE WHEN n.is_erased THEN i.try ELSE n.next_attempt END,
            status = CASE
+               WHEN n.is_erased THEN coalesce(n.entry ->> 'status', %(canceled)s)
                WHEN n.phase = 'live' AND i.phase = 'live' AND n.live_rank
                     < array_position(%(live_order)s::text[], i.status) THEN i.status
                ELSE n.status END,
@@ -307,8 +311,9 @@ WITH locked AS MATERIALIZED (
     UPDATE item_data d
        SET attempts = CASE
                WHEN s.entry IS NULL THEN d.attempts
-               WHEN s.entry ->> 'reference' IS NULL THEN d.attempts || jsonb_set(
-                    s.entry, '{reference}', coalesce(to_jsonb(d.provider_reference), 'null'))
+               WHEN d.provider_reference IS NOT NULL AND s.entry ->> 'reference' IS NULL
+                    THEN d.attempts || jsonb_set(
+                        s.entry, '{reference}', to_jsonb(d.provider_reference))
                ELSE d.attempts || s.entry END,
            provider = coalesce(s.provider, d.provider),
            provider_reference = CASE WHEN s.phase <> 'ready'
@@ -328,22 +333,25 @@ WITH locked AS MATERIALIZED (
             OR s.error_code IS NOT NULL AND (s.error_code, s.error_message)
                IS DISTINCT FROM (d.error_code, d.error_message))
 )
-SELECT id, batch_id, team_id, provider_id, phase, due_at FROM settled
+SELECT batch_id, team_id, provider_id, phase, min(due_at) AS due_at, array_agg(id) AS ids
+  FROM settled
+ GROUP BY batch_id, team_id, provider_id, phase
 """
 
 
 async def settle(
     conn: Connection, settlements: Sequence[Settlement], *, now: datetime
 ) -> list[Settled]:
-    """Write answers and hand-backs, at most one an item; return the rows they fitted."""
+    """Write answers and hand-backs, at most one an item; return the rows they fitted, by kind."""
     rows = orjson.dumps(settlements, default=_plain)
-    async with conn.cursor(row_factory=args_row(Settled)) as cursor:
+    async with conn.cursor(binary=True, row_factory=args_row(Settled)) as cursor:
         await cursor.execute(
             SETTLE,
             {
                 "rows": rows.decode(),
                 "sent": list(SENT_PHASES),
                 "live_order": list(LIVE_ORDER),
+                "canceled": CANCELED_STATUS,
                 "now": now,
             },
         )

@@ -99,8 +99,20 @@ async def lock(conn: Connection, *, batch_id: UUID) -> BatchState | None:
     return None if row is None else BatchState(str(row[0]))
 
 
+# Whoever locks items locks their batches before, in id order: so must who moves them, for it takes
+# out the batch that they leave.
+LOCK_BOTH = """
+SELECT FROM batches WHERE id IN (%(upload_id)s, %(batch_id)s) ORDER BY id FOR UPDATE
+"""
+
+
+async def lock_both(conn: Connection, *, upload_id: UUID, batch_id: UUID) -> None:
+    """Lock a batch that rows join, and the one they leave, before any of the items."""
+    await conn.execute(LOCK_BOTH, {"upload_id": upload_id, "batch_id": batch_id})
+
+
 # A correction is a new intended effect, so it gets a new key; what was replaced is kept. Of two
-# rows for one item the later one counts.
+# rows for one item the later one counts. Of whom is being erased nothing is tried again.
 CORRECT = f"""
 WITH chosen AS (
     SELECT DISTINCT ON (item_id) item_id, line, payload, number, reference, zone_set
@@ -111,6 +123,7 @@ WITH chosen AS (
 ), locked AS MATERIALIZED (
     SELECT i.id FROM items i JOIN chosen c ON c.item_id = i.id
      WHERE i.batch_id = %(batch_id)s AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
+       AND NOT EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id)
      ORDER BY i.id
        FOR UPDATE OF i
 ), again AS (

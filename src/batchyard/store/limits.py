@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from psycopg import AsyncCursor
 from psycopg.rows import class_row
 
 from batchyard.limits import Allowance, Bucket, Claim, share_out
 from batchyard.models import Rate
 from batchyard.store.db import Connection
+
+Cursor = AsyncCursor[tuple[object, ...]]
 
 
 def team_key(team_id: int) -> str:
@@ -128,10 +131,11 @@ async def read_allowances(
             "batch_ids": [UUID(name) for name in _names(capped, "batch")],
         },
     )
+    rates = await conn.execute(READ_RATES, {"keys": list(caps)})
     rows = await counted.fetchall()
     in_flight = {str(key): int(str(n)) for key, n, _ in rows}
     waiting = {str(key): others for key, _, others in rows if isinstance(others, list)}
-    buckets = await _read_buckets(conn, caps, now=now)
+    buckets = await _fetch_buckets(rates, now=now)
     allowances = {
         key: Allowance(
             key=key,
@@ -148,12 +152,9 @@ async def read_allowances(
     return allowances
 
 
-async def _read_buckets(
-    conn: Connection, keys: Collection[str], *, now: datetime
-) -> dict[str, list[Bucket]]:
-    """Read the rates of locked limits, refilled until now."""
+async def _fetch_buckets(rates: Cursor, *, now: datetime) -> dict[str, list[Bucket]]:
+    """Take the rates of locked limits from the answer of `READ_RATES`, refilled until now."""
     buckets: dict[str, list[Bucket]] = {}
-    rates = await conn.execute(READ_RATES, {"keys": list(keys)})
     for key, seconds, count, burst, tokens, refilled_at in await rates.fetchall():
         bucket = Bucket(
             seconds=int(str(seconds)),
@@ -198,7 +199,8 @@ async def lock_rates(
     locked = [str(row[0]) for row in rows]
     if missing := {key: rate for key, rate in defaults.items() if key in locked}:
         await add_default_rates(conn, missing, now=now)
-    buckets = await _read_buckets(conn, locked, now=now) if locked else {}
+    rates = await conn.execute(READ_RATES, {"keys": locked})
+    buckets = await _fetch_buckets(rates, now=now)
     return [
         Allowance(key=key, cap=None, in_flight=0, buckets=tuple(found))
         for key, found in buckets.items()

@@ -22,7 +22,7 @@ from batchyard.store.urls import unreachable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-OLDEST_SCHEMA = 115
+OLDEST_SCHEMA = 135
 """The last migration whose columns the statements of this build name. Expand first, contract one
 release later, so that the build before goes on while this one is installed."""
 
@@ -128,8 +128,13 @@ def _schema(row: tuple[object, ...] | None) -> Schema:
 @contextmanager
 def _locked(url: str) -> Iterator[SyncConnection]:
     try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS)
-    except psycopg.Error as error:
+        connection = psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            client_encoding="UTF8",
+        )
+    except (psycopg.Error, UnicodeError) as error:
         raise unreachable(error) from error
     with connection:
         # A role's own time limits must not end the wait for another migrator, nor the lock.
@@ -145,7 +150,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no t
     """yoyo's order and books on one connection of ours, made by libpq's own URL rules."""
 
     def connect(self, dburi: str) -> SyncConnection:
-        connection = psycopg.connect(dburi, autocommit=True)
+        connection = psycopg.connect(dburi, autocommit=True, client_encoding="UTF8")
         connection.execute("SET client_min_messages = warning")
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         return connection

@@ -169,9 +169,7 @@ async def remove(conn: Connection, *, name: str, now: datetime) -> bool:
 
 
 KEEP_SERVICES = """
-UPDATE providers
-   SET services = coalesce(%(services)s, services), services_at = %(now)s
- WHERE id = %(provider_id)s
+UPDATE providers SET services = %(services)s, services_at = %(now)s WHERE id = %(provider_id)s
 """
 
 
@@ -182,9 +180,19 @@ async def keep_services(
     services: Sequence[Mapping[str, object]] | None,
     now: datetime,
 ) -> None:
-    """Keep what a provider says that it books; None: it was asked and what is known stays."""
+    """Keep what a provider says that it books; None: only its settings say that."""
     kept = None if services is None else Jsonb([dict(one) for one in services])
     await conn.execute(KEEP_SERVICES, {"provider_id": provider_id, "services": kept, "now": now})
+
+
+NOTE_UNREAD_SERVICES = """
+UPDATE providers SET services_at = %(now)s WHERE id = %(provider_id)s
+"""
+
+
+async def note_unread_services(conn: Connection, *, provider_id: int, now: datetime) -> None:
+    """Note that a provider was asked in vain what it books; what is known stays."""
+    await conn.execute(NOTE_UNREAD_SERVICES, {"provider_id": provider_id, "now": now})
 
 
 LIST_STALE = f"""

@@ -119,11 +119,13 @@ async def wake_after_settling(
     wakes: Sequence[tuple[int, datetime]],
     *,
     freed: Mapping[int, int],
+    flushes: int = 1,
     now: datetime,
 ) -> None:
     """Note when each team can do something again; a team held by a cap gets its turn at once.
 
-    `freed` says how many items left which providers: other teams may wait for their room.
+    `freed` says how many items left which providers, in so many flushes: other teams may wait for
+    their room.
     """
     cursor = await conn.execute(
         SETTLED_WAKE,
@@ -131,7 +133,7 @@ async def wake_after_settling(
             "team_ids": [team for team, _ in wakes],
             "wake_ats": [at for _, at in wakes],
             "provider_ids": list(freed),
-            "freed": min(sum(freed.values()), WOKEN_AT_ONCE),
+            "freed": min(sum(freed.values()), WOKEN_AT_ONCE * flushes),
             "now": now,
             "soon": now + timedelta(seconds=SHARE_SECONDS),
         },
@@ -214,13 +216,20 @@ async def defer_due_turns(conn: Connection, *, now: datetime) -> int:
 
 
 SWEEP = """
+WITH sleeping AS MATERIALIZED (
+    SELECT w.team_id FROM wakes w
+     WHERE w.wake_at > %(now)s
+       AND EXISTS (
+           SELECT FROM batches b
+            WHERE b.team_id = w.team_id AND b.state IN ('queued', 'running')
+              AND EXISTS (SELECT FROM items i
+                           WHERE i.batch_id = b.id AND i.phase = 'ready' AND i.due_at <= %(now)s))
+     ORDER BY w.team_id
+       FOR UPDATE OF w
+)
 UPDATE wakes w SET wake_at = %(now)s, version = w.version + 1
- WHERE w.wake_at > %(now)s
-   AND EXISTS (
-       SELECT FROM batches b
-        WHERE b.team_id = w.team_id AND b.state IN ('queued', 'running')
-          AND EXISTS (SELECT FROM items i
-                       WHERE i.batch_id = b.id AND i.phase = 'ready' AND i.due_at <= %(now)s))
+  FROM sleeping s
+ WHERE w.team_id = s.team_id
 """
 
 

@@ -16,6 +16,7 @@ from batchyard.store.item_filters import (
     join_conditions,
     plan_and_fetch,
 )
+from batchyard.store.taken_out import TAKEN_OUT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +74,8 @@ WITH chosen AS MATERIALIZED (
      WHERE i.batch_id = ANY (%(batch_ids)s) AND i.phase = 'unknown'
        AND i.updated_at <= %(before)s
        AND (%(verdict)s <> 'retry'
-            OR d.payload NOT IN ('{"erased": true}', '{"expired": true}')){where}
+            OR d.payload NOT IN {taken_out}
+           AND NOT EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id)){where}
      ORDER BY i.id
      LIMIT %(limit)s
        FOR UPDATE OF i
@@ -110,7 +112,7 @@ WITH chosen AS MATERIALIZED (
      WHERE d.item_id = r.id
 )
 SELECT batch_id, count(*)::int AS n FROM resolved GROUP BY batch_id ORDER BY batch_id
-"""
+""".replace("{taken_out}", TAKEN_OUT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from psycopg.rows import args_row, dict_row
 
+from batchyard.store.contacts import LOCK_TEAM
 from batchyard.store.db import Connection
 from batchyard.store.deliveries import IS_UNKNOWN, LET_GO, NOTHING_FOLLOWS
+from batchyard.store.taken_out import EXPIRED, TAKEN_OUT
+from batchyard.store.terms import Term, since
 
-EXPIRED = '{"expired": true}'
 TRANSCRIPT_KEYS = ("transcript", "recording_url", "summary", "extracted_data")
 
 
@@ -24,10 +26,11 @@ class Days:
     documents_days: int | None = None
     events_days: int | None = None
     webhooks_days: int | None = None
+    idempotency_days: int | None = None
 
 
 READ = """
-SELECT items_days, transcripts_days, documents_days, events_days, webhooks_days
+SELECT items_days, transcripts_days, documents_days, events_days, webhooks_days, idempotency_days
   FROM retention WHERE team_id = %(team_id)s
 """
 
@@ -40,15 +43,22 @@ async def read(conn: Connection, *, team_id: int) -> Days:
     return Days(**row) if row else Days()
 
 
+async def lock(conn: Connection, *, team_id: int) -> Days:
+    """Return what a team has set, and keep others from changing it meanwhile."""
+    await conn.execute(LOCK_TEAM, {"team_id": team_id})
+    return await read(conn, team_id=team_id)
+
+
 WRITE = """
 INSERT INTO retention (team_id, items_days, transcripts_days, documents_days, events_days,
-                       webhooks_days, updated_at)
+                       webhooks_days, idempotency_days, updated_at)
 VALUES (%(team_id)s, %(items_days)s, %(transcripts_days)s, %(documents_days)s, %(events_days)s,
-        %(webhooks_days)s, %(now)s)
+        %(webhooks_days)s, %(idempotency_days)s, %(now)s)
 ON CONFLICT (team_id) DO UPDATE
    SET items_days = excluded.items_days, transcripts_days = excluded.transcripts_days,
        documents_days = excluded.documents_days, events_days = excluded.events_days,
-       webhooks_days = excluded.webhooks_days, updated_at = excluded.updated_at
+       webhooks_days = excluded.webhooks_days, idempotency_days = excluded.idempotency_days,
+       updated_at = excluded.updated_at
 """
 
 
@@ -69,7 +79,7 @@ async def list_teams(conn: Connection) -> list[int]:
 
 LIST_DUE = """
 SELECT id, finished_at FROM batches
- WHERE team_id = %(team_id)s AND finished_at < %(before)s AND NOT %(what)s = ANY (expired)
+ WHERE team_id = %(team_id)s AND finished_at < {since} AND NOT %(what)s = ANY (expired)
    AND state IN ('completed', 'failed', 'stopped', 'cancelled')
    AND (%(after_at)s::timestamptz IS NULL
         OR (finished_at, id) > (%(after_at)s, %(after_id)s::uuid))
@@ -85,26 +95,29 @@ class Due(NamedTuple):
 
 
 async def list_due(
-    conn: Connection,
-    *,
-    team_id: int,
-    what: str,
-    before: datetime,
-    after: Due | None = None,
-    limit: int,
+    conn: Connection, term: Term, *, after: Due | None = None, limit: int, now: datetime
 ) -> list[Due]:
-    """List batches behind `after` that ended before a time and of which this is still kept."""
+    """List batches behind `after` that ended too long ago and of which this is still kept."""
     values = {
-        "team_id": team_id,
-        "what": what,
-        "before": before,
+        **term.values(now),
         "after_at": None if after is None else after.finished_at,
         "after_id": None if after is None else after.batch_id,
         "limit": limit,
     }
+    query = LIST_DUE.format(since=since(term.what))
     async with conn.cursor(row_factory=args_row(Due)) as cursor:
-        await cursor.execute(LIST_DUE, values)
+        await cursor.execute(query.encode(), values)
         return await cursor.fetchall()
+
+
+IS_DUE = "SELECT finished_at < {since} FROM batches WHERE id = %(batch_id)s"
+
+
+async def is_due(conn: Connection, term: Term, batch_id: UUID, *, now: datetime) -> bool:
+    """Tell whether a batch ended too long ago, by what the team has set now."""
+    query = IS_DUE.format(since=since(term.what))
+    cursor = await conn.execute(query.encode(), {**term.values(now), "batch_id": batch_id})
+    return await cursor.fetchone() == (True,)
 
 
 # An unknown item may be answered after it expired: what the answer brought goes as well.
@@ -117,7 +130,7 @@ UPDATE item_data
  WHERE item_id IN (
        SELECT d.item_id FROM item_data d JOIN items i ON i.id = d.item_id
         WHERE d.batch_id = %(batch_id)s AND i.phase IN ('done', 'unknown')
-          AND (d.payload NOT IN ('{EXPIRED}', '{{"erased": true}}')
+          AND (d.payload NOT IN {TAKEN_OUT}
                OR d.payload = '{EXPIRED}'
                   AND (d.result IS NOT NULL OR d.provider_reference IS NOT NULL
                        OR d.error_message IS NOT NULL))
@@ -181,23 +194,32 @@ async def mark_expired(conn: Connection, *, batch_id: UUID, what: str) -> None:
 
 
 FORGET: Mapping[str, str] = {
-    "events": """
+    "events": f"""
         DELETE FROM events WHERE id IN (
-            SELECT id FROM events WHERE team_id = %(team_id)s AND at < %(before)s
+            SELECT id FROM events WHERE team_id = %(team_id)s AND at < {since("events")}
              LIMIT %(limit)s)""",
     "webhooks": f"""
         WITH old AS MATERIALIZED (
             SELECT d.id, {IS_UNKNOWN} AS is_unknown
               FROM webhook_deliveries d
-             WHERE d.team_id = %(team_id)s AND d.created_at < %(before)s AND d.ended_at < %(before)s
+             WHERE d.team_id = %(team_id)s
+               AND d.created_at < {since("webhooks")} AND d.ended_at < {since("webhooks")}
                AND {NOTHING_FOLLOWS}
              LIMIT %(limit)s
                FOR UPDATE OF d SKIP LOCKED
         ), {LET_GO}""",
+    # What somebody works on stays, however long ago they began.
+    "idempotency": f"""
+        DELETE FROM idempotency WHERE team_id = %(team_id)s AND key IN (
+            SELECT key FROM idempotency
+             WHERE team_id = %(team_id)s AND created_at <= {since("idempotency")}
+               AND (held_until IS NULL OR held_until <= %(now)s)
+             LIMIT %(limit)s
+               FOR UPDATE SKIP LOCKED)""",
 }
 
 
-async def forget(conn: Connection, *, team_id: int, what: str, before: datetime, limit: int) -> int:
+async def forget(conn: Connection, term: Term, *, limit: int, now: datetime) -> int:
     """Delete up to `limit` old rows of a team, or what they say; return how many."""
-    values = {"team_id": team_id, "before": before, "limit": limit}
-    return (await conn.execute(FORGET[what].encode(), values)).rowcount
+    values = {**term.values(now), "limit": limit}
+    return (await conn.execute(FORGET[term.what].encode(), values)).rowcount

@@ -8,9 +8,11 @@ from psycopg.types.json import Jsonb
 
 from batchyard.store.db import Connection
 from batchyard.store.histories import with_answer
+from batchyard.store.taken_out import TAKEN_OUT
 
 # Answered items only: each was proven not done. A retry is a new intended effect, so it gets a new
-# key. `before` keeps out what failed anew since the operation began; what was erased is not sent.
+# key. `before` keeps out what failed anew since the operation began; what was erased, or is
+# to be, is not sent.
 RETRY = f"""
 WITH chosen AS (
     SELECT i.id FROM items i
@@ -18,7 +20,8 @@ WITH chosen AS (
        AND i.updated_at <= %(before)s
        AND NOT EXISTS (SELECT FROM item_data g
                         WHERE g.item_id = i.id
-                          AND g.payload IN ('{{"erased": true}}', '{{"expired": true}}'))
+                          AND g.payload IN {TAKEN_OUT})
+       AND NOT EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id)
        AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
      ORDER BY i.id
      LIMIT %(limit)s

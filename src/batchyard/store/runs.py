@@ -175,7 +175,7 @@ async def mark_served(conn: Connection, *, batch_id: UUID, now: datetime) -> boo
     Locks the batch row: a pause or stop waits for the admission, or the admission sees it.
     """
     cursor = await conn.execute(MARK_SERVED, {"batch_id": batch_id, "now": now})
-    return cursor.rowcount == 1
+    return await cursor.fetchone() is not None
 
 
 # Waits for nobody: an admission holds other batches by now, and may note it the next time.
@@ -287,6 +287,33 @@ UPDATE batches SET state = 'running', finished_at = NULL, expired = '{}', update
 async def reopen(conn: Connection, *, batch_ids: Collection[UUID], now: datetime) -> None:
     """Let ended batches run again: a late answer to an unknown item wants another attempt."""
     await conn.execute(REOPEN, {"batch_ids": sorted(batch_ids), "now": now})
+
+
+# Waits for whoever is about to end one of them. By teams, as the index on what has ended goes.
+REOPEN_STRANDED = """
+WITH ended AS MATERIALIZED (
+    SELECT b.id
+      FROM teams t
+      JOIN batches b ON b.team_id = t.id AND b.finished_at > %(since)s
+     WHERE b.state IN ('completed', 'failed') AND b.deleted_at IS NULL
+       AND EXISTS (SELECT FROM batch_counts c
+                    WHERE c.batch_id = b.id AND c.phase = 'ready' AND c.n > 0)
+       FOR NO KEY UPDATE OF b
+)
+UPDATE batches b SET state = 'running', finished_at = NULL, expired = '{}', updated_at = %(now)s
+  FROM ended e
+ WHERE b.id = e.id
+"""
+
+
+async def reopen_stranded(conn: Connection, *, since: datetime, now: datetime) -> int:
+    """Let batches run again that ended since then although something is due; return how many.
+
+    A late answer may make an unknown item due while another one ends its batch: neither sees the
+    other's work before both are committed.
+    """
+    cursor = await conn.execute(REOPEN_STRANDED, {"since": since, "now": now})
+    return cursor.rowcount
 
 
 DISPATCH_SCHEDULED = """

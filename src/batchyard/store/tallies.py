@@ -1,7 +1,7 @@
 """Outcomes counted by time, per batch, provider and team: the brake, the charts, the overview."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -21,12 +21,13 @@ class Tally:
     seconds: float = 0
     """How long they lasted, together."""
 
-    def plus(self, n: int, *, is_failure: bool, seconds: float = 0) -> "Tally":
-        """Count so many more."""
-        lasted = self.seconds + seconds
-        if is_failure:
-            return replace(self, failed=self.failed + n, seconds=lasted)
-        return replace(self, ok=self.ok + n, seconds=lasted)
+    def plus(self, more: "Tally") -> "Tally":
+        """Count these too."""
+        return Tally(
+            ok=self.ok + more.ok,
+            failed=self.failed + more.failed,
+            seconds=self.seconds + more.seconds,
+        )
 
 
 def batch_scope(batch_id: UUID) -> str:

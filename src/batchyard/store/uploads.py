@@ -148,6 +148,20 @@ async def describe(
     )
 
 
+# Held until the transaction ends. The blank keeps it apart from every `Idempotency-Key`.
+LOCK_CONTENT = """
+SELECT pg_advisory_xact_lock(hashtextextended('file ' || encode(%(sha256)s, 'hex'), %(team_id)s))
+"""
+
+
+async def lock_content(conn: Connection, *, team_id: int, sha256: bytes) -> None:
+    """Wait until nobody else takes the very same file, and let nobody before this commits.
+
+    Comes before any lock on a row: whoever has one of those must not wait here.
+    """
+    await conn.execute(LOCK_CONTENT, {"team_id": team_id, "sha256": sha256})
+
+
 # Also one whose rows are still joining their batch: it is taken, whatever happens. The files of
 # this content are found first: with the order of time in sight a plan could go through all files of
 # the team from the latest one on.

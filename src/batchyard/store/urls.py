@@ -26,8 +26,13 @@ def will_answer_soon(error: psycopg.Error) -> bool:
     return any(words in str(error) for words in _NOT_YET)
 
 
-def unreachable(error: psycopg.Error) -> ConfigError:
+def unreachable(error: psycopg.Error | UnicodeError) -> ConfigError:
     """Return the error for people of a connection that could not be made."""
+    if isinstance(error, UnicodeError):  # Of a name with an empty part, or a very long one.
+        return ConfigError(
+            "PostgreSQL cannot be reached: the host in BATCHYARD_DATABASE_URL is no valid name, "
+            f"as in {UNDERSTOOD}."
+        )
     lines = [line.strip(" -\t") for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "failed" in line or "FATAL" in line]
     # libpq tells every address it tried; the last says as much as any.

@@ -19,7 +19,7 @@ class BookedShipment:
     provider_id: int | None
     reference: str | None
     voided: JsonObject | None
-    """When and by whom it was taken back already."""
+    """When and by whom it was taken back already, and what was said of that."""
 
 
 READ = """
@@ -48,8 +48,8 @@ UPDATE item_data
 
 
 async def note(
-    conn: Connection, *, item_id: UUID, actor: str, is_carrier_told: bool, now: datetime
+    conn: Connection, *, item_id: UUID, actor: str, told: JsonObject, now: datetime
 ) -> None:
-    """Note that a shipment was taken back, beside what was told of its booking."""
-    voided = {"at": now.isoformat(), "by": actor, "is_carrier_told": is_carrier_told}
-    await conn.execute(NOTE, {"item_id": item_id, "voided": Jsonb(voided)})
+    """Note that a shipment was taken back, and what was told of that, beside its booking."""
+    note = {"at": now.isoformat(), "by": actor, **told}
+    await conn.execute(NOTE, {"item_id": item_id, "voided": Jsonb(note)})

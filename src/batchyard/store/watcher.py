@@ -25,6 +25,8 @@ LEFTOVER_TIMEOUT_SECONDS = 10.0
 LOG_BYTES = 10 * 1024**2
 
 POLL_SECONDS = 0.02
+LOOK_SECONDS = 0.5
+"""How often it looks for users, at most."""
 
 READY = "ready"
 
@@ -111,7 +113,7 @@ def _wait_until_unused(server: psutil.Process, *, users: BinaryIO, idle_seconds:
             return
         else:
             fcntl.flock(users, fcntl.LOCK_UN)
-        time.sleep(max(POLL_SECONDS, min(0.5, idle_seconds / 4)))
+        time.sleep(max(POLL_SECONDS, min(LOOK_SECONDS, idle_seconds / 4)))
 
 
 def _stop(server: psutil.Process) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
+from batchyard.lifecycle import CANCELED_STATUS
 from batchyard.store.db import Connection
 
 REGISTER = """
@@ -34,38 +35,53 @@ async def end(conn: Connection, *, worker_id: int, now: datetime) -> None:
 
 
 # A lock of two whole numbers shows as class and object. It outlives a process that is stopped, not
-# one that is killed.
+# one that is killed. A connection that is older than the silence tells that PostgreSQL was there
+# meanwhile, so that the lock went with its process; else all of them may have gone together.
 END_SILENT = """
 UPDATE workers w SET ended_at = %(now)s
  WHERE w.ended_at IS NULL
    AND (w.beat_at < %(before)s
-        OR w.beat_at < %(lost_before)s AND NOT EXISTS (
-           SELECT FROM pg_locks l
-             JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
-            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-              AND l.classid = %(key)s::oid AND l.objid = w.id::oid))
+        OR w.beat_at < %(lost_before)s
+           AND (%(is_steady)s OR EXISTS (
+               SELECT FROM pg_stat_activity a
+                WHERE a.datname = current_database() AND a.backend_type = 'client backend'
+                  AND a.backend_start < w.beat_at))
+           AND NOT EXISTS (
+               SELECT FROM pg_locks l
+                 JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+                WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                  AND l.classid = %(key)s::oid AND l.objid = w.id::oid))
 RETURNING w.id
 """
 
 
 async def end_silent(
-    conn: Connection, *, before: datetime, lost_before: datetime | None = None, now: datetime
+    conn: Connection,
+    *,
+    before: datetime | None,
+    lost_before: datetime | None = None,
+    is_steady: bool = False,
+    now: datetime,
 ) -> list[int]:
     """Give up workers that have not beaten since `before`; from now on they are fenced.
 
-    Those whose beating connection is gone already if they have not beaten since `lost_before`.
+    Those whose beating connection is gone already if they have not beaten since `lost_before`:
+    `is_steady` says that nobody's connection went with PostgreSQL's; else an older one has to.
     """
-    cursor = await conn.execute(
-        END_SILENT, {"before": before, "lost_before": lost_before, "key": LIFE_LOCK, "now": now}
-    )
+    given = {"before": before, "lost_before": lost_before, "is_steady": is_steady}
+    cursor = await conn.execute(END_SILENT, {**given, "key": LIFE_LOCK, "now": now})
     return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
 # Claimed: certain that nothing left the house. Calling: asked for once `deadline_at` has come.
-# The lease rises, so the worker, should it come back, can write nothing but a true answer.
-FREED = """
+# The lease rises, so the worker, should it come back, can write nothing but a true answer. Of whom
+# an erasure has noted nothing becomes ready.
+FREED = f"""
     UPDATE items i
-       SET phase = CASE WHEN i.phase = 'claimed' THEN 'ready' ELSE i.phase END,
+       SET phase = CASE WHEN i.phase <> 'claimed' THEN i.phase
+                        WHEN l.is_erased THEN 'done' ELSE 'ready' END,
+           status = CASE WHEN i.phase = 'claimed' AND l.is_erased THEN '{CANCELED_STATUS}'
+                         ELSE i.status END,
            worker_id = NULL, lease = i.lease + 1, updated_at = %(now)s
       FROM left_behind l
      WHERE i.id = l.id
@@ -74,19 +90,24 @@ FREED = """
 
 TAKE_BACK = f"""
 WITH left_behind AS (
-    SELECT i.id FROM items i
+    SELECT i.id,
+           EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id) AS is_erased
+      FROM items i
      WHERE i.phase IN ('claimed', 'calling') AND i.worker_id IS NOT NULL
        AND i.worker_id IN (SELECT id FROM workers WHERE ended_at IS NOT NULL)
      ORDER BY i.id
      LIMIT 10000
        FOR UPDATE SKIP LOCKED
 ), moved AS ({FREED})
-SELECT DISTINCT team_id FROM moved
+SELECT DISTINCT team_id FROM moved ORDER BY team_id
 """
 
 
 async def take_back(conn: Connection, *, now: datetime) -> list[int]:
-    """Free what ended workers still hold; return the teams concerned, to be woken."""
+    """Free what ended workers still hold; return the teams concerned, to be woken in this order.
+
+    Whoever wakes several teams goes by id, or two of them deadlock.
+    """
     cursor = await conn.execute(TAKE_BACK, {"now": now})
     return [int(str(row[0])) for row in await cursor.fetchall()]
 
@@ -105,7 +126,8 @@ async def list_held(conn: Connection, *, worker_id: int) -> dict[UUID, int]:
 
 GIVE_BACK = f"""
 WITH left_behind AS (
-    SELECT i.id
+    SELECT i.id,
+           EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id) AS is_erased
       FROM unnest(%(ids)s::uuid[], %(leases)s::bigint[]) AS stray (id, lease)
       JOIN items i ON i.id = stray.id AND i.lease = stray.lease
      WHERE i.phase IN ('claimed', 'calling') AND i.worker_id = %(worker_id)s

@@ -138,6 +138,8 @@ async def test_import_and_deleted_and_single_batches_are_not_listed(
         assert (await caller.get(f"/batches/{batch_id}")).status_code == 404
         assert (await caller.get(f"/batches/{batch_id}/executions")).status_code == 404
         assert (await caller.get(f"/batches/{batch_id}/errors.csv")).status_code == 404
+        assert (await caller.post(f"/batches/{batch_id}/stop")).status_code == 404
+        assert (await caller.send("DELETE", f"/batches/{batch_id}")).status_code == 404
     listed = (await caller.get(f"/batches/{AGENT}/all")).json()
     assert [batch["batch_id"] for batch in listed] == [ids[3].hex]
 

@@ -13,8 +13,8 @@ import pytest
 from batchyard.api.bolna.wire import EXAMPLE_ID
 from batchyard.api.bolna.wire_calls import Status
 from tests.api.bolna.conftest import Caller
-from tests.api.bolna.serving import TOKEN, serving
 from tests.api.documents import ungrouped, without_example
+from tests.api.serving import TOKEN, serving
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 TESTED = Path(sys.executable).with_name("st")
@@ -169,7 +169,9 @@ def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         assert "22 selected / 22 total" in done.stdout
-        healthy = httpx.get(f"{url}/user/me", headers={"Authorization": f"Bearer {TOKEN}"})
+        healthy = httpx.get(
+            f"{url}/user/me", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
+        )
         assert healthy.status_code == 200
     assert "request.failed" not in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.bolna.serving import TOKEN, serving
+from tests.api.serving import TOKEN, serving
 from tests.docs.pages import page
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -252,6 +252,7 @@ async def send(
 ) -> httpx.Response:
     """Send a request while another one with the key in use is still running."""
     async with db.transaction() as conn:
+        await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await idempotency.lock(conn, team_id=caller.team.id, key=KEY_IN_USE)
         return await caller.send(method, path, **given)
 

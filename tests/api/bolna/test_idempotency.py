@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from batchyard.operations import idempotency
+from batchyard.operations import retention
 from batchyard.operations.idempotency import HOLD
 from batchyard.store import queue
 from batchyard.store.db import Database
@@ -77,6 +77,15 @@ async def test_upload_is_imported_once_whatever_its_boundary(caller: Caller, db:
     other = await caller.post("/batches", **multipart("one", CSV + "+4520123458,Cy\n"))
     assert (other.status_code, other.json()) == (422, TAKEN)
     assert await count(db, "batches") == 1
+
+
+async def test_upload_of_the_very_same_file_says_so_again(caller: Caller) -> None:
+    batch_id = (await caller.upload(content=CSV)).json()["batch_id"]
+    first = await caller.post("/batches", **multipart("one"))
+    again = await caller.post("/batches", **multipart("two"))
+    assert_replayed(first, again)
+    assert first.headers["batchyard-duplicate-of"] == batch_id
+    assert again.headers["batchyard-duplicate-of"] == batch_id
 
 
 async def test_refused_upload_is_read_again(caller: Caller, db: Database) -> None:
@@ -200,15 +209,33 @@ async def test_key_is_forgotten_after_a_day(caller: Caller, db: Database) -> Non
     db.clock = clock
     await caller.post("/v2/agent", json=AGENT_BODY, headers=KEY)
     clock.shift += timedelta(hours=23)
-    await idempotency.forget_old(db)
+    await retention.expire(db)
     again = await caller.post("/v2/agent", json=AGENT_BODY, headers=KEY)
     assert again.headers["idempotency-replayed"] == "true"
     clock.shift += timedelta(hours=2)
     anew = await caller.post("/v2/agent", json=AGENT_BODY, headers=KEY)
     assert "idempotency-replayed" not in anew.headers
     clock.shift += timedelta(hours=25)
-    await idempotency.forget_old(db)
+    await retention.expire(db)
     assert await count(db, "idempotency") == 0
+
+
+async def test_key_is_remembered_as_many_days_as_the_team_says(
+    caller: Caller, db: Database
+) -> None:
+    await retention.set_days(db, team=caller.team, days={"idempotency_days": 3})
+    clock = SetClock(db.clock())
+    db.clock = clock
+    await caller.post("/v2/agent", json=AGENT_BODY, headers=KEY)
+    clock.shift += timedelta(hours=71)
+    await retention.expire(db)
+    again = await caller.post("/v2/agent", json=AGENT_BODY, headers=KEY)
+    assert again.headers["idempotency-replayed"] == "true"
+    # Whatever was kept longer is not given any more as soon as the team says less.
+    await retention.set_days(db, team=caller.team, days={})
+    anew = await caller.post("/v2/agent", json=AGENT_BODY, headers=KEY)
+    assert anew.status_code == 201
+    assert "idempotency-replayed" not in anew.headers
 
 
 async def test_the_same_key_twenty_times_at_once_is_done_once(caller: Caller, db: Database) -> None:

@@ -1,11 +1,15 @@
 """Items through the operator API: found, read, stopped, decided."""
 
+import csv
+import io
+import json
 from collections.abc import Mapping
 from uuid import UUID
 
 import pytest
 
 from batchyard.api.operator import item_queries
+from batchyard.api.operator.routes import PREFIX
 from batchyard.models import BatchState, Kind, Phase
 from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
@@ -136,8 +140,92 @@ async def test_item_is_corrected_before_it_is_sent(client: Client) -> None:
     ]
 
 
-async def test_one_item_is_tried_again_and_its_batch_runs_with_it(client: Client) -> None:
-    batch_id = await factories.make_batch(client.db, team=client.team, state=BatchState.COMPLETED)
+@pytest.mark.parametrize(
+    "payload,code",
+    [
+        ('{"order": 9400110898825022579493}', "json_number_too_long"),
+        ('{"order": [{"least": -9223372036854775809}]}', "json_number_too_long"),
+        ('{"a": 1e400}', "json_malformed"),
+        ('{"a": NaN}', "json_malformed"),
+        ('{"a": ' * 40 + "1" + "}" * 40, "json_too_deep"),
+    ],
+)
+async def test_correction_that_no_upload_could_hold_is_refused(
+    client: Client, payload: str, code: str
+) -> None:
+    batch_id = await factories.make_batch(client.db, team=client.team, kind=Kind.CALL)
+    [item_id] = await factories.make_items(
+        client.db, team=client.team, batch_id=batch_id, number="+4520123456", payload={"name": "A"}
+    )
+
+    answer = await client.http.patch(
+        f"{PREFIX}/items/{item_id}",
+        content=f'{{"payload": {payload}}}',
+        headers={"Content-Type": "application/json"},
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+    assert (await client.get(f"/items/{item_id}")).json()["payload"] == {"name": "A"}
+
+
+async def test_batch_of_a_single_item_is_changed_and_deleted_but_gets_no_more_rows(
+    client: Client,
+) -> None:
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, kind=Kind.CALL, state=BatchState.RUNNING, is_single=True
+    )
+    path = f"/batches/{batch_id}"
+    assert (await client.patch(path, {"priority": 9})).json()["priority"] == 9
+    rows = {"rows": [{"contact_number": "+4520123456"}]}
+    assert (await client.post(f"{path}/rows", rows)).status_code == 404
+    assert (await client.delete(path)).status_code == 204
+    assert (await client.get(path)).status_code == 404
+
+
+LARGEST = 2**64 - 1
+
+
+async def test_mend_file_is_complete_whatever_numbers_its_rows_have(client: Client) -> None:
+    agent_id = await factories.make_agent(client.db, team=client.team)
+    rows = (
+        '{"contact_number": "+4520123456", "order": 2}\n'
+        '{"contact_number": "+4520123457", "order": 1}\n'
+    )
+    made = await client.http.post(
+        f"{PREFIX}/batches",
+        data={"kind": "call", "agent_id": str(agent_id)},
+        files={"file": ("calls.ndjson", rows.encode())},
+    )
+    batch_id = made.json()["batch_id"]
+    async with client.db.transaction() as conn:
+        await conn.execute("UPDATE items SET phase = 'done', status = 'failed'")
+        # As it was read before such numbers were refused; PostgreSQL writes it out digit by digit.
+        await conn.execute(
+            """UPDATE item_data SET payload = '{"order": 9.400110898825023e21}'"""
+            """ WHERE payload = '{"order": 2}'"""
+        )
+    [_, second] = (await client.get("/items", batch_id=batch_id)).json()["data"]
+    corrected = await client.patch(f"/items/{second['id']}", {"payload": {"order": LARGEST}})
+    assert corrected.status_code == 200, corrected.text
+    async with client.db.transaction() as conn:
+        await conn.execute("UPDATE items SET phase = 'done', status = 'failed'")
+
+    lines = (await client.get(f"/batches/{batch_id}/mend", format="ndjson")).text.splitlines()
+    table = (await client.get(f"/batches/{batch_id}/mend", format="csv")).text
+
+    orders = [9400110898825023000000, LARGEST]
+    assert [json.loads(line)["order"] for line in lines] == orders
+    cells = csv.DictReader(io.StringIO(table.removeprefix("\ufeff"), newline=""))
+    assert [row["order"] for row in cells] == [str(order) for order in orders]
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+async def test_one_item_is_tried_again_and_its_batch_runs_with_it(
+    client: Client, *, is_single: bool
+) -> None:
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, state=BatchState.COMPLETED, is_single=is_single
+    )
     failed, booked = [
         (
             await factories.make_items(

@@ -11,9 +11,10 @@ from structlog.testing import capture_logs
 from batchyard.api.operator.keyed import KeyedRoute, LongRoute
 from batchyard.api.operator.routes import PREFIX, ROUTERS
 from batchyard.models import BatchState, Kind, Phase
-from batchyard.operations import changes, outcomes
-from batchyard.store import idempotency
+from batchyard.operations import changes, control, outcomes
+from batchyard.store import idempotency, resolutions
 from batchyard.store.db import Connection, Database
+from batchyard.store.resolutions import Unknowns
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
 
@@ -252,6 +253,52 @@ async def test_decision_that_broke_off_goes_on(
     assert await rows(client.db, "SELECT status, count(*) FROM items GROUP BY 1") == [("booked", 5)]
     (entry,) = (await client.get("/audit")).json()["data"]
     assert entry["after"] == {"as": "done", "items": 5}
+
+
+async def test_decision_leaves_out_a_batch_that_is_stopped_meanwhile_and_is_told_and_traced(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "BLOCK", 2)
+    made = [
+        await factories.make_batch(client.db, team=client.team, state=BatchState.RUNNING)
+        for _ in range(2)
+    ]
+    for batch_id, n in zip(made, (3, 1), strict=True):
+        await factories.make_items(
+            client.db,
+            team=client.team,
+            batch_id=batch_id,
+            n=n,
+            phase=Phase.UNKNOWN,
+            status="unknown",
+        )
+    # A worker holds it, so the batch cannot run again at once when it was stopped.
+    await factories.make_items(
+        client.db, team=client.team, batch_id=made[1], phase=Phase.CLAIMED, status="waiting"
+    )
+    lock_batches, slices = resolutions.lock_batches, [0]
+
+    async def stop_before_the_second(conn: Connection, chosen: Unknowns) -> list[UUID]:
+        slices[0] += 1
+        if slices[0] == 2:
+            await control.mark_stopped(
+                client.db, team=client.team, kind=Kind.SHIPMENT, batch_id=made[1]
+            )
+        return await lock_batches(conn, chosen)
+
+    monkeypatch.setattr(resolutions, "lock_batches", stop_before_the_second)
+    path, body = f"{PREFIX}/items/resolve", {"as": "retry", "all": True}
+
+    first = await keyed(client, path, body)
+    again = await keyed(client, path, body)
+
+    assert (first.status_code, first.json()) == (200, {"items": 3})
+    assert again.headers["idempotency-replayed"] == "true"
+    (entry,) = (await client.get("/audit")).json()["data"]
+    assert entry["after"] == {"as": "retry", "items": 3}
+    tries = "SELECT batch_id, try, count(*) FROM items GROUP BY 1, 2"
+    assert set(await rows(client.db, tries)) == {(made[0], 2, 3), (made[1], 1, 2)}
+    assert (await client.get(f"/batches/{made[1]}")).json()["state"] == "stopped"
 
 
 async def test_refusal_is_not_remembered(client: Client) -> None:

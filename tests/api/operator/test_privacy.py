@@ -122,11 +122,35 @@ async def test_person_of_another_team_is_not_found(clients: Clients) -> None:
 async def test_days_are_shown_set_and_fall_back_to_the_defaults(client: Client) -> None:
     defaults = dict(retention.DEFAULT_DAYS)
     assert (await client.get("/retention")).json() == defaults
-    answer = await client.put("/retention", {"items_days": 30, "webhooks_days": 7})
-    assert answer.json() == {**defaults, "items_days": 30, "webhooks_days": 7}
-    assert (await client.put("/retention", {})).json() == defaults
+    days = {"items_days": 30, "webhooks_days": 7, "idempotency_days": 2}
+    assert (await client.put("/retention", days)).json() == {**defaults, **days}
+    entry = (await client.get("/audit")).json()["data"][0]
+    assert (entry["before"], entry["after"]["idempotency_days"]) == (defaults, 2)
     for wrong in ({"items_days": 0}, {"webhooks_days": 31}, {"letters_days": 1}):
         assert (await client.put("/retention", wrong)).status_code == 422
+    refused = await client.put("/retention", {"idempotency_days": 0})
+    told = {
+        "field": "body.idempotency_days",
+        "detail": "Input should be greater than or equal to 1",
+    }
+    assert (refused.status_code, refused.json()["errors"]) == (422, [told])
+    assert (await client.get("/retention")).json() == {**defaults, **days}
+    assert (await client.put("/retention", {})).json() == defaults
+
+
+async def test_some_days_are_changed_and_the_others_stay(client: Client) -> None:
+    held = (await client.put("/retention", {"items_days": 30, "events_days": 7})).json()
+    changed = await client.patch("/retention", {"events_days": None, "idempotency_days": 2})
+    assert changed.json() == {**held, "events_days": 90, "idempotency_days": 2}
+    entry = (await client.get("/audit")).json()["data"][0]
+    assert (entry["action"], entry["before"], entry["after"]) == (
+        "retention.set",
+        {"events_days": 7, "idempotency_days": 1},
+        {"events_days": None, "idempotency_days": 2},
+    )
+    for wrong in ({"items_days": 0}, {"webhooks_days": 31}, {"letters_days": 1}):
+        assert (await client.patch("/retention", wrong)).status_code == 422
+    assert (await client.get("/retention")).json() == changed.json()
 
 
 async def test_rows_that_come_to_an_expired_batch_expire_as_well(client: Client) -> None:

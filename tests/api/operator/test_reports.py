@@ -102,7 +102,7 @@ async def test_upload_is_followed_while_it_comes_in(client: Client) -> None:
         ).encode()
         rows = "".join(f"+4520{n:06d}\n" for n in range(24_000))
         yield rows.encode()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (listed := (await client.get("/uploads")).json()["data"]):  # noqa: ASYNC110  # rows send no signal
                 await asyncio.sleep(0.01)
         assert [one["id"] for one in listed] == [str(upload_id)]

@@ -5,15 +5,19 @@ import hashlib
 import io
 import json
 import zipfile
+from pathlib import Path
 from uuid import UUID
 
 import httpx
 import pytest
 from psycopg.types.json import Jsonb
 
+from batchyard.config import Config
+from batchyard.errors import StoreError
 from batchyard.models import BatchState, Kind, Phase
-from batchyard.operations import results
+from batchyard.operations import evidence, results
 from batchyard.store import events
+from batchyard.store.files import FileStore
 from batchyard.store.ids import new_id
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
@@ -154,7 +158,121 @@ async def test_evidence_proves_each_of_its_files(client: Client) -> None:
         assert "batch.completed" in {event["type"] for event in told}
         assert len(archive.read("results.ndjson").splitlines()) == 3
         assert b"Ann,Berg" in archive.read("rejected.csv")
-    assert manifest["batch"]["id"] == str(batch_id)
+    assert (manifest["batch"]["id"], manifest["missing"]) == (str(batch_id), [])
+
+
+async def keep_outside(client: Client, batch_id: UUID, *locations: str) -> None:
+    """Let the first item of a batch have documents that are kept there."""
+    async with client.db.transaction() as conn:
+        for parcel, location in enumerate(locations, 1):
+            await conn.execute(
+                "INSERT INTO documents (id, item_id, kind, format, parcel, location, created_at)"
+                " SELECT %s, item_id, 'label', 'pdf', %s, %s, created_at FROM item_data"
+                " WHERE batch_id = %s AND position = 1",
+                (new_id(), parcel, location, batch_id),
+            )
+
+
+async def test_evidence_says_which_documents_are_missing_and_why(
+    client: Client, tmp_path: Path
+) -> None:
+    batch_id = await ended_batch(client)
+    (tmp_path / "kept.pdf").write_bytes(b"%PDF-1.4 a label")
+    (tmp_path / "broken.pdf").mkdir()
+    names = ("gone.pdf", "broken.pdf", "kept.pdf")
+    await keep_outside(client, batch_id, *(f"file://{tmp_path}/{name}" for name in names))
+
+    answer = await client.get(f"/batches/{batch_id}/evidence.zip")
+
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        named = {file["name"]: file["sha256"] for file in manifest["files"]}
+        assert set(named) == set(archive.namelist()) - {"manifest.json"}
+        for name, digest in named.items():
+            assert hashlib.sha256(archive.read(name)).hexdigest() == digest
+        gone, broken = manifest["missing"]
+        assert (gone["reason"], broken["reason"]) == (evidence.GONE, evidence.UNREAD)
+        assert gone["name"].startswith("documents/1-label-1-")
+        assert broken["name"].startswith("documents/1-label-2-")
+        for one in (gone, broken):
+            assert one["name"] not in named
+            assert archive.read(f"{one['name']}.missing.txt").decode().strip() == one["reason"]
+        [kept] = [name for name in named if name.startswith("documents/1-label-3-")]
+        assert archive.read(kept) == b"%PDF-1.4 a label"
+    assert str(tmp_path) not in json.dumps(manifest), "where files are kept is nobody's business"
+
+
+@pytest.mark.parametrize("n", [1, 2, evidence.AWAY_AFTER])
+async def test_evidence_lacks_nothing_because_a_place_is_away(
+    client: Client, tmp_path: Path, n: int
+) -> None:
+    batch_id = await ended_batch(client)
+    await keep_outside(
+        client, batch_id, *(f"file://{tmp_path}/not mounted/{one}.pdf" for one in range(n))
+    )
+    with pytest.raises(StoreError, match="cannot be read"):
+        await render_evidence(client, batch_id)
+
+
+async def render_evidence(client: Client, batch_id: UUID) -> bytes:
+    batch = await results.find_batch(client.db, team=client.team, batch_id=batch_id)
+    parts = evidence.render_evidence(client.db, FileStore(Config()), batch, team=client.team)
+    return b"".join([part async for part in parts])
+
+
+async def test_evidence_is_made_where_the_last_file_alone_cannot_be_read(
+    client: Client, tmp_path: Path
+) -> None:
+    batch_id = await ended_batch(client)
+    (tmp_path / "kept.pdf").write_bytes(b"%PDF-1.4 a label")
+    (tmp_path / "broken.pdf").mkdir()
+    await keep_outside(
+        client, batch_id, *(f"file://{tmp_path}/{name}.pdf" for name in ("kept", "broken"))
+    )
+    with zipfile.ZipFile(io.BytesIO(await render_evidence(client, batch_id))) as archive:
+        [broken] = json.loads(archive.read("manifest.json"))["missing"]
+    assert broken["reason"] == evidence.UNREAD
+
+
+async def test_evidence_lacks_nothing_because_a_place_went_away_before_the_last_file(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = await ended_batch(client)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    for name in ("first", "last"):
+        (mounted / f"{name}.pdf").write_bytes(b"%PDF-1.4 a label")
+    await keep_outside(
+        client, batch_id, *(f"file://{mounted}/{name}.pdf" for name in ("first", "last"))
+    )
+    fetch = FileStore.fetch
+
+    async def unmount_after(files: FileStore, location: str) -> bytes:
+        content = await fetch(files, location)
+        mounted.rename(tmp_path / "elsewhere")
+        return content
+
+    monkeypatch.setattr(FileStore, "fetch", unmount_after)
+    with pytest.raises(StoreError, match="cannot be read"):
+        await render_evidence(client, batch_id)
+
+
+async def test_evidence_lacks_nothing_because_an_earlier_place_is_away(
+    client: Client, tmp_path: Path
+) -> None:
+    """The files were kept elsewhere before; the last of all is where they are kept now."""
+    batch_id = await ended_batch(client)
+    (tmp_path / "new" / "aa").mkdir(parents=True)
+    (tmp_path / "new" / "aa" / "kept.pdf").write_bytes(b"%PDF-1.4 a label")
+    await keep_outside(
+        client,
+        batch_id,
+        f"file://{tmp_path}/not mounted/aa/old.pdf",
+        f"file://{tmp_path}/new/aa/kept.pdf",
+    )
+    with pytest.raises(StoreError, match="cannot be read"):
+        await render_evidence(client, batch_id)
 
 
 async def test_evidence_waits_for_the_end(client: Client) -> None:

@@ -14,6 +14,7 @@ from tests.api.operator.conftest import Client, Clients
 from tests.intake.sheets import write_book
 
 CALLS = b"contact_number,name\n+4520123456,Ann\n12,Bo\n+4520123457,Cy\n"
+KEY = "upload-of-this-test"
 BOOK = {
     "Front": [["contact_number"], ["+4520123450"]],
     "Calls": [["contact_number", "name"], ["+4520123456", "Ann"], ["+4520123457", "Cy"]],
@@ -165,6 +166,30 @@ async def test_the_very_same_file_into_a_batch_is_told_or_refused(client: Client
     refused = await upload(client, path, more, refuses_same_file="true")
     assert (refused.status_code, refused.json()["code"]) == (422, "same_file")
     assert (await client.get(f"/batches/{batch_id}")).json()["total"] == 4
+
+
+@pytest.mark.parametrize("way", ["/batches", "/batches/{}/rows", "/batches/{}/mend"])
+async def test_the_very_same_file_is_told_again_with_the_answer(client: Client, way: str) -> None:
+    agent_id = str(await factories.make_agent(client.db, team=client.team))
+    fields = {"kind": "call", "agent_id": agent_id} if way == "/batches" else {}
+    batch_id = (await make_calls(client)).json()["batch_id"]
+    first, again = [
+        await upload(client, way.format(batch_id), CALLS, key=KEY, name="calls.csv", **fields)
+        for _ in range(2)
+    ]
+    assert first.headers["batchyard-duplicate-of"] == batch_id
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.headers["batchyard-duplicate-of"] == batch_id
+    assert again.content == first.content
+
+
+async def test_answer_of_an_upload_comes_again_without_what_was_erased(client: Client) -> None:
+    agent_id = str(await factories.make_agent(client.db, team=client.team))
+    first = await upload(client, "/batches", key=KEY, kind="call", agent_id=agent_id)
+    async with client.db.transaction() as conn:
+        await conn.execute("UPDATE idempotency SET body = '{\"erased\": true}'")
+    again = await upload(client, "/batches", key=KEY, kind="call", agent_id=agent_id)
+    assert (again.status_code, again.json()) == (first.status_code, {"erased": True})
 
 
 async def test_the_very_same_file_is_refused_into_batches_where_the_server_says_so(

@@ -213,6 +213,30 @@ async def test_an_endpoint_that_fails_for_days_is_disabled_with_a_notice(client:
     assert json.loads(json.dumps(told[0][1]))["endpoint_id"] == made["id"]
 
 
+async def test_first_fault_after_a_quiet_time_disables_no_endpoint(client: Client) -> None:
+    client.db.clock = clock = SetClock(client.db.clock())
+    receiver = Receiver()
+    receiver.answer = lambda _: 500
+    async with delivering(client, receiver) as url:
+        made = (await client.post("/webhooks/endpoints", {"url": url})).json()
+        path = f"/webhooks/endpoints/{made['id']}"
+        async with client.db.transaction() as conn:
+            # What failed then was given up, and nothing was sent since.
+            await conn.execute(
+                "UPDATE webhook_endpoints SET failing_since = %s, failures = 1",
+                (clock() - timedelta(days=4),),
+            )
+        await client.post(f"{path}/test")
+        await until_arrived(receiver, 1)
+        async with asyncio.timeout(30):
+            while (await client.get(path)).json()["failures"] < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await client.get(path)).json()["disabled_at"] is None
+        receiver.answer = lambda _: 200
+        clock.shift += timedelta(hours=1)
+        await until_arrived(receiver, 2)
+
+
 async def test_endpoints_and_deliveries_of_another_team_are_not_found(clients: Clients) -> None:
     owner = await clients.of(await factories.make_team(clients.db))
     other = await clients.of(await factories.make_team(clients.db))

@@ -24,12 +24,15 @@ GONE = {BatchState.IMPORTING, BatchState.CANCELLED}
 """There is no batch yet, or none any more."""
 
 
+@pytest.mark.parametrize("is_single", [False, True])
 @pytest.mark.parametrize("state", BatchState)
 @pytest.mark.parametrize("call", RIGHT)
 async def test_control_call_is_refused_in_every_wrong_state(
-    client: Client, call: str, state: BatchState
+    client: Client, call: str, state: BatchState, *, is_single: bool
 ) -> None:
-    batch_id = await factories.make_batch(client.db, team=client.team, state=state)
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, state=state, is_single=is_single
+    )
     await factories.make_items(client.db, team=client.team, batch_id=batch_id)
     await factories.make_items(
         client.db, team=client.team, batch_id=batch_id, phase=Phase.DONE, status="failed"

@@ -16,6 +16,7 @@ from batchyard.api.smartsend.routes import build_door
 from batchyard.config import Config
 from batchyard.intake.shipment_shape import Sender
 from batchyard.models import BatchState, Document, Phase
+from batchyard.operations import documents as document_operations
 from batchyard.operations import senders
 from batchyard.operations.audit import Actor
 from batchyard.providers.labels import Label, render_label
@@ -260,6 +261,24 @@ async def test_labels_of_a_batch_are_one_file_in_its_order(client: Client, db: D
     assert zpl.content.count(b"^XA") == len(codes)
     places = [zpl.content.index(code.encode()) for code in codes]
     assert places == sorted(places)
+
+
+async def test_of_a_line_that_two_shipments_have_no_label_is_left_out(
+    client: Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document_operations, "BLOCK", 2)
+    batch = await make_batch(db, team=client.team, state=BatchState.COMPLETED)
+    codes = [f"T-{n}" for n in range(1, 5)]
+    made = [await make_booked(client, db, batch, codes=(code,)) for code in codes]
+    async with db.transaction() as connection:
+        # As a file and a shipment added to it once could share one.
+        await connection.execute(
+            "UPDATE item_data SET position = 2 WHERE item_id = ANY (%s)", (made[1:3],)
+        )
+
+    merged = await client.get(f"/booking-batches/{batch}/documents")
+
+    assert sorted(read_barcodes(merged.content)) == codes
 
 
 async def test_chosen_shipments_alone_are_merged(client: Client, db: Database) -> None:

@@ -14,7 +14,6 @@ from tests.api.smartsend.test_shipments import FULL
 
 fuzzed = settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

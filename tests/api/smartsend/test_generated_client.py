@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from batchyard.store.db import Database
+from tests.api.serving import AT_ONCE, TOKEN, serving
 from tests.api.smartsend.conftest import make_shipment, until
 from tests.api.smartsend.labels import page_count, read_barcodes
-from tests.api.smartsend.server import TOKEN, serving
 
 PACKAGE = "generated_smartsend"
 CONFIGURATION = """
@@ -68,10 +67,10 @@ class Generated:
 
 @pytest.mark.acceptance
 async def test_a_generated_client_does_the_whole_flow(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(db, log=tmp_path / "log") as address:
-        async with httpx.AsyncClient(base_url=address) as http:
+    with serving("up", database_url=database_url, log=tmp_path / "log", **AT_ONCE) as address:
+        async with httpx.AsyncClient(base_url=address, timeout=30) as http:
             document = await http.get("/api/v2/openapi.json")
         await asyncio.to_thread(generate, document.content, tmp_path)
         monkeypatch.syspath_prepend(tmp_path)
@@ -118,7 +117,7 @@ async def book_one(here: Generated) -> None:
     booked = await here.call("shipments.book_shipment", made.data.uuid)
     assert booked.data.state == "booked"
     papers = await here.call("documents.list_documents", made.data.uuid)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         label = await http.get(papers.data[0].url)
     assert page_count(label.content) == 1
 

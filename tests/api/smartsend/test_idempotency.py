@@ -75,6 +75,23 @@ async def test_a_preference_is_applied_once_and_by_no_refusal(client: Client) ->
     assert await applied(adding, lenient, shipments) == "handling=lenient"
 
 
+@pytest.mark.parametrize("prefer", [{"Prefer": "respond-async"}, {}])
+async def test_an_operation_that_comes_again_says_again_where_it_is(
+    client: Client, monkeypatch: pytest.MonkeyPatch, prefer: dict[str, str]
+) -> None:
+    monkeypatch.setattr(shipment_routes, "PATIENCE_SECONDS", 0.05)
+    made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
+    path = f"/shipments/{made}/booking"
+
+    first = await client.post(path, headers={**KEY, **prefer})
+    again = await client.post(path, headers={**KEY, **prefer})
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert first.headers["Location"].endswith(f"/operations/{first.json()['data']['uuid']}")
+    assert again.headers["Location"] == first.headers["Location"]
+
+
 async def test_another_key_is_another_request(client: Client) -> None:
     await client.post("/booking-batches", headers=KEY)
     await client.post("/booking-batches", headers=OTHER)

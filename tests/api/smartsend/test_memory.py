@@ -4,8 +4,10 @@ import json
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 
 from fastapi import FastAPI
+from pypdf import PdfWriter
 from starlette.types import Message
 
 from batchyard.models import BatchState, Phase
@@ -14,7 +16,7 @@ from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment
 from tests.factories import make_batch, make_items
 
-LABELS = 400
+LABELS = 120
 MEGABYTE = 1024 * 1024
 COPY_LABEL = """
 INSERT INTO documents (id, item_id, kind, format, parcel, content, created_at)
@@ -34,7 +36,7 @@ def peak_below(megabytes: float) -> Iterator[None]:
 
 
 def big_label() -> bytes:
-    """A label with 40 kB that nobody sees."""
+    """A label with 160 kB that nobody sees."""
     label = Label(
         carrier="Carrier",
         service="Home",
@@ -43,7 +45,10 @@ def big_label() -> bytes:
         country_code="DK",
         tracking_code="T-1",
     )
-    return render_label(label) + b"%" + b"x" * 40_000
+    weighted, content = PdfWriter(clone_from=BytesIO(render_label(label))), BytesIO()
+    weighted.add_attachment("weight", bytes(160_000))
+    weighted.write(content)
+    return content.getvalue()
 
 
 async def test_many_labels_pass_through_little_memory(

@@ -97,7 +97,7 @@ async def test_a_batch_is_cancelled_or_dispatched(client: Client, _round: int) -
 async def test_a_shipment_is_cancelled_or_booked(
     client: Client, db: Database, monkeypatch: pytest.MonkeyPatch, _round: int
 ) -> None:
-    monkeypatch.setattr(shipment_routes, "PATIENCE_SECONDS", 5.0)
+    monkeypatch.setattr(shipment_routes, "PATIENCE_SECONDS", 60.0)
     made = (await client.post("/shipments", json=make_shipment())).json()["data"]["uuid"]
 
     async with working(db):

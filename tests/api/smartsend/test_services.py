@@ -1,14 +1,17 @@
 """Services: the catalogue, and what of it a team's provider books."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from batchyard.api.smartsend import catalogue
 from batchyard.encryption import Vault
 from batchyard.models import Kind
 from batchyard.operations import providers
 from batchyard.store.db import Database
+from tests import plug_ins
 from tests.api.smartsend.conftest import Client, make_shipment
 
 
@@ -32,6 +35,40 @@ async def services(client: Client, language: str = "en") -> list[dict[str, Any]]
     answer = await client.get("/routing/services", headers={"Accept-Language": language})
     listed: list[dict[str, Any]] = answer.json()["data"]
     return listed
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package with kinds that break; what they say is asked for each time."""
+    monkeypatch.setattr(catalogue, "BELIEVED_SECONDS", -1)
+    plug_ins.install(tmp_path, monkeypatch)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    "kind,error", [("torn", "KeyError"), ("vain", "ValidationError"), ("halting", "OSError")]
+)
+async def test_a_package_that_breaks_loses_its_own_services_only(
+    client: Client, stranger: Client, db: Database, kind: str, error: str
+) -> None:
+    everything = await services(client)
+    await providers.add_provider(
+        db, Vault(None), name=kind, kind=kind, settings={}, secret=None, allow_private=False
+    )
+    await providers.set_route(
+        db, team=client.team, kind=Kind.SHIPMENT, agent_id=None, provider=kind
+    )
+
+    with capture_logs() as logs:
+        for _ in range(3):
+            answer = await client.get("/routing/services")
+            assert (answer.status_code, answer.json()["data"]) == (200, [])
+        added = await client.add(await client.make_batch(), make_shipment())
+
+    assert added.status_code == 422
+    assert await services(stranger) == everything
+    [told] = [one for one in logs if one["event"] == "services.unreadable"]
+    assert (told["provider"], told["error"]) == (kind, error)
 
 
 async def test_every_carrier_has_its_usual_services(client: Client) -> None:

@@ -9,6 +9,7 @@ import pytest
 from batchyard.api.smartsend import catalogue
 from batchyard.api.smartsend.routes import build_door
 from batchyard.config import Config
+from batchyard.store import db as databases
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment, open_client
 from tests.factories import make_team
@@ -18,8 +19,11 @@ STATEMENT = re.compile(rb" LOG:  (?:statement|execute [^:]+): \s*(\w+)")
 
 
 @pytest.fixture
-async def writing(database_url: str) -> AsyncIterator[Database]:
+async def writing(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """A database whose server writes down what it is asked."""
+    # Only that: nothing is asked for the sake of the clock or the connections.
+    monkeypatch.setattr(databases, "CLOCK_SECONDS", 3600)
+    monkeypatch.setattr(databases, "FRESH_SECONDS", 3600)
     db = Database(f"{database_url}&options=-c%20log_statement%3Dall")
     await db.open()
     yield db

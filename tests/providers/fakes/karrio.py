@@ -6,7 +6,7 @@
 | --- | --- |
 | anything of Karrio | as Karrio, unless a fault is due |
 | GET /control | purchases and drafts by key, what broke the specification, what arrived |
-| PUT /control | sets the faults that are due: by step, in order; `mangles` the request id |
+| PUT /control | sets due faults, by step, in order; `mangles` the request id; `releases` the late |
 | DELETE /control | forgets everything |
 """
 
@@ -24,9 +24,6 @@ from batchyard.testing.server import Arrived, HttpServer, Line
 from batchyard.testing.world import Served
 from tests.providers.fakes.karrio_spec import KarrioSpec, find_spec
 from tests.providers.fakes.karrio_state import KarrioState
-
-SLOW_SECONDS = 0.7
-"""Longer than the timeouts of tests."""
 
 MESSAGES: dict[str, tuple[int, dict[str, object]]] = {
     "carrier_refuses": (
@@ -79,7 +76,7 @@ class Books:
 class FakeKarrio:
     """Serves one run."""
 
-    def __init__(self, *, slow_seconds: float = SLOW_SECONDS) -> None:
+    def __init__(self, *, slow_seconds: float | None = None) -> None:
         self._slow_seconds = slow_seconds
         file = find_spec()
         self._spec = KarrioSpec(file) if file is not None else None
@@ -92,6 +89,7 @@ class FakeKarrio:
         self.due: dict[str, list[str]] = {}
         self.rates: dict[str, dict[str, float]] = {}
         self._dice = Random("karrio")
+        self._is_released = asyncio.Event()
 
     async def handle(self, arrived: Arrived, line: Line) -> None:
         """Serve one request."""
@@ -123,14 +121,22 @@ class FakeKarrio:
             line.reset()
         elif fault == "unreached":
             await line.reply(502, b"<html>Bad Gateway</html>")
+        elif fault == "filtered":
+            await line.reply(403, b"<html>Request blocked</html>")
         elif fault == "hang_before":
             await line.hang()
         elif fault == "late":
-            # The client has hung up; the carrier says yes all the same.
-            await asyncio.sleep(self._slow_seconds)
-            self.state.serve(arrived)
+            # Where the client has hung up meanwhile, the carrier says yes all the same.
+            await self._be_late()
+            await self._reply(arrived, line, self.state.serve(arrived))
         else:
             await self._spoil_after(arrived, line, step, fault)
+
+    async def _be_late(self) -> None:
+        if self._slow_seconds is None:
+            await self._is_released.wait()
+        else:
+            await asyncio.sleep(self._slow_seconds)
 
     async def _spoil_after(self, arrived: Arrived, line: Line, step: str, fault: str) -> None:
         if fault.startswith("half_") and step == "purchase":
@@ -148,6 +154,9 @@ class FakeKarrio:
         elif plain in ERRORS:
             status, error = ERRORS[plain]
             await self._say(arrived, line, status, {"errors": [error]})
+        elif name == "papers":
+            bought = self.state.with_papers(arrived.path.split("/")[3])
+            await self._say(arrived, line, 200, bought)
         elif name == "no_label":
             bought = self.state.purchased(arrived.path.split("/")[3], with_label=False)
             await self._say(arrived, line, 200, bought)
@@ -215,6 +224,8 @@ class FakeKarrio:
                 if given.get("unmarks"):
                     for shipment in self.state.shipments.values():
                         shipment |= {"metadata": {}, "meta": {}}
+                if given.get("releases"):
+                    self._is_released.set()
                 self.state.echoes = not given.get("mangles", not self.state.echoes)
             case "DELETE":
                 self.forget()
@@ -251,7 +262,7 @@ def _step_of(arrived: Arrived) -> str:
     return "other"
 
 
-async def serve(port: int, *, slow_seconds: float) -> None:
+async def serve(port: int, *, slow_seconds: float | None) -> None:
     """Serve until SIGTERM."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -265,7 +276,9 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description="A Karrio server that answers badly on purpose.")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--slow", type=float, default=SLOW_SECONDS, help="how late `late` is")
+    parser.add_argument(
+        "--slow", type=float, help="how late `late` is; without it, until that is released"
+    )
     arguments = parser.parse_args()
     asyncio.run(serve(arguments.port, slow_seconds=arguments.slow))
 

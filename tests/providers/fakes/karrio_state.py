@@ -115,6 +115,13 @@ class KarrioState:
         documents = [self.document(shipment_id, "label")] if with_label else []
         return {**shipment, "shipping_documents": documents}
 
+    def with_papers(self, shipment_id: str) -> dict[str, Any]:
+        """Return what the answer holds that has an extra document, and names an invoice."""
+        self.shipments[shipment_id]["invoice_url"] = f"/v1/shipments/{shipment_id}/invoice.pdf"
+        bought = self.purchased(shipment_id)
+        bought["shipping_documents"].append(self.document(shipment_id, "other"))
+        return bought
+
     def document(self, shipment_id: str, name: str) -> dict[str, Any]:
         """Return a document with its content."""
         format_ = self.shipments[shipment_id]["label_type"]

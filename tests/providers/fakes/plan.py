@@ -41,15 +41,17 @@ class Plan:
     step_seconds: float = 0.05
     """Between one state of a call and the next."""
     queue_seconds: float = 0
-    """How long a call waits before it is dialled."""
+    """How long a call waits before it is dialled, at Twilio unless it is released."""
     queued: float = 1
     """How many calls wait so long."""
     listed_after_seconds: float = 0
     """How long a new call is missing in lists."""
+    listed_after_lists: int = 0
+    """In how many of the lists that ask for its numbers a new call of Twilio is missing."""
     late_seconds: float = 0.7
     """How long a `late` request takes before the call is placed."""
     price_after_seconds: float = 0
-    """How long after its end a call has no price."""
+    """How long after its end a call has no price, at Twilio unless it is released."""
     undecided: float = 0
     """How often a look-up answers 503."""
     twins: str = ""
@@ -58,6 +60,8 @@ class Plan:
     then be taken for that."""
     wrong_signature: bool = False
     """Callbacks are signed with another secret."""
+    is_deaf: bool = False
+    """Twilio takes no address for its callbacks, as where none of the public internet is given."""
     is_suspended: bool = False
     """The account's credentials are no longer taken."""
     callback_retries: int = 1
@@ -69,8 +73,13 @@ class Plan:
     `cursor`, the address of the `next` page, or `nothing` that is said."""
     closed: Sequence[str] = ()
     """Kinds of resources that the key may not see."""
-    mute_commands: Sequence[str] = ()
-    """Commands to a live call that are carried out and never answered."""
+    breaks_off_speech: bool = False
+    """A command to speak is carried out and never answered: its connection breaks once it was told
+    that the text is spoken."""
+    refuses_speech: str = ""
+    """The code with which a command to speak is turned down; empty: it is carried out."""
+    unheard_seconds: float = 2
+    """When whoever answered a call of Telnyx hangs up because nothing is said or done."""
     calls_per_second: float = 0
     """More calls than this in one second are refused, or wait, as the vendor has it; 0: never."""
 

@@ -11,6 +11,7 @@ import httpx
 import orjson
 
 ROOT = Path(__file__).resolve().parents[3]
+PATIENT_SECONDS = 30
 
 
 class Fake:
@@ -18,7 +19,7 @@ class Fake:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(trust_env=False)
+        self._client = httpx.Client(trust_env=False, timeout=PATIENT_SECONDS)
 
     def ledger(self) -> Mapping[str, object]:
         """Return everything it did."""
@@ -50,6 +51,10 @@ class Fake:
     def order(self, *faults: str) -> None:
         """Let the next requests meet these faults."""
         self._put("/order", list(faults))
+
+    def release(self) -> None:
+        """Let calls of Twilio that wait in its queue be dialled now, and prices be known."""
+        self._put("/release", None)
 
     def close(self) -> None:
         """Hang up."""

@@ -28,6 +28,8 @@ class Fake(ABC):
         self.ledger = Ledger(policy=self.policy)
         self._client = httpx.AsyncClient(timeout=10, trust_env=False)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.is_released = asyncio.Event()
+        """Set once what waits by the plan need wait no longer."""
 
     async def handle(self, arrived: Arrived, line: Line) -> None:
         """Serve one request."""
@@ -39,6 +41,9 @@ class Fake(ABC):
                 await line.reply(204)
             case "PUT", "/order":
                 self.fate.order(json.loads(arrived.body))
+                await line.reply(204)
+            case "PUT", "/release":
+                self.is_released.set()
                 await line.reply(204)
             case _:
                 await self.serve(arrived, line)
@@ -111,6 +116,7 @@ class Fake(ABC):
         self.plan.change(changes)
         self.fate = Fate(self.plan)
         self.ledger = Ledger(policy=self.policy)
+        self.is_released = asyncio.Event()
         self.forget()
 
 

@@ -24,7 +24,6 @@ from tests.providers.fakes.telnyx_legs import (
     OWNED,
     PAGE_SIZE,
     SIGNING_KEY,
-    UNHEARD_SECONDS,
     Leg,
     find_fault,
     ids,
@@ -143,12 +142,13 @@ class FakeTelnyx(Fake):
             if leg.body.get("answering_machine_detection"):
                 result = "machine" if leg.to.endswith("03") else "human"
                 await self._tell(leg, "call.machine.detection.ended", result=result)
-        command = await self._next_command(leg, UNHEARD_SECONDS)
+        command = await self._next_command(leg, self.plan.unheard_seconds)
         if command == "speak":
             await asyncio.sleep(self.plan.step_seconds)
             if tells:
                 await self._tell(leg, "call.speak.ended", status="completed")
-            command = await self._next_command(leg, UNHEARD_SECONDS)
+            leg.has_spoken.set()
+            command = await self._next_command(leg, self.plan.unheard_seconds)
         source = "caller" if command == "hangup" else "callee"
         await self._hang_up(leg, "normal_clearing", "200", source, about)
 
@@ -214,6 +214,9 @@ class FakeTelnyx(Fake):
         if leg is None or leg.ended_at is not None:
             await _refuse(line, 422, "90018", "Call has already ended")
             return
+        if action == "speak" and self.plan.refuses_speech:
+            await _refuse(line, 422, self.plan.refuses_speech, "Invalid voice", "/voice")
+            return
         known = self._keys.get(str(body["command_id"]))
         if known is None or time.time() - known[0] >= self.plan.key_seconds:
             self._keys[str(body["command_id"])] = (time.time(), control_id)
@@ -221,8 +224,10 @@ class FakeTelnyx(Fake):
                 leg.said.append(str(body["payload"]))
             leg.is_hung_up = leg.is_hung_up or action == "hangup"
             leg.commands.put_nowait(action)
-        if action in self.plan.mute_commands:
-            await line.hang()
+        if action == "speak" and self.plan.breaks_off_speech:
+            await leg.has_spoken.wait()
+            line.reset()
+            return
         await _answer(line, {"data": {"result": "ok"}})
 
     async def _read(self, path: list[str], query: Mapping[str, str], line: Line) -> None:

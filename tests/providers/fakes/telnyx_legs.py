@@ -28,8 +28,6 @@ CAUSES = {
     "no-answer": ("no_answer", "480", "unknown"),
     "failed": ("not_found", "404", "unknown"),
 }
-UNHEARD_SECONDS = 2.0
-"""An answered call to which nothing is said is hung up by whoever answered."""
 
 
 @dataclass(kw_only=True)
@@ -43,6 +41,8 @@ class Leg:
     answered_at: float | None = None
     ended_at: float | None = None
     commands: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    has_spoken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the end of its text was told."""
     said: list[str] = field(default_factory=list)
     is_hung_up: bool = False
 

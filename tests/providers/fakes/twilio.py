@@ -36,6 +36,8 @@ from tests.providers.fakes.twilio_calls import (
 CONCURRENCY_USED_UP = "concurrency_used_up"
 """400 because of the calls that live, and nothing is done; only ordered."""
 
+DEAF = 21609, "The StatusCallback URL is not a valid URL."
+
 ROOT = re.compile(r"^/2010-04-01/Accounts/(AC[0-9a-f]{32})(\.json|/.*)$")
 
 
@@ -85,6 +87,9 @@ class FakeTwilio(Fake):
         owned = [{"phone_number": OWNED}] if wanted == OWNED else []
         verified = [{"phone_number": VERIFIED}] if wanted == VERIFIED else []
         match arrived.method, resource:
+            case "GET", ".json" if _credentials(arrived) == (KEY_SID, KEY_SECRET):
+                # A standard key sees everything but accounts and keys.
+                await _refuse(line, 401, 20003, "Authenticate")
             case "GET", ".json":
                 await _answer(line, 200, {"sid": account, "status": "active", "type": "Full"})
             case "GET", "/IncomingPhoneNumbers.json":
@@ -115,7 +120,7 @@ class FakeTwilio(Fake):
 
     async def _create(self, arrived: Arrived, line: Line, *, is_test: bool) -> None:
         form = _form(arrived)
-        if (refusal := find_refusal(form)) is not None:
+        if (refusal := DEAF if self.plan.is_deaf else find_refusal(form)) is not None:
             await _refuse(line, 400, *refusal)
             return
         deed = None
@@ -175,10 +180,11 @@ class FakeTwilio(Fake):
     async def _dial(self, call: Call, about: str | None) -> None:
         """Go through the states of a call; whoever asks may end it in between."""
         outcome = call.outcome
-        steps = [("initiated", call.queue_seconds), ("ringing", self.plan.step_seconds)]
+        steps = [("initiated", 0.0), ("ringing", self.plan.step_seconds)]
         if outcome == "completed":
             steps.append(("in-progress", self.plan.step_seconds))
         told: list[str] = []
+        await self._queue(call)
         for status, seconds in steps:
             if await self._is_ended_within(call, seconds):
                 break
@@ -200,7 +206,20 @@ class FakeTwilio(Fake):
             for status in reversed(told):
                 await self._tell(call, status)
 
+    async def _queue(self, call: Call) -> None:
+        """Wait until it is the call's turn, it is released, or somebody ends it."""
+        waits = [asyncio.create_task(event.wait()) for event in (self.is_released, call.ended)]
+        try:
+            await asyncio.wait(
+                waits, timeout=call.queue_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for one in waits:
+                one.cancel()
+
     async def _is_ended_within(self, call: Call, seconds: float) -> bool:
+        if call.ended.is_set():
+            return True
         try:
             await asyncio.wait_for(call.ended.wait(), seconds)
         except TimeoutError:
@@ -243,6 +262,7 @@ class FakeTwilio(Fake):
             if call.created_at <= before
             and query.get("To") in {None, call.first("To")}
             and query.get("From") in {None, call.first("From")}
+            and self._is_listed(call)
             and query.get("Status") in {None, call.status}
         ]
         size, page = int(query.get("PageSize", "50")), int(query.get("Page", "0"))
@@ -265,6 +285,11 @@ class FakeTwilio(Fake):
                 "uri": path,
             },
         )
+
+    def _is_listed(self, call: Call) -> bool:
+        """Leave a call out of the first lists that it belongs to."""
+        call.lists += 1
+        return call.lists > self.plan.listed_after_lists
 
     async def _read(self, sid: str, line: Line) -> None:
         call = self._calls.get(sid)
@@ -293,7 +318,8 @@ class FakeTwilio(Fake):
             await _answer(line, 200, self._show(call))
 
     def _show(self, call: Call) -> Mapping[str, object]:
-        return call.show(price_after_seconds=self.plan.price_after_seconds)
+        is_released = self.is_released.is_set()
+        return call.show(price_after_seconds=0 if is_released else self.plan.price_after_seconds)
 
 
 def _form(arrived: Arrived) -> Mapping[str, list[str]]:
@@ -303,11 +329,14 @@ def _form(arrived: Arrived) -> Mapping[str, list[str]]:
     return form
 
 
-def _is_known(arrived: Arrived, account: str) -> bool:
+def _credentials(arrived: Arrived) -> tuple[str, str]:
     scheme, _, text = arrived.headers.get("authorization", "").partition(" ")
     user, _, token = base64.b64decode(text).decode().partition(":")
-    if scheme != "Basic":
-        return False
+    return (user, token) if scheme == "Basic" else ("", "")
+
+
+def _is_known(arrived: Arrived, account: str) -> bool:
+    user, token = _credentials(arrived)
     if account == ACCOUNT and (user, token) == (KEY_SID, KEY_SECRET):
         return True
     return user == account and (user, token) in {(ACCOUNT, TOKEN), (TEST_ACCOUNT, TEST_TOKEN)}

@@ -50,6 +50,8 @@ class Call:
     answered_at: float | None = None
     end_asked: str | None = None
     sequence: int = 0
+    lists: int = 0
+    """How many lists that ask for its numbers came."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def first(self, name: str, default: str = "") -> str:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from batchyard.api.bolna.keyed import REMEMBERED_STATUSES, REPLAYED_HEADER
-from batchyard.api.bolna.upload import DUPLICATE_HEADER
+from batchyard.api.bolna.keyed import DUPLICATE_HEADER, REMEMBERED_STATUSES, REPLAYED_HEADER
 from batchyard.api.bolna.wire import EXAMPLE_BATCH, HEX_ID
 
 Headers = dict[str, object]

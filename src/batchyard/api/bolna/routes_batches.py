@@ -41,7 +41,7 @@ from batchyard.intake.files import Format
 from batchyard.models import Kind
 from batchyard.operations import control, deletions
 from batchyard.operations.access import Unproven
-from batchyard.operations.batches import schedule_batch
+from batchyard.operations.batches import lock_list, schedule_batch
 from batchyard.operations.mends import open_mend_file
 from batchyard.operations.traces import changing_batch
 from batchyard.operations.transactions import Joined, Transactions
@@ -261,6 +261,7 @@ def _changing(
         batch_id=batch_id,
         action=action,
         facts=facts,
+        lock=lock_list,
     )
 
 

@@ -12,7 +12,13 @@ from starlette.requests import ClientDisconnect
 from batchyard.api.bolna import translate, wire
 from batchyard.api.bolna.answers import Refusal
 from batchyard.api.bolna.forms import FieldCollector, Fields, last, limited, too_large
-from batchyard.api.bolna.keyed import fingerprint_of, key_of, reply_of, response_of
+from batchyard.api.bolna.keyed import (
+    DUPLICATE_HEADER,
+    fingerprint_of,
+    key_of,
+    reply_of,
+    response_of,
+)
 from batchyard.api.bolna.speaker import Speaker
 from batchyard.errors import BatchyardError
 from batchyard.intake.multipart import MultipartReader, PartData, PartEnd, PartEvent, PartStart
@@ -30,9 +36,6 @@ from batchyard.store.db import Connection
 
 DRAINED_BYTES = 16 * 1024 * 1024
 """How much of a refused upload is still read, so that its client gets to reading the answer."""
-
-DUPLICATE_HEADER = "Batchyard-Duplicate-Of"
-"""Names the batch that the very same file went into minutes ago."""
 
 Created = Callable[[UUID], Response]
 """Makes the answer to an upload of the id of its batch."""
@@ -110,14 +113,14 @@ async def _import(
                     "refused": report.refused,
                 },
             )
+            if upload.duplicate_of is not None:
+                response.headers[DUPLICATE_HEADER] = upload.duplicate_of.hex
             if held is not None:
                 seen = fingerprint_of(request, digest.value())
                 await held.complete(conn, request=seen, reply=reply_of(response))
 
         await upload.finish_file()
         await upload.open(settings, seal=seal)
-    if upload.duplicate_of is not None:
-        response.headers[DUPLICATE_HEADER] = upload.duplicate_of.hex
     return response
 
 

@@ -1,10 +1,11 @@
 """Items: find, read with their whole history, correct, stop, retry."""
 
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -12,14 +13,22 @@ from batchyard.api.operator import item_queries
 from batchyard.api.operator.access import READ, WRITE, Caller, ProvingRoute
 from batchyard.api.operator.batches import Cursor, Limit, page, with_waiting
 from batchyard.api.operator.item_queries import Place, Proof
-from batchyard.api.operator.keyed import KeyedRoute
+from batchyard.api.operator.keyed import (
+    KEY,
+    KeyedRoute,
+    complete,
+    fingerprint_of,
+    held,
+    response_of,
+)
 from batchyard.api.operator.places import ITEM, read_place
 from batchyard.cursors import write_cursor
 from batchyard.errors import NotFound
-from batchyard.operations import changes, corrections, items, waiting
+from batchyard.operations import changes, corrections, idempotency, items, waiting
 from batchyard.operations.access import Unproven
+from batchyard.operations.idempotency import Kept
 from batchyard.operations.traces import changing_item
-from batchyard.operations.transactions import Joined
+from batchyard.operations.transactions import Joined, one_transaction
 from batchyard.store.item_filters import ItemFilters
 
 router = APIRouter(tags=["Items"], route_class=KeyedRoute)
@@ -84,11 +93,8 @@ async def list_items(
         )
     if caller.unproven is not None and not rows:
         raise Unproven
-    last = rows[limit - 1][1] if len(rows) > limit else None
-    return page(
-        [row[0] for row in rows[:limit]],
-        None if last is None else write_cursor([last.batch_id, last.position, last.item_id]),
-    )
+    place = rows[limit - 1][1:] if len(rows) > limit else None
+    return page([row[0] for row in rows[:limit]], place and write_cursor(place))
 
 
 def _proof_for(caller: Caller) -> Proof | None:
@@ -103,25 +109,36 @@ async def read_item(caller: Annotated[Caller, READ], item_id: UUID) -> Response:
     return await _item(caller, item_id)
 
 
-@router.patch("/items/{item_id}")
+@router.patch("/items/{item_id}", dependencies=[KEY])
 async def correct_item(
-    caller: Annotated[Caller, WRITE], item_id: UUID, corrected: Corrected
+    request: Request, caller: Annotated[Caller, WRITE], item_id: UUID, corrected: Corrected
 ) -> Response:
     """Correct an item before it is sent, or when it failed: then it is tried again.
 
     It is judged as in an upload; what it had before is kept in its history.
     """
-    correction = await corrections.check_correction(
-        caller.db,
-        team=caller.team,
-        item_id=item_id,
-        payload=corrected.payload,
-        number=corrected.number,
-        refuses_unassigned=caller.config.phone_check == "valid",
-    )
-    async with _changing(caller, item_id, "item.correct") as work:
-        await corrections.correct_item(work, correction, team=caller.team)
-    return await _item(caller, item_id)
+    # It is judged on connections of its own, so the key is held meanwhile: done twice, the item
+    # would be tried twice.
+    seen = fingerprint_of(request, await request.body())
+    async with held(request, caller, seen=seen) as found:
+        if isinstance(found, Kept):
+            return response_of(idempotency.replay(found, request=seen))
+        correction = await corrections.check_correction(
+            caller.db,
+            team=caller.team,
+            item_id=item_id,
+            payload=corrected.payload,
+            number=corrected.number,
+            refuses_unassigned=caller.config.phone_check == "valid",
+        )
+        async with one_transaction(caller.work) as work:
+            joined = replace(caller, work=work)
+            async with _changing(joined, item_id, "item.correct"):
+                await corrections.correct_item(work, correction, team=caller.team)
+            answer = await _item(joined, item_id)
+            if found is not None:
+                await complete(found, work.connection, seen=seen, response=answer)
+    return answer
 
 
 @router.post("/items/{item_id}/stop", status_code=204)

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a POST that is sent twice is done once."""
+"""`Idempotency-Key`: a request that is sent twice is done once."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +17,10 @@ from batchyard.store.db import Connection
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
+DUPLICATE_HEADER = "Batchyard-Duplicate-Of"
+"""Names the batch that the very same file went into minutes ago."""
+REMEMBERED_HEADERS = (DUPLICATE_HEADER,)
+"""Headers of an answer that are said again with it."""
 
 
 async def tell_key(
@@ -143,16 +147,20 @@ def fingerprint_of(request: Request, *body: bytes) -> bytes:
 
 def reply_of(response: Response) -> Reply:
     """Return a response as it is remembered."""
+    headers = response.headers
     return Reply(
         status=response.status_code,
         body=bytes(response.body),
-        content_type=response.headers.get("content-type"),
+        content_type=headers.get("content-type"),
+        headers={name: headers[name] for name in REMEMBERED_HEADERS if name in headers},
     )
 
 
 def response_of(reply: Reply) -> Response:
     """Return a remembered answer as a response."""
-    headers = {} if reply.content_type is None else {"Content-Type": reply.content_type}
+    headers = dict(reply.headers)
+    if reply.content_type is not None:
+        headers["Content-Type"] = reply.content_type
     if reply.is_replayed:
         headers[REPLAYED_HEADER] = "true"
     return Response(reply.body, reply.status, headers=headers)

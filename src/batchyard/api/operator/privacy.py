@@ -1,6 +1,6 @@
 """Privacy: what is stored about one person, its erasure, and how long things are kept."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -10,8 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from batchyard.api.operator.access import ADMIN, Caller, KnownRoute
 from batchyard.operations import privacy, retention
 from batchyard.operations.privacy import Page
+from batchyard.operations.retention import LEAST_DAYS, MOST_DAYS
 
 router = APIRouter(tags=["Privacy"], route_class=KnownRoute)
+
+Kept = Annotated[int, Field(ge=LEAST_DAYS, le=MOST_DAYS["items_days"])]
+KeptOfWebhooks = Annotated[int, Field(ge=LEAST_DAYS, le=MOST_DAYS["webhooks_days"])]
 
 
 class Person(BaseModel):
@@ -45,11 +49,15 @@ class Days(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    items_days: int | None = Field(default=None, ge=1, le=36_500)
-    transcripts_days: int | None = Field(default=None, ge=1, le=36_500)
-    documents_days: int | None = Field(default=None, ge=1, le=36_500)
-    events_days: int | None = Field(default=None, ge=1, le=36_500)
-    webhooks_days: int | None = Field(default=None, ge=1, le=30)
+    items_days: Kept | None = None
+    transcripts_days: Kept | None = None
+    documents_days: Kept | None = None
+    events_days: Kept | None = None
+    webhooks_days: KeptOfWebhooks | None = None
+    idempotency_days: Kept | None = Field(
+        default=None,
+        description="for so long an `Idempotency-Key` is remembered, with its answer",
+    )
 
 
 @router.post("/privacy/export")
@@ -103,11 +111,17 @@ async def read_retention(caller: Annotated[Caller, ADMIN]) -> dict[str, int]:
 
 @router.put("/retention")
 async def set_retention(caller: Annotated[Caller, ADMIN], days: Days) -> dict[str, int]:
-    """Set for how many days the team keeps what."""
-    async with caller.changing(
-        "retention.set",
-        before=await retention.read_days(caller.db, team=caller.team),
-        after=days.model_dump(),
-    ) as work:
-        await retention.set_days(work, team=caller.team, days=days.model_dump())
-    return dict(await retention.read_days(caller.db, team=caller.team))
+    """Set for how many days the team keeps what; what is left out takes the default."""
+    return await _change(caller, days.model_dump())
+
+
+@router.patch("/retention")
+async def change_retention(caller: Annotated[Caller, ADMIN], days: Days) -> dict[str, int]:
+    """Change for how many days the team keeps some of it; what is left out stays."""
+    return await _change(caller, days.model_dump(exclude_unset=True))
+
+
+async def _change(caller: Caller, days: Mapping[str, int | None]) -> dict[str, int]:
+    return dict(
+        await retention.change_days(caller.work, team=caller.team, actor=caller.actor, days=days)
+    )

@@ -1,6 +1,7 @@
 """What reaches the outside world at once: live items broken off, booked shipments taken back.
 
 No key is remembered here: no transaction undoes what a provider did, and it does it once anyway.
+What was taken back is told again from its note.
 """
 
 from typing import Annotated
@@ -46,7 +47,10 @@ async def end_item(caller: Annotated[Caller, WRITE], item_id: UUID) -> Response:
 
 @router.post("/items/{item_id}/void", responses=UPSTREAM)
 async def void_item(caller: Annotated[Caller, WRITE], item_id: UUID) -> VoidedShown:
-    """Take a booked shipment back, where its provider does that; here it stays booked."""
+    """Take a booked shipment back, where its provider does that; here it stays booked.
+
+    Of one that was taken back already it is told again what was true then.
+    """
     key = caller.config.secret_key
     voided = await void_shipment(
         caller.db,

@@ -13,7 +13,14 @@ from pydantic import BaseModel
 from batchyard.api.operator.access import READ, WRITE, Caller
 from batchyard.api.operator.batches import find_kind
 from batchyard.api.operator.forms import Incoming, receiving
-from batchyard.api.operator.keyed import LongRoute, complete, fingerprint_of, held, response_of
+from batchyard.api.operator.keyed import (
+    DUPLICATE_HEADER,
+    LongRoute,
+    complete,
+    fingerprint_of,
+    held,
+    response_of,
+)
 from batchyard.api.operator.lists import NewBatch, Rows, body_of, options_of
 from batchyard.api.operator.reports import shown_upload
 from batchyard.intake.options import UploadReport
@@ -21,9 +28,6 @@ from batchyard.operations import idempotency, imports, joins
 from batchyard.operations.idempotency import Kept, Reservation
 from batchyard.operations.traces import note_batch
 from batchyard.store.db import Connection
-
-DUPLICATE_HEADER = "Batchyard-Duplicate-Of"
-"""Names the batch that the very same file went into minutes ago."""
 
 router = APIRouter(tags=["Uploads"], route_class=LongRoute)
 
@@ -153,14 +157,9 @@ async def _receive(
         held(request, caller) as found,
     ):
         if not isinstance(found, Kept):
-            answer = await perform(incoming, found)
-        else:
-            seen = fingerprint_of(request, await incoming.digest())
-            answer = response_of(idempotency.replay(found, request=seen))
-    duplicate_of = orjson.loads(bytes(answer.body))["duplicate_of"]
-    if duplicate_of is not None:
-        answer.headers[DUPLICATE_HEADER] = duplicate_of
-    return answer
+            return await perform(incoming, found)
+        seen = fingerprint_of(request, await incoming.digest())
+        return response_of(idempotency.replay(found, request=seen))
 
 
 async def _remember(
@@ -180,7 +179,9 @@ def _reported(batch_id: UUID, report: UploadReport, *, status: int) -> Response:
     told["first_refusals"] = [
         {"line": row.line, "code": row.code, "reason": row.reason} for row in report.first_refusals
     ]
-    return Response(orjson.dumps(told), status, media_type="application/json")
+    duplicate_of = report.duplicate_of
+    headers = {} if duplicate_of is None else {DUPLICATE_HEADER: str(duplicate_of)}
+    return Response(orjson.dumps(told), status, headers=headers, media_type="application/json")
 
 
 def _counted(report: UploadReport) -> dict[str, object]:

@@ -18,6 +18,7 @@ from batchyard.api.smartsend.requests import BatchId, Paging, Preferring, Visit,
 from batchyard.models import BatchState as OurState
 from batchyard.models import Kind
 from batchyard.operations import batches, shipments
+from batchyard.operations.batches import lock_list
 from batchyard.operations.traces import changing_batch
 from batchyard.operations.transactions import Joined, Transactions
 from batchyard.store.db import Connection
@@ -194,7 +195,13 @@ def _changing(
     work: Joined, visit: Visit, batch: UUID, action: str
 ) -> AbstractAsyncContextManager[Joined]:
     return changing_batch(
-        work, team=visit.team, actor=visit.actor, kind=KIND, batch_id=batch, action=action
+        work,
+        team=visit.team,
+        actor=visit.actor,
+        kind=KIND,
+        batch_id=batch,
+        action=action,
+        lock=lock_list,
     )
 
 

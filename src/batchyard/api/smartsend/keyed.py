@@ -14,6 +14,8 @@ from batchyard.operations.idempotency import Kept, Reply
 from batchyard.operations.transactions import Joined, one_transaction
 
 REPLAYED_HEADER = "Idempotency-Replayed"
+REMEMBERED_HEADERS = ("Location",)
+"""Headers of an answer that are said again with it."""
 
 Perform = Callable[[Joined], Awaitable[Response]]
 """Does what is asked for, in the transaction it is lent."""
@@ -117,11 +119,13 @@ def tell(error: Exception, visit: Visit) -> Reply | None:
 
 def reply_of(response: Response, *, language: str) -> Reply:
     """Return an answer as it is remembered."""
+    headers = response.headers
     return Reply(
         status=response.status_code,
         body=bytes(response.body),
-        content_type=response.headers.get("content-type"),
+        content_type=headers.get("content-type"),
         language=language,
+        headers={name: headers[name] for name in REMEMBERED_HEADERS if name in headers},
     )
 
 
@@ -129,7 +133,9 @@ def response_of(reply: Reply, request: Request) -> Response:
     """Return a remembered answer; the request is answered in its language."""
     if reply.language is not None:
         request.state.language = reply.language
-    headers = {REPLAYED_HEADER: "true"} if reply.is_replayed else {}
+    headers = dict(reply.headers)
+    if reply.is_replayed:
+        headers[REPLAYED_HEADER] = "true"
     if reply.content_type is not None:
         headers["Content-Type"] = reply.content_type
     return Response(reply.body, status_code=reply.status, headers=headers)

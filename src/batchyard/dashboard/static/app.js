@@ -35,16 +35,24 @@
     if (event.detail.type === "message") location.reload();
   });
 
-  // A browser lends a page few connections to one server: a page nobody looks at needs none.
-  let source = null;
-  document.addEventListener("htmx:sseOpen", (event) => { source = event.detail.source; });
+  // A browser lends a page few connections to one server: a page nobody looks at needs none, and
+  // one that is opened behind the others has never been looked at.
+  const streams = new Set();
+  function openStream(url) {
+    const stream = new EventSource(url, { withCredentials: true });
+    if (document.hidden) stream.close();
+    else streams.add(stream);
+    return stream;
+  }
+  // The page of a fault has no live pieces, and no htmx.
+  if ("htmx" in window) htmx.createEventSource = openStream;
   document.addEventListener("visibilitychange", () => {
     const live = document.querySelector("[data-live]");
     if (live === null) return;
     if (document.hidden) {
-      source?.close();
-      source = null;
-    } else if (source === null) {
+      for (const stream of streams) stream.close();
+      streams.clear();
+    } else if (streams.size === 0) {
       const renewed = live.cloneNode(false);
       live.replaceWith(renewed);
       htmx.process(renewed);

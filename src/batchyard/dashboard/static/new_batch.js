@@ -129,7 +129,7 @@
   async function tell(id) {
     const answer = await fetch(form.dataset.progress + id, { headers: { "HX-Request": "true" } }).catch(() => null);
     // Before its first block the upload is not known yet.
-    if (answer?.ok) document.getElementById("progress-told").innerHTML = await answer.text();
+    if (answer?.status === 200) document.getElementById("progress-told").innerHTML = await answer.text();
   }
 
   // Pages without encryption have no `randomUUID`.

@@ -9,6 +9,9 @@ from tests.cli.commands import running
 from tests.waiting import wait_until
 
 TOKEN = "by_a-token-of-this-test"
+"""Of the team `default`."""
+AT_ONCE = {"BATCHYARD_SANDBOX_SPEED": "0"}
+"""The sandbox does everything at once."""
 
 
 @contextmanager
@@ -30,5 +33,5 @@ def serving(command: str, *, database_url: str, log: Path, **settings: str) -> I
             events = [json.loads(line) for line in lines]
             return [str(one["url"]) for one in events if one["event"] == "server.started"]
 
-        wait_until(told, timeout_seconds=30)
+        wait_until(told, timeout_seconds=60)
         yield told()[0]
