@@ -160,6 +160,7 @@ async def test_reader_who_leaves_in_the_middle_of_a_query_costs_no_connection(
         stream = await reading.enter_async_context(following(client, "/batches/live"))
         await stream.next()
         async with yard.db.transaction() as conn:
+            await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await conn.execute("LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
             # One who listens for news, and the page itself.
             await yard.until(f"SELECT count(*) >= 2 {WAIT_FOR_LOCK}")
