@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -389,13 +389,20 @@ async def test_refusal_says_why(client: Client, db: Database, team: Team) -> Non
     assert refused.value.status == 409
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Lend a port that nobody else is given meanwhile, and at which a server may still listen."""
+    with socket.socket() as kept:
+        # Two that both say so may have one address, as long as this one does not listen.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
 @pytest.mark.acceptance
 async def test_events_go_on_over_a_restart_of_the_server(
-    db: Database, database_url: str, tmp_path: Path
+    db: Database, database_url: str, tmp_path: Path, port: int
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     command = ("serve", "--port", str(port))
     settings = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_BOOTSTRAP_TOKEN": TOKEN}
     log = tmp_path / "log"
