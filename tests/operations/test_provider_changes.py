@@ -180,7 +180,8 @@ async def test_place_stays_while_something_there_could_be_asked_about(
         "UPDATE items SET intent_at = now(), provider_id ="
         " (SELECT id FROM providers WHERE name = 'carrier')",
     )
-    moved = {"url": closed_url()}
+    # A port that was let go may be given once more.
+    moved = {"url": f"{closed_url()}/elsewhere"}
     with pytest.raises(Conflict, match=f"^url: by this items are found.*{words}"):
         await change_provider(db, VAULT, name="carrier", settings=moved)
     await change_provider(db, VAULT, name="carrier", settings={"timeout_seconds": 3})
