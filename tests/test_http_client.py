@@ -230,7 +230,8 @@ async def test_timeout_tells_whether_anything_was_sent() -> None:
         await line.hang()
 
     sending = Sending()
-    async with HttpServer(hang) as server, HttpClient(allow_private=True, timeout_seconds=0.2) as c:
+    # So long it may take to connect, too.
+    async with HttpServer(hang) as server, HttpClient(allow_private=True, timeout_seconds=2) as c:
         with pytest.raises(TimeoutError):
             async with c.send("GET", httpx.URL(server.url), headers={}, sending=sending):
                 pass
