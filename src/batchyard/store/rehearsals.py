@@ -201,17 +201,19 @@ class ChosenItem:
     zones: tuple[str, ...]
 
 
+# In the order in which they were chosen, however they are found: it decides who goes first.
 ITEMS = """
 SELECT d.number, d.payload::text AS payload, coalesce(z.zones, '{}') AS zones
-  FROM unnest(%(item_ids)s::uuid[]) AS chosen (id)
+  FROM unnest(%(item_ids)s::uuid[]) WITH ORDINALITY AS chosen (id, place)
   JOIN item_data d ON d.item_id = chosen.id
   JOIN items i ON i.id = chosen.id
   LEFT JOIN zone_sets z ON z.id = i.zone_set
+ ORDER BY chosen.place
 """
 
 
 async def read_items(conn: Connection, *, item_ids: Sequence[UUID]) -> list[ChosenItem]:
-    """Read chosen items; the payload as it is written."""
+    """Read chosen items in this order; the payload as it is written."""
     rows = await conn.execute(ITEMS, {"item_ids": list(item_ids)})
     return [
         ChosenItem(
