@@ -64,6 +64,7 @@ def around_the_items(
     async def erase_some(
         conn: Connection, ids: Sequence[UUID], *, now: datetime
     ) -> stored.ErasedItems:
+        await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         if before is not None:
             await before()
         done = await erase_items(conn, ids, now=now)

@@ -59,6 +59,7 @@ def between_the_steps(
         nonlocal has_happened
         if item_ids and not has_happened:
             has_happened = True
+            await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await happen()
         return await erase_some(conn, person, stretch, item_ids=item_ids, now=now)
 
@@ -223,6 +224,7 @@ async def test_batch_that_ends_while_its_person_is_erased_tells_no_name_of_their
         item_ids: Sequence[UUID],
         now: datetime,
     ) -> int:
+        await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         [found] = await rows_of(db, "SELECT b.file_name, u.file_name FROM batches b, uploads u")
         named.setdefault(stretch.source.name, found)
         return await erase_some(conn, person, stretch, item_ids=item_ids, now=now)

@@ -286,6 +286,7 @@ async def test_nobody_is_called_between_two_steps_of_an_erasure(
     ) -> int:
         # Corrections that are on their way go before the items are looked for.
         told = before if stretch.source is STAGED_ROWS and not seen else seen
+        await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         told.extend(await run(db, waiting))
         return await erase_some(conn, person, stretch, item_ids=item_ids, now=now)
 
