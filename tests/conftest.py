@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -35,7 +36,9 @@ structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-    ]
+    ],
+    # What a server logs beside a command that runs in this process is not the command's output.
+    logger_factory=structlog.PrintLoggerFactory(sys.__stderr__),
 )
 
 # Without fsync a test database costs little; tests that prove durability start their own server.

@@ -25,3 +25,15 @@ def resolve_to(
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     return asked
+
+
+def find_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no name that ends with `.invalid` be found; nobody is asked, who could be slow."""
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *args: object, **named: object) -> object:
+        if str(host).endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, port, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)

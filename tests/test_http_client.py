@@ -11,7 +11,7 @@ import pytest
 from batchyard import __version__
 from batchyard.network import ConnectionLost, HttpClient, Response, Sending, Unreachable
 from batchyard.testing import Arrived, HttpServer, Line
-from tests.look_ups import resolve_to
+from tests.look_ups import find_nothing, resolve_to
 
 HEADERS = {
     "accept": "*/*",
@@ -23,7 +23,7 @@ HEADERS = {
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+    async with HttpClient(allow_private=True, timeout_seconds=60) as client:
         yield client
 
 
@@ -238,7 +238,10 @@ async def test_timeout_tells_whether_anything_was_sent() -> None:
     assert sending.has_begun
 
 
-async def test_failed_look_up_tells_that_nothing_was_sent(client: HttpClient) -> None:
+async def test_failed_look_up_tells_that_nothing_was_sent(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_nothing(monkeypatch)
     sending = Sending()
     url = httpx.URL("http://no-such-host.invalid/")
     with pytest.raises(Unreachable, match="cannot be looked up"):

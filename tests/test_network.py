@@ -21,7 +21,7 @@ from batchyard.network import (
     resolve,
 )
 from batchyard.testing import Arrived, HttpServer, Line
-from tests.look_ups import resolve_to
+from tests.look_ups import find_nothing, resolve_to
 from tests.providers.certificates import self_signed
 
 PUBLIC = ("8.8.8.8", "1.1.1.1", "185.199.108.153", "2606:4700:4700::1111", "2a00:1450:400f::5e")
@@ -100,12 +100,15 @@ async def test_host_with_any_forbidden_address_is_refused(monkeypatch: pytest.Mo
     resolve_to(monkeypatch, "8.8.8.8", "10.0.0.1")
     with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
         await resolve("two-faced.example", 80, allow_private=False)
-    async with HttpClient(allow_private=False, timeout_seconds=5) as client:
+    async with HttpClient(allow_private=False, timeout_seconds=60) as client:
         with pytest.raises(AddressNotAllowed, match=r"10\.0\.0\.1"):
             await fetch(client, "http://two-faced.example/")
 
 
-async def test_host_that_cannot_be_looked_up_is_a_failed_connection() -> None:
+async def test_host_that_cannot_be_looked_up_is_a_failed_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find_nothing(monkeypatch)
     for host in ("no-such-host.invalid", "a" * 70 + ".example"):
         with pytest.raises(Unreachable, match="cannot be looked up"):
             await resolve(host, 80, allow_private=True)
@@ -123,7 +126,7 @@ async def test_connection_goes_to_the_address_that_was_checked(
     async with HttpServer(handle) as server:
         # Asked a second time, this name would lead elsewhere.
         asked = resolve_to(monkeypatch, "127.0.0.1", then="10.255.255.1")
-        async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+        async with HttpClient(allow_private=True, timeout_seconds=60) as client:
             answer = await fetch(client, f"http://rebinding.example:{server.port}/")
     assert answer == b"hello"
     assert asked == ["rebinding.example"]
@@ -138,7 +141,7 @@ async def test_second_address_is_tried_when_the_first_does_not_answer(
 
     async with HttpServer(handle) as server:
         resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
-        async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+        async with HttpClient(allow_private=True, timeout_seconds=60) as client:
             answer = await fetch(client, f"http://two-homes.example:{server.port}/")
     assert answer == b"hello"
 
@@ -158,7 +161,7 @@ async def test_second_address_is_tried_when_the_first_stays_silent(
                     one.setblocking(False)
                     one.connect_ex(silent.getsockname())
                 resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
-                async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+                async with HttpClient(allow_private=True, timeout_seconds=60) as client:
                     answer = await fetch(client, f"http://two-homes.example:{server.port}/")
             finally:
                 for one in queued:
@@ -172,7 +175,7 @@ async def test_client_reaches_no_private_server() -> None:
 
     async with (
         HttpServer(handle) as server,
-        HttpClient(allow_private=False, timeout_seconds=5) as client,
+        HttpClient(allow_private=False, timeout_seconds=60) as client,
     ):
         for host in ("127.0.0.1", "localhost", "127.1", "2130706433", "[::ffff:127.0.0.1]"):
             with pytest.raises(AddressNotAllowed, match="may not be reached"):
@@ -198,13 +201,13 @@ async def test_certificate_must_be_of_the_name_that_was_asked_for(
     trusted = ssl.create_default_context(cafile=tmp_path / "server.pem")
     monkeypatch.setattr(connections, "_trust", lambda: trusted)
     async with HttpServer(handle, tls=served) as server:
-        async with HttpClient(allow_private=True, timeout_seconds=5) as client:
+        async with HttpClient(allow_private=True, timeout_seconds=60) as client:
             assert await fetch(client, f"https://localhost:{server.port}/") == b"hello"
             with pytest.raises(Unreachable, match="certificate"):
                 await fetch(client, f"https://127.0.0.1:{server.port}/")
-        await probe(f"https://localhost:{server.port}/", allow_private=True, timeout_seconds=5)
+        await probe(f"https://localhost:{server.port}/", allow_private=True, timeout_seconds=60)
         with pytest.raises(OSError, match="certificate"):
-            await probe(f"https://127.0.0.1:{server.port}/", allow_private=True, timeout_seconds=5)
+            await probe(f"https://127.0.0.1:{server.port}/", allow_private=True, timeout_seconds=60)
 
 
 async def test_client_asks_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +218,7 @@ async def test_client_asks_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     async with (
         HttpServer(handle) as server,
-        HttpClient(allow_private=True, timeout_seconds=5) as client,
+        HttpClient(allow_private=True, timeout_seconds=60) as client,
     ):
         assert await fetch(client, f"{server.url}/here") == b"/here"
 
@@ -232,13 +235,13 @@ async def test_probe_connects_and_sends_nothing() -> None:
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        await probe(f"http://127.0.0.1:{port}/x", allow_private=True, timeout_seconds=5)
+        await probe(f"http://127.0.0.1:{port}/x", allow_private=True, timeout_seconds=60)
         await has_ended.wait()
     assert received == [b""]
     with pytest.raises(OSError, match="connect"):
-        await probe(f"http://127.0.0.1:{port}/x", allow_private=True, timeout_seconds=5)
+        await probe(f"http://127.0.0.1:{port}/x", allow_private=True, timeout_seconds=60)
     with pytest.raises(AddressNotAllowed):
-        await probe(f"http://127.0.0.1:{port}/x", allow_private=False, timeout_seconds=5)
+        await probe(f"http://127.0.0.1:{port}/x", allow_private=False, timeout_seconds=60)
 
 
 @pytest.mark.parametrize(

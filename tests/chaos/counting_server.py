@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
@@ -89,6 +90,7 @@ class World:
                 await line.reply(404, b"{}")
 
     async def _do(self, policy: str, arrived: Arrived, line: Line) -> None:
+        arrived_at = time.monotonic()
         body = json.loads(arrived.body)
         key = arrived.headers["idempotency-key"]
         deed = self._deeds.setdefault(
@@ -118,9 +120,14 @@ class World:
             deed.is_working = policy == "repeatable"
             if fault == "late effect":
                 await asyncio.sleep(self._timeout + self._settle * 0.9)
+            deed.is_working = False
+            if time.monotonic() - arrived_at > self._timeout + self._settle:
+                # This process stood still. By now whoever asks is told that nothing was done.
+                deed.faults.append("too late")
+                line.reset()
+                return
             deed.effects += 1
             deed.status = deed.status or self._end_of(deed.kind)
-            deed.is_working = False
         await self._answer(deed, fault, body["callback_url"], line)
 
     async def _answer(self, deed: Deed, fault: str | None, callback: str, line: Line) -> None:

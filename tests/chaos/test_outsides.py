@@ -4,9 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
+from batchyard.testing import HttpServer
 from tests.chaos.__main__ import list_conditions, read_arguments
+from tests.chaos.counting_server import World
 from tests.chaos.judge import Deed, is_explained
 from tests.chaos.processes import FOLDER, fake
 from tests.chaos.report import describe_specification
@@ -87,3 +90,17 @@ def test_fake_that_runs_elsewhere_finds_the_specifications(
     settings = fake("twilio", port=1, options=(), folder=tmp_path / "elsewhere").settings
 
     assert settings[FOLDER] == str(tmp_path / "specs")
+
+
+async def test_effect_that_would_come_later_than_is_promised_does_not_come() -> None:
+    world = World(seed=2, timeout_seconds=0, settle_seconds=0)
+    body = {"item": "a", "kind": "call", "callback_url": "http://127.0.0.1:9/"}
+    async with HttpServer(world.handle) as server, httpx.AsyncClient(timeout=60) as client:
+        with pytest.raises(httpx.TransportError):
+            await client.post(
+                f"{server.url}/askable/do", headers={"Idempotency-Key": "a.1"}, json=body
+            )
+        ledger = (await client.get(f"{server.url}/ledger")).json()
+
+    assert ledger["deeds"]["a.1"]["effects"] == 0
+    assert ledger["deeds"]["a.1"]["faults"] == ["too late"]

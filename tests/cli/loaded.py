@@ -28,6 +28,9 @@ from batchyard.cli import entry
 ROOT = Path(__file__).parents[2]
 LARGEST_ORDER = 1 << 17
 
+_one_at_a_time = threading.Lock()
+"""Threads start commands too: each gets the answer to its own order, from the same process."""
+
 CAN_FORK = hasattr(os, "pidfd_open")
 """Only Linux tells of the end of a process in a way that needs no thread."""
 
@@ -43,9 +46,10 @@ class Command:
         with theirs:
             order = json.dumps({"args": self.args, "env": dict(env), "folder": str(Path.cwd())})
             fds = [theirs.fileno(), *(file.fileno() for file in files)]
-            loader = _loader()
-            socket.send_fds(loader, [order.encode()], fds)
-            self.pid = int(loader.recv(20))
+            with _one_at_a_time:
+                loader = _loader()
+                socket.send_fds(loader, [order.encode()], fds)
+                self.pid = int(loader.recv(20))
         self._ended = ours
 
     def wait(self, timeout: float | None = None) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from batchyard.models import Ended, Lost, Refused
 from batchyard.testing import Arrived, HttpServer, Line
+from tests.look_ups import find_nothing
 from tests.providers.certificates import self_signed
 from tests.providers.http_surroundings import make_provider, provider_over
 from tests.providers.requests import make_call
@@ -32,7 +33,10 @@ async def test_closed_port_proves_that_nothing_was_done() -> None:
     assert await refused_code(f"http://127.0.0.1:{closed_port()}") == "connect_failed"
 
 
-async def test_name_that_cannot_be_looked_up_proves_that_nothing_was_done() -> None:
+async def test_name_that_cannot_be_looked_up_proves_that_nothing_was_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find_nothing(monkeypatch)
     assert await refused_code("http://no-such-host.invalid") == "connect_failed"
     assert await refused_code(f"http://{'a' * 70}.example") == "connect_failed"
 

@@ -19,6 +19,24 @@ async def pid_of(conn: Connection) -> int:
     return int(str(row[0]))
 
 
+IS_LOCKED_OR_GONE = """
+SELECT EXISTS (SELECT FROM pg_locks
+                WHERE pid = %(pid)s AND relation = 'teams'::regclass
+                  AND mode = 'AccessExclusiveLock' AND granted)
+    OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %(pid)s)
+"""
+
+
+async def until_locked_or_gone(conn: Connection, *, pid: int) -> None:
+    """Wait until a server has locked the teams, or is not there any more."""
+    async with asyncio.timeout(60):
+        while True:
+            row = await (await conn.execute(IS_LOCKED_OR_GONE, {"pid": pid})).fetchone()
+            if row == (True,):
+                return
+            await asyncio.sleep(0.01)
+
+
 async def test_connection_whose_server_ended_is_replaced(db: Database) -> None:
     async with db.pool.connection() as first:
         ended = await pid_of(first)
@@ -155,7 +173,8 @@ async def test_pipeline_that_was_not_even_asked_for_an_answer_does_not_hold_its_
         async with db.pipeline() as conn:
             await conn.execute("LOCK teams")
             async with db.pool.connection() as other:
-                await other.execute("SELECT pg_sleep(0.1)")
+                # Known on this side: the connection itself is asked nothing.
+                await until_locked_or_gone(other, pid=conn.info.backend_pid)
                 await other.execute("SELECT count(*) FROM teams")
             await (await conn.execute("SELECT 1")).fetchone()
 

@@ -23,7 +23,8 @@ SILENT_AFTER = timedelta(seconds=10)
 """A worker that beat within this time may still run."""
 
 WATCH_SECONDS = 5.0
-"""Longer than two beats: whoever runs is heard in this time."""
+"""Longer than two beats: whoever runs is heard in this time. It is counted in looks: while the
+machine stands still nobody can beat, and nobody looks either."""
 
 LOOK_SECONDS = 0.25
 
@@ -57,7 +58,7 @@ async def is_worker_alive(db: Database) -> bool:
         started_at = db.clock()
         if not await workers.count_alive(conn, since=started_at - SILENT_AFTER):
             return False
-        while db.clock() - started_at < timedelta(seconds=WATCH_SECONDS):
+        for _ in range(round(WATCH_SECONDS / LOOK_SECONDS)):
             if await workers.count_alive(conn, since=started_at):
                 return True
             await asyncio.sleep(LOOK_SECONDS)
