@@ -23,6 +23,7 @@ from batchyard.store.db import Database
 from batchyard.store.migrate import migrate
 from tests import browsers
 from tests.folders import make_folder
+from tests.ports import kept_port
 
 PG_VERSION = int(os.environ.get("BATCHYARD_TEST_PG") or 18)
 TEMPLATE = "batchyard_template"
@@ -183,6 +184,13 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     await database.open()
     yield database
     await database.close()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Lend a port for a server that is started more than once."""
+    with kept_port() as port:
+        yield port
 
 
 _returned: list[sql.Identifier] = []

@@ -1,8 +1,7 @@
 """The Python client against the real application."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -387,16 +386,6 @@ async def test_refusal_says_why(client: Client, db: Database, team: Team) -> Non
     with pytest.raises(ApiError, match="A batch that is open cannot be resumed") as refused:
         await client.steer(batch_id, "resume")
     assert refused.value.status == 409
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    """Lend a port that nobody else is given meanwhile, and at which a server may still listen."""
-    with socket.socket() as kept:
-        # Two that both say so may have one address, as long as this one does not listen.
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.bind(("127.0.0.1", 0))
-        yield kept.getsockname()[1]
 
 
 @pytest.mark.acceptance

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,13 +12,6 @@ from pathlib import Path
 
 FOLDER = "BATCHYARD_VENDOR_SPECS"
 BATCHYARD = str(Path(sys.executable).with_name("batchyard"))
-
-
-def free_port() -> int:
-    """Return a port that nobody uses just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Program:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.chaos.plan import Conditions
 from tests.chaos.postgres import Postgres
 from tests.chaos.processes import Program
 from tests.chaos.vendors import Vendor
+from tests.ports import kept_port
 
 KEY = "a key for the secrets of this run"
 SETTLE_SECONDS = 1.0
@@ -82,6 +84,7 @@ class Yard:
     server_url: str
     settings: dict[str, str]
     db: Database
+    ports: ExitStack
     teams: dict[Policy, Team] = field(default_factory=dict)
     loads: list[Load] = field(default_factory=list)
     _agents: dict[Policy, UUID] = field(default_factory=dict)
@@ -189,6 +192,7 @@ class Yard:
             program.kill()
         await self.db.close()
         self.postgres.stop_immediately()
+        self.ports.close()
 
     def _settings(self, policy: Policy) -> dict[str, object]:
         settings: dict[str, object] = {
@@ -258,7 +262,9 @@ async def build(conditions: Conditions, folder: Path) -> Yard:
     except BaseException:
         postgres.stop_immediately()
         raise
-    outside_port, server_port = processes.free_port(), processes.free_port()
+    # Their servers are killed and started again: nobody else may take the ports meanwhile.
+    ports = ExitStack()
+    outside_port, server_port = (ports.enter_context(kept_port()) for _ in range(2))
     server_url = f"http://127.0.0.1:{server_port}"
     settings = {
         "BATCHYARD_DATABASE_URL": url,
@@ -285,6 +291,7 @@ async def build(conditions: Conditions, folder: Path) -> Yard:
         server_url=server_url,
         settings=settings,
         db=Database(url, max_connections=4),
+        ports=ports,
     )
     try:
         outside.start()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -32,6 +31,7 @@ from batchyard.testing import Arrived, HttpServer, Line
 from tests.cli.commands import running
 from tests.engine.calls import make_calls
 from tests.engine.conftest import Yard
+from tests.ports import kept_port
 from tests.providers.fakes.process import Fake
 from tests.providers.fakes.telnyx_legs import API_KEY, CONNECTION, PUBLIC_KEY
 from tests.providers.fakes.twilio_calls import ACCOUNT, OWNED, TOKEN
@@ -166,9 +166,15 @@ async def call(yard: Yard, to: Sequence[str], *, retry_policy: RetryPolicy | Non
 @asynccontextmanager
 async def working(yard: Yard, *, workers: int = 1, port: int | None = None) -> AsyncIterator[Inbox]:
     """Run workers, and a server that takes callbacks; lend what takes them."""
-    config = Config(
-        public_url=f"http://127.0.0.1:{port or free_port()}", secret_key=KEY, stop_seconds=1
-    )
+    with kept_port() as spare:
+        public = port or spare
+        config = Config(public_url=f"http://127.0.0.1:{public}", secret_key=KEY, stop_seconds=1)
+        async with _working(yard, config, workers=workers, port=public) as inbox:
+            yield inbox
+
+
+@asynccontextmanager
+async def _working(yard: Yard, config: Config, *, workers: int, port: int) -> AsyncIterator[Inbox]:
     async with open_inbox(config, yard.db) as inbox:
         door = httpx.ASGITransport(app=build_door(lambda: inbox))
 
@@ -178,10 +184,9 @@ async def working(yard: Yard, *, workers: int = 1, port: int | None = None) -> A
             answer = await proxy.post(arrived.path, content=arrived.body, headers=headers)
             await line.reply(answer.status_code, answer.content)
 
-        public = int(str(config.public_url).rsplit(":", 1)[-1])
         async with (
             httpx.AsyncClient(transport=door, base_url="http://elsewhere") as proxy,
-            HttpServer(take, port=public),
+            HttpServer(take, port=port),
         ):
             stop = asyncio.Event()
             running = [
@@ -204,13 +209,7 @@ async def kill_a_worker(yard: Yard, *, port: int, log: Path) -> None:
         "BATCHYARD_FAILPOINT": Step.AFTER_SEND,
     }
     with running("worker", log=log, **settings) as worker:
-        await asyncio.to_thread(worker.wait, 30)
+        await asyncio.to_thread(worker.wait, 60)
     assert worker.returncode == -signal.SIGKILL, f"see {log}"
     # The next worker takes it for dead at once.
     await yard.value(f"{SILENT} RETURNING id")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

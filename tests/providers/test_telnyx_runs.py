@@ -261,10 +261,9 @@ async def test_person_hangs_a_call_up(yard: Yard, fake: Fake) -> None:
 
 @pytest.mark.acceptance
 async def test_worker_killed_behind_its_calls_places_none_twice(
-    yard: Yard, fake: Fake, tmp_path: Path
+    yard: Yard, fake: Fake, tmp_path: Path, port: int
 ) -> None:
     fake.change(step_seconds=0.2, callback_retries=30)
-    port = telephony.free_port()
     batch_id = await call(yard, numbers(3))
     await telephony.kill_a_worker(yard, port=port, log=tmp_path / "log")
     assert any(fake.per_item().values())

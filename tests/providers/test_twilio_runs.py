@@ -384,10 +384,9 @@ async def test_call_that_was_over_before_it_was_to_be_ended_keeps_its_word(
 
 @pytest.mark.acceptance
 async def test_worker_killed_behind_its_calls_places_none_twice(
-    yard: Yard, fake: Fake, tmp_path: Path
+    yard: Yard, fake: Fake, tmp_path: Path, port: int
 ) -> None:
     fake.change(step_seconds=0.2)
-    port = telephony.free_port()
     batch_id = await call(yard, numbers(3))
     await telephony.kill_a_worker(yard, port=port, log=tmp_path / "log")
     assert any(fake.per_item().values())

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -308,11 +307,8 @@ async def test_position_of_before_a_restore_reads_on_by_id(db: Database) -> None
 
 @pytest.mark.acceptance
 async def test_stream_resumes_over_a_killed_server(
-    db: Database, database_url: str, tmp_path: Path
+    db: Database, database_url: str, tmp_path: Path, port: int
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     command = ("serve", "--port", str(port))
     settings = {"BATCHYARD_DATABASE_URL": database_url, "BATCHYARD_BOOTSTRAP_TOKEN": TOKEN}
     follower, total = Follower(port), 120
