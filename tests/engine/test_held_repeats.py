@@ -32,7 +32,7 @@ from tests.clocks import StandingClock
 from tests.engine.asking import SANDBOX, Asking, Lines, asking, make_overdue
 from tests.engine.conftest import NOON, Yard
 from tests.engine.test_control import find_team
-from tests.engine.test_limits import SCOPES, scope_of
+from tests.engine.test_limits import EACH_SECOND, SCOPES, scope_of
 
 pytestmark = pytest.mark.usefixtures("known_moves")
 
@@ -350,7 +350,6 @@ async def test_lost_keys_keep_to_the_rate_that_the_provider_asks_for(yard: Yard)
     assert len(yard.provider.sent) == 1
 
 
-EACH_SECOND = Rate(count=50, seconds=49)
 DUE = "SELECT array_agg(deadline_at ORDER BY deadline_at) = %s FROM items WHERE phase <> 'done'"
 
 

@@ -132,7 +132,7 @@ class Undone:
         return Admission(started=(), is_capped=False, opens_at=None)
 
 
-def make_turns(yard: Yard, admitter: Undone) -> Turns:
+def make_turns(yard: Yard, admitter: object) -> Turns:
     journal = Journal(yard.db, unknown_grace=timedelta(hours=1), worker_id=1)
     runner = Runner(yard.db, journal, slots=10, failpoint=Failpoint(None))
     return Turns(yard.db, runner, cast("Admitter", admitter))
