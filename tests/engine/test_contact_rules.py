@@ -212,6 +212,7 @@ async def test_attempts_of_seven_days_count(yard: Yard) -> None:
 
 
 async def test_attempts_made_before_the_limit_count(yard: Yard) -> None:
+    set_clock(yard, NOON)
     batch_id = await make_calls(yard, [DANE, JAPANESE], guardrails=None)
     async with yard.working():
         await yard.until_ended(batch_id)
@@ -274,6 +275,8 @@ async def test_limit_does_not_hold_before_all_is_counted(
 
 
 async def test_retry_is_an_attempt(yard: Yard) -> None:
+    set_clock(yard, NOON)
+
     async def busy(_: Request) -> Answer:
         return Ended(status="busy")
 
@@ -291,6 +294,7 @@ async def test_call_over_the_limit_is_ended_with_the_claim_that_carries_its_inte
     yard: Yard,
 ) -> None:
     """A process that dies right behind it leaves nothing whose key would be sent again."""
+    set_clock(yard, NOON)
     yard.provider.promises(policy=Policy.REPEATABLE)
     await set_rules(yard, TeamRules(attempts_per_day=1))
     batch_id = await make_calls(yard, [DANE, DANE], guardrails=None)
@@ -303,6 +307,7 @@ async def test_call_over_the_limit_is_ended_with_the_claim_that_carries_its_inte
 
 @POLICIES
 async def test_attempts_hold_with_several_workers_at_once(yard: Yard, policy: Policy) -> None:
+    set_clock(yard, NOON)
     yard.provider.promises(policy=policy)
     await set_rules(yard, TeamRules(attempts_per_day=3))
     numbers = [f"+452012345{n}" for n in range(5)]

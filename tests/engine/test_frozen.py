@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
+from batchyard.clock import monotonic
 from batchyard.engine import beat, housekeeping
+from batchyard.engine.housekeeping import Housekeeping
 from batchyard.models import Answer, Ended, Request
 from batchyard.store import leadership, workers
 from batchyard.store.db import TRANSIENT, Connection
+from tests.clocks import StandingClock
 from tests.engine.conftest import Yard
 
 # Its lock is of one number, of a bigint; that of a worker's life is of two.
@@ -57,15 +60,36 @@ async def stop_inside_a_transaction(yard: Yard) -> None:
 async def test_new_leader_listens_before_it_takes_anybody_for_dead(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "LISTEN_SECONDS", 1.0)
-    long_ago = yard.db.clock() - timedelta(minutes=1)
+    # Who beat just now is heard of just now, however long the machine stands still.
+    clock = yard.db.clock = StandingClock(yard.db.clock())
+    beaten_at: float | None = None
+    has_looked = asyncio.Event()
+    free_dead_workers = Housekeeping.free_dead_workers
+
+    def listening() -> float:
+        if beaten_at is None:
+            return 0.0
+        return housekeeping.LISTEN_SECONDS + monotonic() - beaten_at
+
+    async def look(self: Housekeeping) -> None:
+        try:
+            await free_dead_workers(self)
+        finally:
+            has_looked.set()
+
+    monkeypatch.setattr(housekeeping, "monotonic", listening)
+    monkeypatch.setattr(Housekeeping, "free_dead_workers", look)
+    # Longer than there is a connection that would tell of a worker that went alone.
+    long_ago = clock() - timedelta(hours=1)
     async with yard.db.transaction() as conn:
         silent = await workers.register(conn, host="elsewhere", pid=1, now=long_ago)
         heard = await workers.register(conn, host="elsewhere", pid=2, now=long_ago)
     async with yard.working():
-        await yard.until("SELECT count(*) = 3 FROM workers")
+        await asyncio.wait_for(has_looked.wait(), 60)
+        assert await yard.value("SELECT bool_and(ended_at IS NULL) FROM workers")
         async with yard.db.transaction() as conn:
-            await conn.execute(workers.BEAT, {"worker_id": heard, "now": yard.db.clock()})
+            await conn.execute(workers.BEAT, {"worker_id": heard, "now": clock()})
+        beaten_at = monotonic()
         await yard.until("SELECT ended_at IS NOT NULL FROM workers WHERE id = %s", [silent])
         assert await yard.value("SELECT ended_at FROM workers WHERE id = %s", [heard]) is None
 

@@ -32,7 +32,7 @@ from tests.clocks import StandingClock
 from tests.engine.asking import SANDBOX, Asking, Lines, asking, make_overdue
 from tests.engine.conftest import NOON, Yard
 from tests.engine.test_control import find_team
-from tests.engine.test_limits import SCOPES, scope_of
+from tests.engine.test_limits import EACH_SECOND, SCOPES, scope_of
 
 pytestmark = pytest.mark.usefixtures("known_moves")
 
@@ -252,10 +252,12 @@ async def test_each_repeat_is_written_before_it_is_sent(yard: Yard) -> None:
     assert noted == [(2, 2, True), (3, 3, True), (4, 4, True)]
 
 
-async def test_absence_is_not_believed_while_a_repeat_may_arrive(yard: Yard) -> None:
+async def test_absence_is_not_believed_while_a_repeat_may_arrive(
+    yard: Yard, clock: StandingClock
+) -> None:
     batch_id = await make_overdue(yard)
-    await until_first_arrived(yard)
-
+    # What was sent first can no longer arrive.
+    repeated_at = NOON + timedelta(seconds=3)
     stopping = None
 
     async def lose(_: Request) -> Answer:
@@ -269,13 +271,18 @@ async def test_absence_is_not_believed_while_a_repeat_may_arrive(yard: Yard) -> 
     yard.provider.script = lose
     arrives_until = "repeated_at + interval '2.1 s'"
     believed = "SELECT updated_at FROM items WHERE phase = 'ready'"
-    async with asking(yard, lines(yard)):
-        await yard.until("SELECT phase = 'ready' FROM items")
-    assert stopping is not None
-    await stopping
+    async with asking(yard, lines(yard), only_when_told=True) as asker:
+        clock.set(repeated_at)
+        assert await asker.look() == 1
+        assert stopping is not None
+        await stopping
+        for second, phase in enumerate(("calling", "calling", "ready"), start=1):
+            clock.set(repeated_at + timedelta(seconds=second))
+            assert await asker.look() == 1
+            assert await yard.value(PHASES) == [phase]
     assert await yard.value(f"SELECT ({believed}) >= {arrives_until} FROM items") is True
     assert len(yard.provider.sent) == 1
-    assert len(yard.provider.asked) > 1
+    assert len(yard.provider.asked) == 3
 
 
 async def test_time_that_a_repeat_is_told_to_wait_holds_everybody(yard: Yard) -> None:
@@ -343,7 +350,6 @@ async def test_lost_keys_keep_to_the_rate_that_the_provider_asks_for(yard: Yard)
     assert len(yard.provider.sent) == 1
 
 
-EACH_SECOND = Rate(count=50, seconds=49)
 DUE = "SELECT array_agg(deadline_at ORDER BY deadline_at) = %s FROM items WHERE phase <> 'done'"
 
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batchyard import lifecycle
 from batchyard.models import (
     Accepted,
     Answer,
@@ -190,9 +189,8 @@ async def test_refused_item_says_why_while_it_waits_and_forgets_it_with_its_end(
 
 
 async def test_lost_answer_says_why_until_the_item_is_known_to_be_accepted(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, clock: StandingClock
 ) -> None:
-    monkeypatch.setattr(lifecycle, "SEND_WITHIN", timedelta(milliseconds=200))
     yard.provider.promises(
         policy=Policy.ASKABLE, is_askable=True, timeout=timedelta(milliseconds=50)
     )
@@ -201,9 +199,12 @@ async def test_lost_answer_says_why_until_the_item_is_known_to_be_accepted(
     await yard.make_batch(items=1)
     async with yard.working():
         await yard.until("SELECT error_code = 'reset' FROM item_data")
+        # Only time that passes lets anybody ask. It stays so little that nobody seems silent.
+        clock.set(NOON + timedelta(seconds=3))
         await yard.until("SELECT error_code = 'http_503' FROM item_data")
         assert await yard.value("SELECT phase FROM items") == "calling"
         yard.provider.answers_when_asked = lambda _: Accepted()
+        clock.set(NOON + timedelta(seconds=4))
         await yard.until("SELECT phase = 'live' FROM items")
     assert await yard.value(ERROR) is None
     assert await history(yard) == []

@@ -2,21 +2,30 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
+from batchyard.engine.admission import Admitter
+from batchyard.engine.look import Admission
+from batchyard.engine.runner import Runner
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.models import Answer, Ended, Kind, Policy, Rate, Request
 from batchyard.operations import limits
+from tests.clocks import StandingClock
 from tests.engine.calls import set_clock
-from tests.engine.conftest import Yard
+from tests.engine.conftest import NOON, OneLine, Yard
+from tests.engine.test_lock_order import make_turns
+from tests.engine.test_windows import admit
 
 SCOPES = ("team", "provider", "agent", "batch")
 
 A_SECOND = timedelta(seconds=1.02)
 """With what is to spare for requests that leave the house late or early."""
+
+EACH_SECOND = Rate(count=50, seconds=49)
+"""One a second, at the pace that is kept: a little slower than the rate."""
 
 
 async def briefly(request: Request) -> Answer:
@@ -59,17 +68,62 @@ async def test_rate_holds_over_every_stretch_of_time(yard: Yard, scope: str) -> 
         assert await yard.until_ended(batch_id, seconds=40) == "completed"
     sent_at = sorted(request.sent_at for request in yard.provider.sent)
     assert len(sent_at) == 60
-    # Three seconds by the rate; a machine that stands still for a while is forgiven.
-    assert sent_at[-1] - sent_at[0] < timedelta(seconds=12)
     for i, first in enumerate(sent_at):
         assert sum(later < first + A_SECOND for later in sent_at[i:]) <= 20
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_rate_is_used_to_the_full_in_every_scope(yard: Yard, scope: str) -> None:
+    clock = yard.db.clock = StandingClock(NOON)
+    batch_id = await yard.make_batch(items=60, kind=Kind.CALL)
+    name = await scope_of(yard, scope, batch_id)
+    await limits.set_limit(yard.db, scope=name, concurrency=None, rates=[EACH_SECOND])
+    admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
+    for _ in range(59):
+        assert (await admit(yard, admitter)).count == 1
+        held = await admit(yard, admitter)
+        assert held.count == 0
+        assert held.opens_at is not None
+        clock.set(held.opens_at)
+    assert (await admit(yard, admitter)).count == 1
+    assert clock() == NOON + timedelta(seconds=59)
+
+
+class Held:
+    """Lets nothing in for a moment, some times, and then has nothing left."""
+
+    moment = timedelta(milliseconds=50)
+
+    def __init__(self, yard: Yard, *, times: int) -> None:
+        self.yard = yard
+        self.left = times
+
+    async def admit(self, *_: object, **__: object) -> Admission:
+        self.left -= 1
+        opens_at = None if self.left < 0 else self.yard.db.clock() + self.moment
+        return Admission(started=(), is_capped=False, opens_at=opens_at)
+
+
+async def test_turn_goes_on_with_the_next_token_and_does_not_wait_to_be_woken(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float | None] = []
+
+    async def nap(_: Runner, *, within_seconds: float | None = None) -> None:
+        naps.append(within_seconds)
+
+    monkeypatch.setattr(Runner, "changed", nap)
+    yard.db.clock = StandingClock(NOON)
+    await yard.make_batch(items=1)
+    await make_turns(yard, Held(yard, times=3)).serve(yard.team_id)
+    assert naps == [Held.moment.total_seconds()] * 3
 
 
 @pytest.mark.parametrize("burst,at_once", [(None, 1), (5, 5)])
 async def test_burst_is_what_may_start_at_one_moment_after_a_quiet_time(
     yard: Yard, burst: int | None, at_once: int
 ) -> None:
-    clock = set_clock(yard, datetime(2026, 6, 1, 12, tzinfo=UTC))
+    clock = set_clock(yard, NOON)
     batch_id = await yard.make_batch(items=20)
     await limits.set_limit(
         yard.db,

@@ -23,12 +23,18 @@ from tests.engine.test_control import find_team
 LINGER = """
 CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_sleep(0.3);
+    PERFORM pg_advisory_xact_lock_shared(7);
     RETURN NEW;
 END $$;
 CREATE TRIGGER linger BEFORE UPDATE ON batch_counts FOR EACH ROW EXECUTE FUNCTION linger();
 """
-"""Whoever has locked a count takes its time before it locks the next one."""
+"""Whoever has locked a count waits at a gate before it locks the next one."""
+
+BOTH_WAIT = """
+SELECT count(*) = 2 FROM pg_locks l
+  JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+ WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.objid = 7 AND NOT l.granted
+"""
 
 CALLING = """
 UPDATE items SET phase = 'calling', status = 'sending', intent_at = due_at, worker_id = 1
@@ -80,7 +86,12 @@ async def test_admission_of_two_batches_and_a_flush_of_both_do_not_deadlock(yard
     admitter = Admitter(yard.config, OneLine(yard.provider), worker_id=1)
     async with yard.db.transaction() as conn:
         await conn.execute(LINGER)
-    admitted, settled = await asyncio.gather(admit(yard, admitter), settle(yard, out))
+    async with await psycopg.AsyncConnection.connect(yard.db.url, autocommit=True) as gate:
+        await gate.execute("SELECT pg_advisory_lock(7)")
+        both = asyncio.gather(admit(yard, admitter), settle(yard, out))
+        await yard.until(BOTH_WAIT)
+        await gate.execute("SELECT pg_advisory_unlock(7)")
+        admitted, settled = await both
     assert settled == 2
     assert admitted == [(second, 1)]
     # What it went without comes next.
@@ -121,7 +132,7 @@ class Undone:
         return Admission(started=(), is_capped=False, opens_at=None)
 
 
-def make_turns(yard: Yard, admitter: Undone) -> Turns:
+def make_turns(yard: Yard, admitter: object) -> Turns:
     journal = Journal(yard.db, unknown_grace=timedelta(hours=1), worker_id=1)
     runner = Runner(yard.db, journal, slots=10, failpoint=Failpoint(None))
     return Turns(yard.db, runner, cast("Admitter", admitter))

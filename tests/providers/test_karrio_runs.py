@@ -36,6 +36,9 @@ HASTY: dict[str, Any] = dict.fromkeys(TIMEOUTS.values(), 1.0)
 """A lost answer is asked for once these are over."""
 WITHOUT_SENDER = changed(parties__sender=None)
 SILENT = "UPDATE workers SET beat_at = beat_at - interval '1 minute' WHERE ended_at IS NULL"
+DUE_IN = """
+UPDATE items SET deadline_at = now() + %s::interval WHERE phase = 'calling' RETURNING id
+"""
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +299,9 @@ async def test_worker_killed_between_the_steps_buys_nothing_twice(
             await asyncio.to_thread(worker.wait, 30)
         assert worker.returncode == -signal.SIGKILL, log.read_text()
         # The next worker takes it for dead at once, and finds its items before it takes new ones.
+        # It asks about none: that is for the last.
         await yard.value(f"{SILENT} RETURNING id")
+        await yard.value(DUE_IN, ["1 hour"])
     batches["purchase"] = await dispatch(yard.db, team)
     judge.spoil("purchase", "hold_after")
     with running("worker", log=log, **settings) as worker:
@@ -306,6 +311,7 @@ async def test_worker_killed_between_the_steps_buys_nothing_twice(
         worker.kill()
         await asyncio.to_thread(worker.wait, 30)
     await yard.value(f"{SILENT} RETURNING id")
+    await yard.value(DUE_IN, ["0 s"])
 
     with running("worker", log=log, **settings):
         for step in ("before_keep", "after_send", "purchase"):

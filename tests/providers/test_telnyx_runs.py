@@ -203,6 +203,7 @@ async def test_calls_that_come_too_fast_are_refused_and_wait(yard: Yard, fake: F
 
 async def test_wrong_key_pauses_the_provider_and_fails_nothing(yard: Yard, fake: Fake) -> None:
     fake.change(is_suspended=True)
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
     batch_id = await call(yard, numbers(3))
     async with working(yard):
         await yard.until("SELECT paused_reason IS NOT NULL FROM providers WHERE name = 'phone'")

@@ -224,7 +224,7 @@ async def test_refused_sends_do_not_count_as_sends_without_a_trace(
 async def test_two_candidates_are_left_to_a_person(yard: Yard, fake: Fake) -> None:
     fake.change(callback_faults={"lost": 1}, outcomes={"completed": 1}, twins="0")
     fake.order("reset_after")
-    await change_settings(yard, ask_patience_seconds=1)
+    await change_settings(yard, ask_patience_seconds=1, timeout_seconds=2)
     await call(yard, numbers(1))
     async with working(yard):
         await yard.until("SELECT phase = 'unknown' FROM items")
@@ -258,6 +258,7 @@ async def test_wrong_credentials_pause_the_provider_and_fail_nothing(
     yard: Yard, fake: Fake
 ) -> None:
     fake.change(is_suspended=True)
+    await change_settings(yard, timeout_seconds=PATIENT_SECONDS)
     batch_id = await call(yard, numbers(3))
     async with working(yard):
         await yard.until("SELECT paused_reason IS NOT NULL FROM providers WHERE name = 'phone'")
