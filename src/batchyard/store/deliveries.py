@@ -56,10 +56,12 @@ SELECT e.id, e.failures,
 """
 
 # In order for each item: while an earlier one is on its way, or was tried a few times only, the
-# later ones wait. Tries count from the claim, so the last of the few is told by its hold.
+# later ones wait. Tries count from the claim, so the last of the few is told by its hold. Where not
+# all endpoints could be served, only those have had their turn that got something: the others come
+# first the next time. Where all could be, an endpoint with nothing to take makes room too.
 CLAIM = """
 WITH picked AS (
-    SELECT p.id
+    SELECT p.id, e.id AS endpoint_id
       FROM unnest(%(endpoint_ids)s::bigint[], %(rooms)s::int[]) AS e (id, room)
      CROSS JOIN LATERAL (
            SELECT d.id FROM webhook_deliveries d
@@ -75,7 +77,10 @@ WITH picked AS (
               FOR UPDATE OF d SKIP LOCKED) AS p
      LIMIT %(limit)s
 ), tried AS (
-    UPDATE webhook_endpoints SET tried_at = %(now)s WHERE id = ANY (%(endpoint_ids)s)
+    UPDATE webhook_endpoints SET tried_at = %(now)s
+     WHERE id = ANY (%(endpoint_ids)s)
+       AND (id IN (SELECT endpoint_id FROM picked)
+            OR (SELECT count(*) FROM picked) < %(limit)s)
 )
 UPDATE webhook_deliveries d
    SET state = 'sending', attempts = d.attempts + 1, due_at = %(held_until)s
