@@ -2,13 +2,16 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from batchyard.engine.strays import Strays
 from batchyard.engine.turn import Turns
-from batchyard.models import Policy, Team
+from batchyard.models import Answer, Document, Ended, Policy, Request, Team
 from batchyard.store.db import Database
+from batchyard.store.files import FileStore
 from tests.engine.conftest import Yard
 
 
@@ -48,6 +51,60 @@ async def test_item_that_takes_long_is_not_astray(
         ended.set()
         assert await yard.until_ended(batch_id) == "completed"
     assert set(yard.provider.effects.values()) == {1}
+
+
+async def test_item_whose_label_is_being_stored_is_not_astray(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    claim = "SELECT jsonb_build_object('phase', phase, 'lease', lease) FROM items"
+    yard.provider.promises(policy=Policy.NEITHER, timeout=timedelta(milliseconds=100))
+    yard.provider.script = book_with_label
+    yard.config = yard.config.model_copy(update={"document_store": f"file://{tmp_path}"})
+    is_storing, may_store = store_later(monkeypatch)
+    workers = look_when_told(monkeypatch)
+    batch_id = await yard.make_batch(items=1)
+    async with yard.working(), asyncio.timeout(60):
+        await is_storing.wait()
+        held = await yard.value(claim)
+        for _ in range(3):
+            await workers[0]._look()
+        left = await yard.value(claim)
+        may_store.set()
+        assert await yard.until_ended(batch_id) == "completed"
+    assert left == held == {"phase": "calling", "lease": 1}
+    assert await yard.counts(batch_id) == {"booked": 1}
+    assert await yard.value("SELECT count(*) FROM documents") == 1
+
+
+async def book_with_label(_: Request) -> Answer:
+    label = Document(kind="label", format="pdf", content=b"%PDF")
+    return Ended(status="booked", documents=[label])
+
+
+def store_later(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what tells that a content is being stored, and what lets it be."""
+    is_storing, may_store = asyncio.Event(), asyncio.Event()
+    keep = FileStore.keep
+
+    async def keep_later(files: FileStore, content: bytes, **how: object) -> str:
+        is_storing.set()
+        await may_store.wait()
+        return await keep(files, content, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FileStore, "keep", keep_later)
+    return is_storing, may_store
+
+
+def look_when_told(monkeypatch: pytest.MonkeyPatch) -> list[Strays]:
+    """Let workers look for what is astray at the test's word only; return who would look."""
+    looking: list[Strays] = []
+
+    async def wait(strays: Strays) -> None:
+        looking.append(strays)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Strays, "run", wait)
+    return looking
 
 
 def commit_and_lose_the_answer(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:

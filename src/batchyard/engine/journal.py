@@ -1,6 +1,7 @@
 """Writes intents and outcomes of many items together: what gathers in a few milliseconds."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -83,6 +84,8 @@ class Journal:
         self._db = db
         self._filing = Filing(files)
         self._unfiled: set[asyncio.Task[None]] = set()
+        self._being_filed: Counter[UUID] = Counter()
+        """How much news of an item waits for its documents."""
         self._grace = unknown_grace
         self._failpoint = failpoint or Failpoint(None)
         self._worker_id = worker_id
@@ -123,6 +126,7 @@ class Journal:
         """
         self._is_idle.clear()
         if self._filing.concerns(news.documents):
+            self._being_filed[news.item_id] += 1
             task = asyncio.get_running_loop().create_task(self._file_first(news))
             self._unfiled.add(task)
             task.add_done_callback(self._unfiled.discard)
@@ -137,6 +141,9 @@ class Journal:
                 log.exception("outcome.unstorable", item=str(news.item_id))
                 _drop_content(news)
         self._take(news)
+        self._being_filed[news.item_id] -= 1
+        if not self._being_filed[news.item_id]:
+            del self._being_filed[news.item_id]
 
     def _take(self, news: News) -> None:
         if self._news.setdefault(news.settlement["id"], news) is not news:
@@ -157,7 +164,7 @@ class Journal:
 
     def has_news_of(self, item_id: UUID) -> bool:
         """Tell whether something about an item is still to be committed."""
-        return item_id in self._news or item_id in self._writing
+        return item_id in self._news or item_id in self._writing or item_id in self._being_filed
 
     async def room(self) -> None:
         """Wait while too much news is unwritten."""
