@@ -321,12 +321,16 @@ class Journal:
                 return await items.settle(
                     conn, [news.settlement for news in block], now=self._db.clock()
                 )
-        files = [(news.item_id, file) for news in block for file in news.documents]
+        files = [
+            (news.item_id, news.settlement["attempt"], file)
+            for news in block
+            for file in news.documents
+        ]
         async with self._db.transaction() as conn:
             now = self._db.clock()
             settlements = await self._join_results(conn, block)
             if files:
-                await documents.add_to_open_items(conn, files, now=now)
+                await documents.add_to_open_attempts(conn, files, now=now)
             settled = await items.settle(conn, settlements, now=now)
             # Also where the news came too late for its item: a wish is a wish.
             if opt_outs := [news.item_id for news in block if news.is_opt_out]:

@@ -8,12 +8,13 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from batchyard.models import Document, JsonObject
+from batchyard.store import removals
 from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
 
-# Locks in id order, as every writer of items does; only items still open to this answer.
+# Locks in id order, as every writer of items does; only items still open to an answer.
 LOCK_OPEN = """
-SELECT i.id FROM items i
+SELECT i.id, i.try FROM items i
  WHERE i.id = ANY (%(ids)s) AND i.phase IN ('calling', 'live', 'unknown')
  ORDER BY i.id FOR UPDATE
 """
@@ -23,18 +24,22 @@ COPY documents (id, item_id, kind, format, parcel, content, location, created_at
 """
 
 
-async def add_to_open_items(
-    conn: Connection, documents: Sequence[tuple[UUID, Document]], *, now: datetime
+async def add_to_open_attempts(
+    conn: Connection, documents: Sequence[tuple[UUID, int, Document]], *, now: datetime
 ) -> None:
-    """Store documents of items that are about to end; those of ended ones are known already.
+    """Store documents, each with its item and attempt, of attempts that are about to end.
 
-    Part of the transaction that ends the items: an item is never booked without its label.
+    Those of attempts that have ended are known already, or belong to nothing; their contents
+    outside the database go. Part of the transaction that ends the items: an item is never booked
+    without its label.
     """
-    cursor = await conn.execute(LOCK_OPEN, {"ids": sorted({item_id for item_id, _ in documents})})
-    is_open = {row[0] for row in await cursor.fetchall()}
+    ids = sorted({item_id for item_id, _, _ in documents})
+    cursor = await conn.execute(LOCK_OPEN, {"ids": ids})
+    open_attempts = {(row[0], row[1]) for row in await cursor.fetchall()}
+    left: list[tuple[UUID, str]] = []
     async with conn.cursor() as writer, writer.copy(COPY_DOCUMENTS) as copy:
-        for item_id, document in documents:
-            if item_id in is_open:
+        for item_id, attempt, document in documents:
+            if (item_id, attempt) in open_attempts:
                 is_here = document.location is None
                 await copy.write_row(
                     (
@@ -48,6 +53,10 @@ async def add_to_open_items(
                         now,
                     )
                 )
+            elif document.location is not None:
+                left.append((item_id, document.location))
+    if left:
+        await removals.add_unstored(conn, left)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

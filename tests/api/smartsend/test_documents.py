@@ -56,8 +56,8 @@ async def make_booked(
         db, team=client.team, batch_id=batch, phase=Phase.LIVE, status="processing", payload=payload
     )
     async with db.transaction() as connection:
-        await documents.add_to_open_items(
-            connection, [(shipment, paper) for paper in papers], now=db.clock()
+        await documents.add_to_open_attempts(
+            connection, [(shipment, 1, paper) for paper in papers], now=db.clock()
         )
         await connection.execute(
             "UPDATE items SET phase = 'done', status = 'booked' WHERE id = %s", (shipment,)
