@@ -9,7 +9,7 @@ from uuid import UUID
 from batchyard.errors import Conflict, InvalidRequest, NotFound, StoreError
 from batchyard.lifecycle import STATUSES_BY_PHASE
 from batchyard.models import Team
-from batchyard.operations.transactions import Transactions
+from batchyard.operations.transactions import Joined, Transactions
 from batchyard.operations.webhooks import SECRET_BYTES, TRIED_FOR, signing_secrets, write_secret
 from batchyard.store import endpoints, webhooks
 from batchyard.store.db import Database
@@ -68,6 +68,14 @@ async def read_endpoint(db: Transactions, *, team: Team, endpoint_id: UUID) -> E
     if not found:
         raise _missing()
     return found[0]
+
+
+async def lock_endpoint(work: Joined, *, team: Team, endpoint_id: UUID) -> Endpoint:
+    """Return an endpoint and let nobody else change it until `work` ends. Raises `NotFound`."""
+    found = await endpoints.lock(work.connection, team_id=team.id, endpoint_id=endpoint_id)
+    if found is None:
+        raise _missing()
+    return found
 
 
 async def write_endpoint(

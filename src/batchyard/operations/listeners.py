@@ -34,7 +34,7 @@ async def change_endpoint(
     `change` makes the new settings of those that hold. Raises `NotFound` and `InvalidRequest`.
     """
     async with one_transaction(db) as work:
-        found = await endpoints.read_endpoint(work, team=team, endpoint_id=endpoint_id)
+        found = await endpoints.lock_endpoint(work, team=team, endpoint_id=endpoint_id)
         old = _settings_of(found)
         new = change(old)
         changed = await endpoints.write_endpoint(

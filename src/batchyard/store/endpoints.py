@@ -89,6 +89,21 @@ async def list_all(
         return await cursor.fetchall()
 
 
+# Not FOR UPDATE, which would wait for whoever tells it something, by the foreign key.
+LOCK = f"""
+SELECT {SHOWN} FROM webhook_endpoints
+ WHERE team_id = %(team_id)s AND uuid = %(id)s AND is_of_team AND removed_at IS NULL
+   FOR NO KEY UPDATE
+"""
+
+
+async def lock(conn: Connection, *, team_id: int, endpoint_id: UUID) -> Endpoint | None:
+    """Lock an address that listens to a team until the end of the transaction, and return it."""
+    async with conn.cursor(row_factory=class_row(Endpoint)) as cursor:
+        await cursor.execute(LOCK, {"team_id": team_id, "id": endpoint_id})
+        return await cursor.fetchone()
+
+
 # Enabled again, it starts anew: what failed before is not held against it.
 WRITE = f"""
 UPDATE webhook_endpoints
