@@ -220,6 +220,24 @@ async def test_refused_rows_are_paged_and_filtered_by_reason(yard: Yard) -> None
         assert (await client.get(batch_path(batch_id, "/refused?after=-1"))).status_code == 422
 
 
+@pytest.mark.parametrize("query", ["?after=99999", "?before=0"])
+async def test_page_without_refused_rows_does_not_say_that_there_are_none(
+    yard: Yard, query: str
+) -> None:
+    batch_id = await factories.make_batch(yard.db, team=yard.team, kind=Kind.CALL)
+    path = batch_path(batch_id, "/refused")
+    async with yard.client() as client:
+        assert "No row was refused" in (await client.get(path)).text
+        await yard.execute(
+            "INSERT INTO rejected_rows (batch_id, line, code, reason, cells)"
+            " VALUES (%s, 1, 'phone_missing', 'because', '[\"x\"]')",
+            [batch_id],
+        )
+        text = (await client.get(f"{path}{query}")).text
+    assert "No row was refused" not in text
+    assert f'<a class="button" href="{path}">Show all refused rows</a>' in text
+
+
 async def test_list_and_page_say_who_paused_a_batch(yard: Yard) -> None:
     team = await factories.make_team(yard.db)
     user_id = await users.create_user(

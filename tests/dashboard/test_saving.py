@@ -8,7 +8,7 @@ import pytest
 
 from batchyard.contact_rules import TeamRules
 from batchyard.dashboard.visitors import PREFIX
-from batchyard.models import Kind, Rate
+from batchyard.models import Kind, Rate, Team
 from batchyard.operations import contacts
 from batchyard.operations.limits import set_limit
 from batchyard.operations.providers import set_route
@@ -31,20 +31,27 @@ async def rates_of(yard: Yard, key: str) -> object:
     return await yard.value(f"{query} WHERE key = %s", [key])
 
 
-async def test_rates_over_any_time_stay_in_every_form_of_limits(yard: Yard) -> None:
-    team = await factories.make_team(yard.db)
+async def forms_of_limits(
+    yard: Yard, *, team: Team, provider: str
+) -> Sequence[tuple[str, str, str]]:
+    """Return whose limits have a form, on which page, and where it is sent to."""
     batch_id = await factories.make_batch(yard.db, team=team)
     agent_id = await factories.make_agent(yard.db, team=team)
-    await add_http(yard.db, "odd")
-    await set_route(yard.db, team=team, kind=Kind.CALL, agent_id=agent_id, provider="odd")
+    await add_http(yard.db, provider)
+    await set_route(yard.db, team=team, kind=Kind.CALL, agent_id=agent_id, provider=provider)
     batch, providers = f"{PREFIX}/batches/{batch_id}/settings", f"{PREFIX}/settings/providers"
+    return (
+        (f"batch:{batch_id}", batch, f"{batch}/limits"),
+        (f"team:{team.slug}", LIMITS, f"{LIMITS}/team"),
+        (f"agent:{agent_id}", LIMITS, f"{LIMITS}/{agent_id}"),
+        (f"provider:{provider}", providers, f"{providers}/limits/{provider}"),
+    )
+
+
+async def test_rates_over_any_time_stay_in_every_form_of_limits(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
     async with yard.client(team=team) as client:
-        for scope, page, path in (
-            (f"batch:{batch_id}", batch, f"{batch}/limits"),
-            (f"team:{team.slug}", LIMITS, f"{LIMITS}/team"),
-            (f"agent:{agent_id}", LIMITS, f"{LIMITS}/{agent_id}"),
-            ("provider:odd", providers, f"{providers}/limits/odd"),
-        ):
+        for scope, page, path in await forms_of_limits(yard, team=team, provider="odd"):
             done = await set_limit(yard.db, scope=scope, concurrency=3, rates=ODD)
             shown = (await client.get(page)).text
             assert ">in 10 secs</option>" in shown, path
@@ -52,6 +59,23 @@ async def test_rates_over_any_time_stay_in_every_form_of_limits(yard: Yard) -> N
             answer = await client.post(path, data=form)
             assert answer.status_code == 303, answer.text
             assert await rates_of(yard, done.key) == [[10, 10], [500, WEEK]], path
+
+
+async def test_rates_that_were_typed_stay_in_every_form_of_limits_with_a_fault(yard: Yard) -> None:
+    team = await factories.make_team(yard.db)
+    async with yard.client(team=team) as client:
+        for scope, page, path in await forms_of_limits(yard, team=team, provider="typed"):
+            done = await set_limit(yard.db, scope=scope, concurrency=None, rates=[])
+            shown = form_of((await client.get(page)).text, path)
+            typed = {"concurrency": ["5o"], "rate": ["9", "100"], "per": ["10", "60"]}
+            refused = await client.post(path, data=shown | typed)
+            assert refused.status_code == 422, path
+            assert ">in 10 secs</option>" in refused.text, path
+            again = form_of(refused.text, path)
+            assert again["rate"] == ["9", "100", ""], path
+            answer = await client.post(path, data=again | {"concurrency": ["50"]})
+            assert answer.status_code == 303, answer.text
+            assert await rates_of(yard, done.key) == [[9, 10], [100, 60]], path
 
 
 @pytest.mark.parametrize("per", ["0", str(31 * 86_400 + 1), "a while"])
@@ -64,6 +88,8 @@ async def test_rate_over_no_time_is_told_and_changes_nothing(yard: Yard, per: st
         answer = await client.post(path, data={"rate": "5", "per": per})
     assert answer.status_code == 422
     assert "Enter a whole number from 1 to 2678400." in answer.text
+    form = form_of(answer.text, path)
+    assert (form["rate"], form["per"]) == (["5", ""], [per, "60"])
     assert await rates_of(yard, done.key) == [[10, 10], [500, WEEK]]
 
 

@@ -60,6 +60,27 @@ async def test_item_is_corrected_before_it_is_sent(db: Database, team: Team) -> 
         await correct_item(db, team=await make_team(db), item_id=item_id, payload={})
 
 
+async def test_item_that_has_something_else_by_now_is_left(db: Database, team: Team) -> None:
+    await upload(db, b"phone,name\n+4520123451,a\n", team=team)
+    item_id = await item_of(db)
+    seen = corrections.fingerprint({"name": "a"}, number="+4520123451")
+    again = "+4520123452"
+    for payload, number, kept in (
+        ({"name": "b"}, None, "+4520123451"),
+        ({"name": "a"}, again, again),
+    ):
+        await correct_item(db, team=team, item_id=item_id, payload=payload, number=number)
+        correction = await corrections.check_correction(
+            db, team=team, item_id=item_id, payload={"name": "c"}
+        )
+        with pytest.raises(Conflict, match="meanwhile"):
+            await corrections.correct_item(db, correction, team=team, seen=seen)
+        assert await rows_of(db, "SELECT number, payload FROM item_data") == [(kept, payload)]
+    seen = corrections.fingerprint({"name": "a"}, number=again)
+    await corrections.correct_item(db, correction, team=team, seen=seen)
+    assert await rows_of(db, "SELECT number, payload FROM item_data") == [(again, {"name": "c"})]
+
+
 @pytest.mark.parametrize("left", ['{"erased": true}', '{"expired": true}'])
 async def test_item_whose_content_was_taken_out_is_not_sent_again(
     db: Database, team: Team, left: str

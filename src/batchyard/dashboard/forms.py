@@ -45,6 +45,10 @@ class Fields:
         """Return every text given under a name."""
         return [given.strip() for given in self._form.getlist(name) if isinstance(given, str)]
 
+    def pairs(self, first: str, second: str) -> list[tuple[str, str]]:
+        """Return the texts of two fields that stand side by side, as often as they are there."""
+        return list(zip(self.texts(first), self.texts(second), strict=False))
+
     def flag(self, name: str) -> bool:
         """Tell whether a box was ticked."""
         return name in self._form
@@ -96,7 +100,7 @@ def read_limits(fields: Fields) -> tuple[int | None, list[Rate]]:
     """Read the fields of limits; raise `InvalidRequest` naming each fault."""
     concurrency = fields.whole("concurrency", least=1, most=MOST)
     rates = []
-    for text, unit in zip(fields.texts("rate"), fields.texts("per"), strict=False):
+    for unit, text in fields.pairs("per", "rate"):
         count = fields.read_whole("rate", text, least=1, most=MOST)
         seconds = fields.read_whole("rate", unit, least=1, most=LONGEST_SECONDS)
         if count is not None and seconds is not None:

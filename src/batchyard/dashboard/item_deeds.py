@@ -1,8 +1,6 @@
 """Do something to one item: stop, try again, correct, decide what nobody could find out."""
 
-from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -13,33 +11,16 @@ from batchyard.dashboard.facts import write_pretty
 from batchyard.dashboard.forms import Fields, read_fields
 from batchyard.dashboard.frame import frame_of, go_to
 from batchyard.dashboard.item import Whole, read_whole
+from batchyard.dashboard.item_cells import LONGEST, SHOWN, mark_cells, read_cells, show_cells
 from batchyard.dashboard.visitors import WRITE, Visitor
 from batchyard.errors import Conflict, InvalidRequest
-from batchyard.intake.columns import with_plain_lines
 from batchyard.models import JsonObject, Kind
 from batchyard.operations import corrections, items, steering
 from batchyard.operations.outcomes import Verdict
 from batchyard.operations.traces import changing_item
 from batchyard.store.db import read_json
 
-LONGEST = 1_000_000
-"""Of a value, and of all of them as JSON."""
-
 router = APIRouter()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """A value with a field of its own."""
-
-    field: str
-    name: str
-    value: str
-
-    @property
-    def has_lines(self) -> bool:
-        """Whether it is of several lines, which a field of one line would put together."""
-        return "\n" in with_plain_lines(self.value)
 
 
 @router.post("/items/{item_id}/stop")
@@ -113,7 +94,7 @@ async def correct(request: Request, visitor: Annotated[Visitor, WRITE], item_id:
     fields = await read_fields(request)
     try:
         payload = _payload(whole, fields)
-        number = fields.text("number", longest=100) or None
+        number = _number(fields)
         fields.check()
         correction = await corrections.check_correction(
             visitor.db,
@@ -133,7 +114,9 @@ async def correct(request: Request, visitor: Annotated[Visitor, WRITE], item_id:
         item_id=item_id,
         action="item.correct",
     ) as work:
-        await corrections.correct_item(work, correction, team=visitor.team)
+        await corrections.correct_item(
+            work, correction, team=visitor.team, seen=_seen(whole, fields)
+        )
     return _back(visitor, item_id, "The item was corrected.")
 
 
@@ -147,25 +130,23 @@ def _form(
     status: int = 200,
 ) -> Response:
     payload = whole.item.payload
-    is_flat = _is_flat(whole)
+    cells = None
+    if _is_flat(whole):
+        cells = show_cells(payload) if fields is None else read_cells(payload, fields)
+    held = whole.item.number or ""
+    number = None if fields is None else _number(fields)
     return frame_of(request).page(
         request,
         visitor,
         "item_correct.html",
         whole=whole,
-        number=(whole.item.number or "") if fields is None else fields.text("number"),
-        cells=[
-            Cell(
-                field=_field_of(name),
-                name=name,
-                value=str(value) if fields is None else _typed(fields, name, held=str(value)),
-            )
-            for name, value in payload.items()
-        ]
-        if is_flat
-        else [],
+        number=held if number is None else number,
+        was_number=held if fields is None or number is None else fields.text("was_number"),
+        cells=cells or (),
+        was_cells=None if cells is None else mark_cells(cells),
+        was_json=None if cells is not None else _seen(whole, fields),
         json=None
-        if is_flat
+        if cells is not None
         else write_pretty(payload)
         if fields is None
         else fields.text("json", longest=LONGEST),
@@ -181,29 +162,24 @@ def _is_flat(whole: Whole) -> bool:
     )
 
 
-def _field_of(name: str) -> str:
-    """Return what the field of a value is called: in plain letters, which a browser leaves."""
-    return f"cell.{quote(name)}"
+def _number(fields: Fields) -> str | None:
+    """Return the number that was typed; None where it was not touched."""
+    typed = fields.text("number", longest=100)
+    return None if typed == fields.text("was_number") else typed
 
 
-def _typed(fields: Fields, name: str, *, held: str) -> str:
-    """Return a value as it was typed, and as it is held where it was not touched.
-
-    A browser makes CRLF of its line breaks; a field that is missing was not shown.
-    """
-    field = _field_of(name)
-    if not fields.flag(field):
-        return held
-    typed = with_plain_lines(fields.exact(field, longest=LONGEST))
-    return held if typed == with_plain_lines(held) else typed.strip()
+def _seen(whole: Whole, fields: Fields | None) -> str:
+    """Return the fingerprint of what is corrected: all of it as JSON, or what is there now."""
+    if fields is not None and fields.flag("was_json"):
+        return fields.text("was_json")
+    return corrections.fingerprint(whole.item.payload, number=whole.item.number)
 
 
 def _payload(whole: Whole, fields: Fields) -> JsonObject:
     if _is_flat(whole):
-        return {
-            name: _typed(fields, name, held=str(value))
-            for name, value in whole.item.payload.items()
-        }
+        return {cell.name: cell.value for cell in read_cells(whole.item.payload, fields)}
+    if fields.flag(SHOWN):
+        raise Conflict(corrections.MEANWHILE)
     text = fields.text("json", longest=LONGEST)
     try:
         # It refuses what no database takes, such as NaN; the other one keeps long numbers.

@@ -67,6 +67,8 @@ async def show_refused(
         codes=[word for word in codes if word in REFUSALS],
         verdicts=REFUSALS,
         remarks=await read_remarks(visitor, batch_id),
+        # A page behind the last row is empty, whatever the batch has.
+        is_paged=after is not None or before is not None,
         next=rows[-1].line if rows and (has_more or is_before) else None,
         previous=rows[0].line if rows and (has_more if is_before else after) else None,
     )

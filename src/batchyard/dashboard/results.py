@@ -24,7 +24,15 @@ async def show_results(
 ) -> Response:
     """Show how the items ended, and offer the files."""
     head = await read_head(visitor, batch_id)
-    return batch_page(request, visitor, "batch_results.html", head=head, tab="/results")
+    batch, figures = head.standing.batch, head.standing.figures
+    return batch_page(
+        request,
+        visitor,
+        "batch_results.html",
+        head=head,
+        tab="/results",
+        has_evidence=evidence.is_final(batch.state, open_items=figures.unsent + figures.in_flight),
+    )
 
 
 @router.get("/batches/{batch_id}/results/{name}")

@@ -1,5 +1,7 @@
 """The correction of a single item, before it is sent or after it failed."""
 
+import hashlib
+import json
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +22,14 @@ from batchyard.operations.transactions import Transactions
 from batchyard.store import control, corrections, queue
 from batchyard.store.corrections import Correction
 from batchyard.store.db import Connection, Database
+
+MEANWHILE = "Somebody corrected it meanwhile. Open it again and correct what it has now."
+
+
+def fingerprint(payload: JsonObject, *, number: str | None) -> str:
+    """Return what tells whether an item still has what it had."""
+    held = json.dumps([number, payload], sort_keys=True)
+    return hashlib.sha256(held.encode()).hexdigest()
 
 
 async def check_correction(
@@ -64,18 +74,23 @@ async def check_correction(
     )
 
 
-async def correct_item(db: Transactions, correction: Correction, *, team: Team) -> None:
+async def correct_item(
+    db: Transactions, correction: Correction, *, team: Team, seen: str | None = None
+) -> None:
     """Put what was checked in the place of an item's, before it is sent or after it failed.
 
-    An item that failed is tried again, as a new attempt; what was replaced is kept. Raises
-    `NotFound`, and `Conflict` for an item that is out or did not fail, whose person is being
-    erased, whose content was taken out, or whose batch was stopped just now.
+    An item that failed is tried again, as a new attempt; what was replaced is kept. `seen` is the
+    fingerprint of what was corrected; None corrects whatever there is. Raises `NotFound`, and
+    `Conflict` for an item that is out or did not fail, whose person is being erased, whose content
+    was taken out, that has something else by now, or whose batch was stopped just now.
     """
     async with db.transaction() as conn:
-        await _correct(conn, correction, team=team, now=db.clock())
+        await _correct(conn, correction, team=team, seen=seen, now=db.clock())
 
 
-async def _correct(conn: Connection, correction: Correction, *, team: Team, now: datetime) -> None:
+async def _correct(
+    conn: Connection, correction: Correction, *, team: Team, seen: str | None, now: datetime
+) -> None:
     locked = await corrections.lock(conn, team_id=team.id, item_id=correction.item_id)
     if locked is None:
         raise NotFound("There is no such item.")
@@ -87,6 +102,8 @@ async def _correct(conn: Connection, correction: Correction, *, team: Team, now:
         raise Conflict("The person it is about is being erased.", state=locked.status)
     if locked.is_taken_out:
         raise Conflict("What it held was taken out and is not sent again.", state=locked.status)
+    if seen is not None and seen != fingerprint(locked.payload, number=locked.number):
+        raise Conflict(MEANWHILE, state=locked.status)
     if has_failed and state is BatchState.STOPPED:
         await clear_stopped(conn, batch_ids=[locked.batch_id], now=now)
     await corrections.write(conn, correction, tries_again=has_failed, now=now)

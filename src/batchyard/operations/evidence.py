@@ -39,16 +39,22 @@ UNREAD = "Its file could not be read when this was made."
 log = structlog.get_logger("batchyard.evidence")
 
 
+def is_final(state: BatchState, *, open_items: int) -> bool:
+    """Tell whether nothing more becomes true of a batch, so that there is evidence of it."""
+    # What a cancelled batch has was never to be sent, and stays as it is.
+    return state in ENDED and (not open_items or state == BatchState.CANCELLED)
+
+
 def check_ended(batch: ResultBatch) -> None:
     """Raise `Conflict` for a batch of which more may still become true."""
+    if is_final(batch.state, open_items=batch.open_items):
+        return
     if batch.state not in ENDED:
         raise Conflict(f"The batch has not ended; it is {batch.state}.", state=batch.state)
-    # What a cancelled batch has was never to be sent, and stays as it is.
-    if batch.open_items and batch.state != BatchState.CANCELLED:
-        raise Conflict(
-            f"The batch is {batch.state}, but {batch.open_items} of its items have not ended.",
-            state=batch.state,
-        )
+    raise Conflict(
+        f"The batch is {batch.state}, but {batch.open_items} of its items have not ended.",
+        state=batch.state,
+    )
 
 
 async def render_evidence(

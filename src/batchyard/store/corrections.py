@@ -34,6 +34,7 @@ class CorrectedItem:
     phase: str
     status: str
     number: str | None
+    payload: JsonObject
     is_noted: bool
     """To be erased."""
     is_taken_out: bool
@@ -41,7 +42,7 @@ class CorrectedItem:
 
 
 ITEM = f"""
-SELECT i.batch_id, b.state AS batch_state, b.kind, i.phase, i.status, d.number,
+SELECT i.batch_id, b.state AS batch_state, b.kind, i.phase, i.status, d.number, d.payload,
        EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id) AS is_noted,
        d.payload IN {TAKEN_OUT} AS is_taken_out
   FROM items i JOIN batches b ON b.id = i.batch_id JOIN item_data d ON d.item_id = i.id
