@@ -146,16 +146,23 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def context(browser: Browser, yard: Yard) -> AsyncIterator[BrowserContext]:
-    """Lend a browser without cookies; whatever goes wrong in its console fails the test."""
+@asynccontextmanager
+async def looking(
+    browser: Browser, yard: Yard, *, expected: Sequence[str] = ()
+) -> AsyncIterator[BrowserContext]:
+    """Lend a browser without cookies; whatever goes wrong in its console fails the test.
+
+    What contains a word of `expected` is what the test asks for.
+    """
     context = await browser.new_context(base_url=yard.url, viewport={"width": 1440, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
     wrong: list[str] = []
 
     def listen(said: ConsoleMessage) -> None:
         # A browser complains of every fault, also of one that a test asks for.
-        is_asked_for = said.location["url"].endswith(NOWHERE) or UNPROCESSABLE in said.text
+        is_asked_for = said.location["url"].endswith(NOWHERE) or any(
+            word in said.text for word in (UNPROCESSABLE, *expected)
+        )
         if said.type in {"error", "warning"} and not is_asked_for:
             wrong.append(said.text)
 
@@ -164,6 +171,13 @@ async def context(browser: Browser, yard: Yard) -> AsyncIterator[BrowserContext]
     yield context
     await context.close()
     assert wrong == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser, yard: Yard) -> AsyncIterator[BrowserContext]:
+    """Lend a browser that nothing may go wrong in."""
+    async with looking(browser, yard) as context:
+        yield context
 
 
 @pytest_asyncio.fixture(loop_scope="session")

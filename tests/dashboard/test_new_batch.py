@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import gzip
+import html
 import io
 import json
 import re
@@ -18,6 +19,8 @@ from batchyard.config import Config
 from batchyard.dashboard.routes import build_door
 from batchyard.dashboard.visitors import COOKIE, PREFIX
 from batchyard.dashboard.voice import Voice
+from batchyard.intake.records import MAX_ROW_CHARACTERS
+from batchyard.intake.verdicts import REFUSALS
 from batchyard.models import Kind, Rate
 from batchyard.operations import rehearsals, sessions
 from batchyard.operations.limits import set_limit
@@ -27,6 +30,7 @@ from tests import factories
 from tests.dashboard.conftest import Yard, follow, signed_in
 from tests.dashboard.looks import check_page
 from tests.intake.sheets import write_sheet
+from tests.operations.lists import SHIPMENT_HEADER, shipment_row
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -419,6 +423,37 @@ async def test_list_of_any_format_is_looked_at(yard: Yard, tmp_path: Path) -> No
             assert f"<dd>{format_}</dd>" in answer.text, name
             assert "2 looked at" in answer.text, name
             assert "1 cannot be taken" in answer.text, name
+
+
+SHORT_CALL = "contact_number,name,city\n+4520123456,Ann\n+4520123457,Bo,Ry\n"
+SHORT_SHIPMENT = f"{SHIPMENT_HEADER}\n{shipment_row(1).rpartition(',')[0]}\n{shipment_row(2)}\n"
+LONG_CALL = SHORT_CALL.replace("Ann", "x" * MAX_ROW_CHARACTERS)
+NO_OBJECT = '[{"contact_number": "+4520123457", "name": "Bo"}, 12]'
+
+
+@pytest.mark.parametrize(
+    "kind,rows,code",
+    [
+        (Kind.CALL, SHORT_CALL, "cells_missing"),
+        (Kind.SHIPMENT, SHORT_SHIPMENT, "cells_missing"),
+        (Kind.CALL, LONG_CALL, "row_too_long"),
+        (Kind.CALL, NO_OBJECT, "json_no_object"),
+    ],
+    ids=["call", "shipment", "long", "object"],
+)
+async def test_list_whose_first_row_lacks_cells_is_looked_at(
+    yard: Yard, kind: Kind, rows: str, code: str
+) -> None:
+    async with yard.client() as client:
+        answer = await client.post(
+            f"{PREFIX}/new/look",
+            data={"kind": kind.value, "is_whole": "yes"},
+            files={"file": ("a.csv", rows.encode())},
+        )
+    assert answer.status_code == 200, answer.text
+    assert "2 looked at" in answer.text
+    assert "1 cannot be taken" in answer.text
+    assert REFUSALS[code].sentence in html.unescape(answer.text)
 
 
 async def test_list_is_read_in_the_encoding_that_is_chosen(page: Page, tmp_path: Path) -> None:

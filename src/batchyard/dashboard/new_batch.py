@@ -163,8 +163,7 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
 
         await incoming.open(settings, seal=seal)
         report = incoming.report()
-    path = f"{PREFIX}/batches/{incoming.batch_id}/rehearsal"
-    answer = Response(status_code=204, headers={"HX-Redirect": path})
+    answer = Response(status_code=204, headers=_lead_to(incoming.batch_id))
     remarks = await read_remarks(visitor, incoming.batch_id)
     put_notice(answer, visitor.config, _told(visitor, report, remarks))
     return answer
@@ -174,7 +173,10 @@ async def upload(request: Request, visitor: Annotated[Visitor, WRITE]) -> Respon
 async def show_progress(
     request: Request, visitor: Annotated[Visitor, WRITE], upload_id: UUID
 ) -> Response:
-    """Show how far a file has come, and what its rows are worth; nothing before its first block."""
+    """Show how far a file has come, and what its rows are worth; nothing before its first block.
+
+    A list that is in says where it leads to: the answer to its upload may have been lost.
+    """
     try:
         found = await imports.read_upload(visitor.db, team=visitor.team, upload_id=upload_id)
     except NotFound:
@@ -182,7 +184,8 @@ async def show_progress(
     html = frame_of(request).piece(
         visitor, "new_progress.html", found=found, verdicts=REFUSALS, remarks=WARNINGS
     )
-    return HTMLResponse(html)
+    is_in = found.state == "done"
+    return HTMLResponse(html, headers=_lead_to(found.batch_id) if is_in else None)
 
 
 def meanings(kind: Kind) -> Sequence[str]:
@@ -270,6 +273,10 @@ async def _known_agent(visitor: Visitor, fields: Mapping[str, str]) -> UUID:
         raise NotFound("There is no such agent.") from error
     await agents.require_agent(visitor.db, team=visitor.team, agent_id=agent_id)
     return agent_id
+
+
+def _lead_to(batch_id: UUID) -> Mapping[str, str]:
+    return {"HX-Redirect": f"{PREFIX}/batches/{batch_id}/rehearsal"}
 
 
 def _told(visitor: Visitor, report: UploadReport, remarks: Sequence[Remark]) -> str:

@@ -236,6 +236,7 @@ async def _judge(
 
 
 def _texts(row: list[str] | dict[str, object], cells: Sequence[str]) -> list[str]:
+    """Return a text for each column, and those of cells behind the last one."""
     if isinstance(row, dict):
         return ["" if row.get(name) is None else str(row[name]) for name in cells]
-    return row
+    return [*row, *[""] * (len(cells) - len(row))]

@@ -12,6 +12,7 @@
   const headers = JSON.parse(document.body.getAttribute("hx-headers"));
   const lookBytes = 256 * 1024;
   const wholeBytes = 24 * 1024 * 1024;
+  const followMilliseconds = 700;
   let file = null;
   let sending = null;
   let asked = 0;
@@ -61,18 +62,16 @@
     if (!chosen) return;
     file = chosen;
     form.querySelector("[data-file-name]").textContent = file.name;
-    lookAt().catch(failed);
+    lookAt().catch(() => explain(form.dataset.lost));
   }
 
-  function failed() {
-    told.innerHTML = "";
-    const line = document.createElement("p");
-    line.className = "notice bad";
-    line.setAttribute("role", "alert");
-    line.textContent = form.dataset.lost ?? "";
-    told.append(line);
+  // Why no answer came: the file itself may be the reason.
+  async function explain(sentence) {
+    uploads.tell(told, (await uploads.isChanged(file)) ? form.dataset.changed : sentence);
   }
 
+  // The same file is a change only where none was chosen before.
+  input.addEventListener("click", () => { input.value = ""; });
   input.addEventListener("change", () => take(input.files[0]));
   drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
@@ -84,11 +83,18 @@
   form.addEventListener("change", (event) => {
     if (event.target.name === "kind" || event.target.name === "agent_id") showKind();
     if (file === null || sending !== null) return;
-    if (event.target.name === "kind" || event.target.matches("[data-encoding]")) lookAt(ENCODING).catch(failed);
-    if (event.target.matches("[data-meaning]")) lookAt(COLUMNS, ENCODING).catch(failed);
+    const lost = () => explain(form.dataset.lost);
+    if (event.target.name === "kind" || event.target.matches("[data-encoding]")) lookAt(ENCODING).catch(lost);
+    if (event.target.matches("[data-meaning]")) lookAt(COLUMNS, ENCODING).catch(lost);
   });
 
   // --- sending ----------------------------------------------------------------------------------
+  // Where a connection breaks the browser may send again by itself, and find its own upload there.
+  const TAKEN = 409;
+
+  // A server that stops, and a proxy that lost it, say nothing about the file.
+  const isLost = (status) => status === 0 || status === TAKEN || status > 500;
+
   function lock(isLocked) {
     for (const element of form.elements) element.disabled = isLocked;
     progress.hidden = !isLocked;
@@ -103,33 +109,57 @@
     body.append("file", file, file.name);
     told.replaceChildren();
     lock(true);
+    // As far as the browser tells: what is small it may send without a word.
+    let share = 0;
     sending = new XMLHttpRequest();
     sending.open("POST", form.dataset.upload);
     for (const [name, value] of Object.entries({ ...headers, "HX-Request": "true" })) sending.setRequestHeader(name, value);
     sending.upload.addEventListener("progress", (sent) => {
-      if (sent.lengthComputable) progress.querySelector("progress").value = (100 * sent.loaded) / sent.total;
+      if (!sent.lengthComputable || !sent.loaded) return;
+      share = sent.loaded / sent.total;
+      progress.querySelector("progress").value = 100 * share;
     });
-    const follow = setInterval(() => tell(id), 700);
-    sending.addEventListener("loadend", () => {
+    sending.upload.addEventListener("load", () => { share = 1; });
+    const follow = setInterval(() => tell(id), followMilliseconds);
+    sending.addEventListener("loadend", async () => {
       clearInterval(follow);
       const answer = sending;
+      const onward = answer.getResponseHeader("HX-Redirect")
+        ?? (isLost(answer.status) ? await findOut(id, share) : null);
       sending = null;
-      const onward = answer.getResponseHeader("HX-Redirect");
       if (onward) {
         location.assign(onward);
         return;
       }
       lock(false);
-      if (answer.status) told.innerHTML = answer.responseText;
-      else failed();
+      if (!isLost(answer.status) || answer.status === TAKEN) told.innerHTML = answer.responseText;
+      else if (share === 0) explain(form.dataset.unsure);
+      else uploads.tell(told, share < 1 ? form.dataset.lost : form.dataset.unsure);
     });
     sending.send(body);
   });
 
+  // A list that was sent whole may be in all the same: where it leads to then, or null.
+  async function findOut(id, share) {
+    for (;;) {
+      const answer = await tell(id);
+      const onward = answer?.ok ? answer.headers.get("HX-Redirect") : null;
+      const isComing = answer?.status === 200 && (share === 0 || share === 1);
+      if (onward || !isComing) return onward;
+      await new Promise((done) => { setTimeout(done, followMilliseconds); });
+    }
+  }
+
+  // Return the answer, or null where there is none.
   async function tell(id) {
-    const answer = await fetch(form.dataset.progress + id, { headers: { "HX-Request": "true" } }).catch(() => null);
-    // Before its first block the upload is not known yet.
-    if (answer?.status === 200) document.getElementById("progress-told").innerHTML = await answer.text();
+    try {
+      const answer = await fetch(form.dataset.progress + id, { headers: { "HX-Request": "true" } });
+      // Before its first block the upload is not known yet.
+      if (answer.status === 200) document.getElementById("progress-told").innerHTML = await answer.text();
+      return answer;
+    } catch {
+      return null;
+    }
   }
 
   // Pages without encryption have no `randomUUID`.
