@@ -6,7 +6,13 @@ import weakref
 import pytest
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.columns import Columns, find_marks, header_hash, name_columns
+from batchyard.intake.columns import (
+    Columns,
+    find_marks,
+    first_meanings,
+    header_hash,
+    name_columns,
+)
 from batchyard.intake.synonyms import NUMBER_COLUMN, SYNONYMS, plain
 from batchyard.models import Kind
 
@@ -54,6 +60,29 @@ def test_given_meaning_wins_and_may_leave_a_column_out() -> None:
     assert header.guessed == ()
     assert not header.is_renamed
     assert header.mapping == {"phone": None, "nummer 2 ": NUMBER_COLUMN, "FORNAVN": "first_name"}
+
+
+@pytest.mark.parametrize(
+    "cells,mapping",
+    [
+        (["phone", "phone"], {"phone": NUMBER_COLUMN}),
+        (["Phone", "phone"], {"Phone": NUMBER_COLUMN}),
+        (["note", "phone", "note", "Note"], {"note": "note", "phone": NUMBER_COLUMN}),
+    ],
+)
+def test_columns_of_one_name_mean_the_same_when_they_come_again(
+    cells: list[str], mapping: dict[str, str]
+) -> None:
+    header = name_columns(cells, CALLS)
+    assert header.mapping == mapping
+    pairs = tuple(mapping.items())
+    for columns in (Columns(given=pairs), Columns(remembered=pairs)):
+        assert name_columns(cells, columns).names == header.names
+
+
+def test_first_file_that_has_a_name_says_what_it_means() -> None:
+    pairs = [("Tlf", NUMBER_COLUMN), ("note", "note"), (" tlf", "tlf"), ("NOTE", None)]
+    assert first_meanings(pairs) == (("Tlf", NUMBER_COLUMN), ("note", "note"))
 
 
 @pytest.mark.parametrize("given", ["Customer\r\nname", "customer\rNAME ", "Customer\nname"])

@@ -32,6 +32,7 @@ from tests.operations.lists import (
 )
 
 CSV = b"phone;name\n+4520123451;=1+1\n12;b\n+11112223333;c\n+4520123451;d\n+4520123451;e;f\n"
+FAIL = "UPDATE items SET phase = 'done', status = 'failed' RETURNING id"
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ async def test_large_rows_are_not_held_all_at_once(
     rows = [f"{number},{note}{number}" for number in (*range(10), *range(4520123450, 4520123460))]
     content = "\n".join(["phone,note", *rows]).replace("\n45", "\n+45")
     batch_id = (await upload(db, content.encode(), team=team)).batch_id
-    await rows_of(db, "UPDATE items SET phase = 'done', status = 'failed' RETURNING id")
+    await rows_of(db, FAIL)
     monkeypatch.setattr(mends, "BYTES_AT_ONCE", 1000)
     file = await open_mend_file(db, team=team, batch_id=batch_id)
     pieces = [piece async for piece in file.content]
@@ -157,9 +158,7 @@ async def test_cell_that_fits_into_no_spreadsheet_is_refused_with_the_way_out(
 
 def test_row_behind_the_last_one_of_a_spreadsheet_is_refused() -> None:
     row = MendRow(error_code="x", error="X.", error_line=2, cells={("phone", 0): "12"})
-    writer = SheetWriter(
-        Layout(kind=Kind.CALL, format=Format.XLSX, columns=(("phone", 0),), mapping={})
-    )
+    writer = SheetWriter(Layout(kind=Kind.CALL, format=Format.XLSX, columns=(("phone", 0),)))
     writer.begin()
     writer._row = 1_048_575
     writer.add([row])
@@ -170,6 +169,12 @@ def test_row_behind_the_last_one_of_a_spreadsheet_is_refused() -> None:
 
 def read_table(content: bytes, *, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter))
+
+
+def written(*rows: list[str]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
 
 
 async def test_row_that_the_database_refuses_is_kept_without_its_protection(
@@ -203,7 +208,7 @@ async def test_column_whose_name_was_protected_keeps_its_name(db: Database, team
 async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:
     content = b"phone,note,note\n12,a,b\n13,c,d\n+4520123451,e,f\n"
     batch_id = (await upload(db, content, team=team)).batch_id
-    await rows_of(db, "UPDATE items SET phase = 'done', status = 'failed' RETURNING id")
+    await rows_of(db, FAIL)
     head, *rows = read_table(await mend_file(db, team, batch_id))
     assert head[:3] == ["phone", "note", "note"]
     assert [row[:3] for row in rows] == [
@@ -214,13 +219,51 @@ async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:
     objects = (await mend_file(db, team, batch_id, format_=Format.NDJSON)).splitlines()
     assert json.loads(objects[0])["note_2"] == "b"
     rows[0][0] = "+4520123452"
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([head, *rows[:2]])
-    assert (await add(db, text.getvalue().encode(), team=team, batch_id=batch_id)).accepted == 1
+    back = written(head, *rows[:2])
+    assert (await add(db, back, team=team, batch_id=batch_id)).accepted == 1
+    mended = "SELECT payload FROM item_data WHERE position = 2"
+    assert await rows_of(db, mended) == [({"note": "a", "note_2": "b"},)]
     # What is left comes in the columns of the first file, not in those of the mended one.
     head, *rows = read_table(await mend_file(db, team, batch_id))
     assert head == ["phone", "note", "note", "error_code", "error", "error_line", "item_id"]
     assert [row[:3] for row in rows] == [["13", "c", "d"], ["+4520123451", "e", "f"]]
+
+
+@pytest.mark.parametrize("first", ["phone", "Phone"])
+async def test_number_stays_in_the_first_of_two_columns_of_one_name(
+    db: Database, team: Team, first: str
+) -> None:
+    content = f"{first},phone\n12,+4520123451\n+4520123452,+4520123453\n"
+    batch_id = (await upload(db, content.encode(), team=team)).batch_id
+    await rows_of(db, FAIL)
+    head, *rows = read_table(await mend_file(db, team, batch_id))
+    assert [row[:2] for row in rows] == [["12", "+4520123451"], ["+4520123452", "+4520123453"]]
+    rows[0][0] = "+4520123450"
+    report = await add(db, written(head, *rows), team=team, batch_id=batch_id)
+    assert (report.accepted, report.corrected, report.refused) == (1, 1, 0)
+    assert await rows_of(db, "SELECT number, payload FROM item_data ORDER BY position") == [
+        ("+4520123450", {"phone": "+4520123451"}),
+        ("+4520123452", {"phone": "+4520123453"}),
+    ]
+    await check_books(db)
+
+
+async def test_shipment_goes_to_the_first_of_two_addresses_when_it_is_mended(
+    db: Database, team: Team
+) -> None:
+    receiver = "Name,Address,City,Country"
+    head = f"reference,currency,carrier,service,{receiver},{receiver}"
+    places = "Bo,Vej 1,By,DK,Al,Road 2,Town,SE"
+    rows = f"R-1,X,postnord,home,{places}\nR-2,DKK,postnord,home,{places}\n"
+    batch_id = (await upload(db, f"{head}\n{rows}".encode(), team=team, options=SHIPMENTS)).batch_id
+    await rows_of(db, FAIL)
+    table = (await mend_file(db, team, batch_id)).decode()
+    assert ",Bo,Vej 1,By,DK,,,,,failed," in table
+    mended = table.replace(",X,", ",DKK,").encode()
+    report = await add(db, mended, team=team, batch_id=batch_id, options=SHIPMENTS)
+    assert (report.accepted, report.corrected, report.refused) == (1, 1, 0)
+    address = "payload #>> '{parties,receiver,address,address_lines,0}'"
+    assert await rows_of(db, f"SELECT {address} FROM item_data") == [("Vej 1",)] * 2
 
 
 async def test_objects_are_put_into_columns_where_a_table_is_asked_for(

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from batchyard.errors import NotFound
-from batchyard.intake.columns import MAX_COLUMNS, MEND_COLUMNS
+from batchyard.intake.columns import (
+    MAX_COLUMNS,
+    MEND_COLUMNS,
+    Columns,
+    first_meanings,
+    recall_names,
+)
 from batchyard.intake.files import Format
 from batchyard.intake.mend_files import (
     MEDIA_TYPES,
@@ -93,16 +99,20 @@ def _layout(
     first = files[0] if files else None
     usual = Format.CSV if batch.columns else Format.NDJSON
     headers = (batch.columns, *(one.columns for one in files))
-    columns = [column for names in headers for column in own_columns(names or ())]
-    mapping: dict[str, str | None] = {}
-    for one in files:
-        mapping |= {name: meaning for name, meaning in one.mapping.items() if name not in mapping}
+    found = (column for names in headers for column in own_columns(names or ()))
+    columns = tuple(dict.fromkeys(found))
+    remembered = first_meanings(pair for one in files for pair in one.mapping.items())
+    # Named as the file will be when it comes back, whatever each of the files called them.
+    meanings = recall_names(
+        [*(name for name, _ in columns), *marks],
+        Columns(kind=Kind(batch.kind), remembered=remembered),
+    )
     return Layout(
         kind=Kind(batch.kind),
         format=format_ or Format((first.format if first else None) or usual),
         delimiter=(first.delimiter if first else None) or ",",
-        columns=tuple(dict.fromkeys(columns)),
-        mapping=mapping if columns else {},
+        columns=columns,
+        meanings=dict(zip(columns, meanings, strict=False)),
         marks=tuple(marks),
         is_exact=is_exact,
     )
