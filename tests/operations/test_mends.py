@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from batchyard.errors import InvalidRequest
+from batchyard.intake.columns import Columns
 from batchyard.intake.files import Format
 from batchyard.intake.mend_files import Layout, MendRow, SheetWriter
 from batchyard.models import Kind, Team
@@ -22,6 +24,7 @@ from batchyard.store.db import Database
 from tests.factories import make_team
 from tests.intake.sheets import write_sheet
 from tests.operations.lists import (
+    CALLS,
     SHIPMENT_HEADER,
     SHIPMENTS,
     add,
@@ -264,6 +267,21 @@ async def test_shipment_goes_to_the_first_of_two_addresses_when_it_is_mended(
     assert (report.accepted, report.corrected, report.refused) == (1, 1, 0)
     address = "payload #>> '{parties,receiver,address,address_lines,0}'"
     assert await rows_of(db, f"SELECT {address} FROM item_data") == [("Vej 1",)] * 2
+
+
+async def test_column_that_was_left_out_stays_so_when_its_rows_are_mended(
+    db: Database, team: Team
+) -> None:
+    options = replace(CALLS, columns=Columns(given=(("cpr", None),)))
+    content = b"phone,name,cpr\n12,a,0101\n+4520123452,b,0202\n"
+    batch_id = (await upload(db, content, team=team, options=options)).batch_id
+    await rows_of(db, FAIL)
+    table = (await mend_file(db, team, batch_id)).decode()
+    mended = table.replace("12,", "+4520123450,", 1).encode()
+    report = await add(db, mended, team=team, batch_id=batch_id)
+    assert (report.accepted, report.corrected, report.refused) == (1, 1, 0)
+    payloads = "SELECT payload FROM item_data ORDER BY position"
+    assert await rows_of(db, payloads) == [({"name": "a"},), ({"name": "b"},)]
 
 
 async def test_objects_are_put_into_columns_where_a_table_is_asked_for(

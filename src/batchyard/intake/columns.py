@@ -85,7 +85,9 @@ class Header:
     @property
     def mapping(self) -> dict[str, str | None]:
         """What the columns mean, to be used again for the same header; of one name the first."""
-        return dict(first_meanings(zip(self.cells, self.names, strict=True)))
+        marks = set(self.marks.values())
+        pairs = enumerate(zip(self.cells, self.names, strict=True))
+        return dict(first_meanings(pair for index, pair in pairs if index not in marks))
 
 
 def fold_name(name: str) -> str:
@@ -175,9 +177,11 @@ def _find_meanings(
     remembered = {fold_name(name): meaning for name, meaning in columns.remembered}
     for index, cell in enumerate(cells):
         name = fold_name(cell)
-        is_free = index not in meanings and remembered.get(name) not in {*meanings.values(), None}
-        if name in remembered and is_free:
-            meanings[index] = remembered[name]
+        if index in meanings or name not in remembered:
+            continue
+        meaning = remembered.pop(name)
+        if meaning is None or meaning not in meanings.values():
+            meanings[index] = meaning
     wanted = SYNONYMS[columns.kind]
     by_name = {meaning: (meaning,) for meaning in (*columns.needed, *wanted)}
     _match(meanings, [fold_name(cell) for cell in cells], by_name)
