@@ -133,14 +133,46 @@ async def test_spreadsheet_comes_back_as_a_spreadsheet(
     rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"], [4520123452, "b"]]
     content = write_sheet(tmp_path / "a.xlsx", rows)
     batch_id = (await upload(db, content, team=team)).batch_id
-    back = CalamineWorkbook.from_filelike(io.BytesIO(await mend_file(db, team, batch_id)))
-    cells = back.get_sheet_by_index(0).to_python()
+    cells = read_sheet(await mend_file(db, team, batch_id))
     assert cells[0] == ["phone", "name", "error_code", "error", "error_line", "item_id"]
     assert cells[1][:3] == ["4520123452", "b", "phone_no_plus"]
     cells[1][0] = "+4520123452"
     mended = write_sheet(tmp_path / "b.xlsx", cells)
     assert (await add(db, mended, team=team, batch_id=batch_id)).accepted == 1
     assert await mend_file(db, team, batch_id, format_=Format.NDJSON) == b""
+    await check_books(db)
+
+
+async def test_row_of_a_spreadsheet_with_a_formula_takes_the_place_of_the_one_it_mends(
+    db: Database, team: Team, tmp_path: Path
+) -> None:
+    rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"], ["12", "b"]]
+    content = write_sheet(tmp_path / "a.xlsx", rows)
+    batch_id = (await upload(db, content, team=team)).batch_id
+    cells = read_sheet(await mend_file(db, team, batch_id))
+    cells[1][:2] = ["+4520123452", "=1+1"]
+    report = await add(db, write_sheet(tmp_path / "b.xlsx", cells), team=team, batch_id=batch_id)
+    assert (report.accepted, report.refused) == (0, 1)
+    refused = "SELECT line, code, cells ->> 0 FROM rejected_rows"
+    assert await rows_of(db, refused) == [(3, "formula_cell", "+4520123452")]
+    assert await rows_of(db, "SELECT total_rows, refused_rows FROM batches") == [(2, 1)]
+    await check_books(db)
+
+
+async def test_correction_with_a_formula_stands_in_for_its_item(
+    db: Database, team: Team, tmp_path: Path
+) -> None:
+    rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"]]
+    content = write_sheet(tmp_path / "a.xlsx", rows)
+    batch_id = (await upload(db, content, team=team)).batch_id
+    items = await rows_of(db, FAIL)
+    cells = read_sheet(await mend_file(db, team, batch_id))
+    cells[1][1] = "=1+1"
+    report = await add(db, write_sheet(tmp_path / "b.xlsx", cells), team=team, batch_id=batch_id)
+    assert (report.corrected, report.refused) == (0, 1)
+    assert await rows_of(db, "SELECT item_id FROM rejected_rows") == items
+    cells = read_sheet(await mend_file(db, team, batch_id))
+    assert [(row[0], row[2]) for row in cells[1:]] == [("+4520123451", "formula_cell")]
     await check_books(db)
 
 
@@ -172,6 +204,11 @@ def test_row_behind_the_last_one_of_a_spreadsheet_is_refused() -> None:
 
 def read_table(content: bytes, *, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter))
+
+
+def read_sheet(content: bytes) -> list[list[object]]:
+    book = CalamineWorkbook.from_filelike(io.BytesIO(content))
+    return [list(row) for row in book.get_sheet_by_index(0).to_python()]
 
 
 def written(*rows: list[str]) -> bytes:
