@@ -20,7 +20,7 @@ from batchyard.intake.columns import (
 )
 from batchyard.intake.exports import BOM, render_csv
 from batchyard.intake.files import Format
-from batchyard.intake.flat import pick, unnest
+from batchyard.intake.flat import DEFAULTS, leaf_of, unnest
 from batchyard.intake.synonyms import NUMBER_COLUMN
 from batchyard.json_text import write_json
 from batchyard.models import JsonObject, Kind
@@ -103,20 +103,39 @@ def refused_cells(
 def failed_cells(
     payload: JsonObject, number: str | None, layout: Layout
 ) -> Mapping[Column, object]:
-    """Return the row that an item came from, in the columns of its batch."""
-    if not layout.meanings:
-        first = {} if number is None else {NUMBER_COLUMN: number}
-        given = {name: value for name, value in payload.items() if value is not None}
-        return _of_object(first | given, layout)
-    cells: dict[Column, object] = {}
-    for column, meaning in layout.meanings.items():
-        if meaning is None:
-            cells[column] = ""
-        elif layout.kind is Kind.SHIPMENT:
-            cells[column] = pick(payload, meaning)
-        else:
-            cells[column] = number if meaning == NUMBER_COLUMN else payload.get(meaning)
-    return cells
+    """Return the row that an item came from; what no column means stands behind, by its name."""
+    if layout.kind is Kind.SHIPMENT and layout.format not in TABLES:
+        # An object is read in its own shape, whatever the columns of other files mean.
+        return {(name, 0): value for name, value in payload.items() if value is not None}
+    left = _values(payload, number, layout)
+    found = {
+        column: left.pop(meaning) for column, meaning in layout.meanings.items() if meaning in left
+    }
+    names = Counter(name for name, _ in layout.meanings)
+    beyond = {(name, names[name]): value for name, value in left.items()}
+    # Of columns with one name a later one is told by coming behind the first, empty or not.
+    again = {name for name, place in (*found, *beyond) if place}
+    held: dict[Column, object] = {column: None for column in layout.meanings if column[0] in again}
+    return held | found | beyond
+
+
+def _values(payload: JsonObject, number: str | None, layout: Layout) -> dict[str, object]:
+    """Return what an item has by what columns mean; of a table, without what is empty."""
+    if layout.kind is Kind.SHIPMENT:
+        meant = set(layout.meanings.values())
+        return {
+            name: value
+            for name, value in unnest(payload).items()
+            if leaf_of(name) is not None
+            and value is not None
+            and (name in meant or value != DEFAULTS.get(name))
+        }
+    first = {} if number is None else {NUMBER_COLUMN: number}
+    return {
+        name: value
+        for name, value in (first | dict(payload)).items()
+        if value is not None or layout.format not in TABLES
+    }
 
 
 def _of_object(found: Mapping[str, object], layout: Layout) -> Mapping[Column, object]:
