@@ -6,7 +6,13 @@ import weakref
 import pytest
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.columns import Columns, find_marks, header_hash, name_columns
+from batchyard.intake.columns import (
+    Columns,
+    find_marks,
+    first_meanings,
+    header_hash,
+    name_columns,
+)
 from batchyard.intake.synonyms import NUMBER_COLUMN, SYNONYMS, plain
 from batchyard.models import Kind
 
@@ -54,6 +60,41 @@ def test_given_meaning_wins_and_may_leave_a_column_out() -> None:
     assert header.guessed == ()
     assert not header.is_renamed
     assert header.mapping == {"phone": None, "nummer 2 ": NUMBER_COLUMN, "FORNAVN": "first_name"}
+
+
+@pytest.mark.parametrize(
+    "cells,mapping",
+    [
+        (["phone", "phone"], {"phone": NUMBER_COLUMN}),
+        (["Phone", "phone"], {"Phone": NUMBER_COLUMN}),
+        (["note", "phone", "note", "Note"], {"note": "note", "phone": NUMBER_COLUMN}),
+    ],
+)
+def test_columns_of_one_name_mean_the_same_when_they_come_again(
+    cells: list[str], mapping: dict[str, str]
+) -> None:
+    header = name_columns(cells, CALLS)
+    assert header.mapping == mapping
+    pairs = tuple(mapping.items())
+    for columns in (Columns(given=pairs), Columns(remembered=pairs)):
+        assert name_columns(cells, columns).names == header.names
+
+
+def test_column_that_was_left_out_stays_so_when_it_comes_again() -> None:
+    header = name_columns(
+        ["phone", "phone", "cpr"], Columns(given=(("phone", None), ("cpr", None)))
+    )
+    assert header.names == (None, NUMBER_COLUMN, None)
+    again = Columns(remembered=tuple(header.mapping.items()))
+    assert name_columns(header.cells, again).names == header.names
+    # Who names it anew means it.
+    wanted = Columns(remembered=again.remembered, given=(("cpr", "cpr"),))
+    assert name_columns(header.cells, wanted).names == (None, NUMBER_COLUMN, "cpr")
+
+
+def test_first_file_that_has_a_name_says_what_it_means() -> None:
+    pairs = [("Tlf", NUMBER_COLUMN), ("note", "note"), (" tlf", "tlf"), ("NOTE", None)]
+    assert first_meanings(pairs) == (("Tlf", NUMBER_COLUMN), ("note", "note"))
 
 
 @pytest.mark.parametrize("given", ["Customer\r\nname", "customer\rNAME ", "Customer\nname"])
@@ -108,7 +149,11 @@ def test_columns_of_a_mend_file_are_marks_and_no_variables() -> None:
     header = name_columns(["phone", "error_code", "error", "error_line", "item_id"], CALLS)
     assert header.names == (NUMBER_COLUMN, None, None, None, None)
     assert dict(header.marks) == {"error_code": 1, "error": 2, "error_line": 3, "item_id": 4}
-    assert name_columns(["phone", "item_id"], CALLS).names == (NUMBER_COLUMN, "item_id")
+    # They say nothing of a column that another file has under such a name.
+    assert header.mapping == {"phone": NUMBER_COLUMN}
+    again = Columns(remembered=tuple(header.mapping.items()))
+    for columns in (CALLS, again):
+        assert name_columns(["phone", "item_id"], columns).names == (NUMBER_COLUMN, "item_id")
 
 
 class Name(str):

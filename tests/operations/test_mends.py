@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from batchyard.errors import InvalidRequest
+from batchyard.intake.columns import Columns
 from batchyard.intake.files import Format
 from batchyard.intake.mend_files import Layout, MendRow, SheetWriter
 from batchyard.models import Kind, Team
@@ -22,6 +24,7 @@ from batchyard.store.db import Database
 from tests.factories import make_team
 from tests.intake.sheets import write_sheet
 from tests.operations.lists import (
+    CALLS,
     SHIPMENT_HEADER,
     SHIPMENTS,
     add,
@@ -32,6 +35,7 @@ from tests.operations.lists import (
 )
 
 CSV = b"phone;name\n+4520123451;=1+1\n12;b\n+11112223333;c\n+4520123451;d\n+4520123451;e;f\n"
+FAIL = "UPDATE items SET phase = 'done', status = 'failed' RETURNING id"
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ async def test_large_rows_are_not_held_all_at_once(
     rows = [f"{number},{note}{number}" for number in (*range(10), *range(4520123450, 4520123460))]
     content = "\n".join(["phone,note", *rows]).replace("\n45", "\n+45")
     batch_id = (await upload(db, content.encode(), team=team)).batch_id
-    await rows_of(db, "UPDATE items SET phase = 'done', status = 'failed' RETURNING id")
+    await rows_of(db, FAIL)
     monkeypatch.setattr(mends, "BYTES_AT_ONCE", 1000)
     file = await open_mend_file(db, team=team, batch_id=batch_id)
     pieces = [piece async for piece in file.content]
@@ -129,14 +133,46 @@ async def test_spreadsheet_comes_back_as_a_spreadsheet(
     rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"], [4520123452, "b"]]
     content = write_sheet(tmp_path / "a.xlsx", rows)
     batch_id = (await upload(db, content, team=team)).batch_id
-    back = CalamineWorkbook.from_filelike(io.BytesIO(await mend_file(db, team, batch_id)))
-    cells = back.get_sheet_by_index(0).to_python()
+    cells = read_sheet(await mend_file(db, team, batch_id))
     assert cells[0] == ["phone", "name", "error_code", "error", "error_line", "item_id"]
     assert cells[1][:3] == ["4520123452", "b", "phone_no_plus"]
     cells[1][0] = "+4520123452"
     mended = write_sheet(tmp_path / "b.xlsx", cells)
     assert (await add(db, mended, team=team, batch_id=batch_id)).accepted == 1
     assert await mend_file(db, team, batch_id, format_=Format.NDJSON) == b""
+    await check_books(db)
+
+
+async def test_row_of_a_spreadsheet_with_a_formula_takes_the_place_of_the_one_it_mends(
+    db: Database, team: Team, tmp_path: Path
+) -> None:
+    rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"], ["12", "b"]]
+    content = write_sheet(tmp_path / "a.xlsx", rows)
+    batch_id = (await upload(db, content, team=team)).batch_id
+    cells = read_sheet(await mend_file(db, team, batch_id))
+    cells[1][:2] = ["+4520123452", "=1+1"]
+    report = await add(db, write_sheet(tmp_path / "b.xlsx", cells), team=team, batch_id=batch_id)
+    assert (report.accepted, report.refused) == (0, 1)
+    refused = "SELECT line, code, cells ->> 0 FROM rejected_rows"
+    assert await rows_of(db, refused) == [(3, "formula_cell", "+4520123452")]
+    assert await rows_of(db, "SELECT total_rows, refused_rows FROM batches") == [(2, 1)]
+    await check_books(db)
+
+
+async def test_correction_with_a_formula_stands_in_for_its_item(
+    db: Database, team: Team, tmp_path: Path
+) -> None:
+    rows: list[list[object]] = [["phone", "name"], ["+4520123451", "a"]]
+    content = write_sheet(tmp_path / "a.xlsx", rows)
+    batch_id = (await upload(db, content, team=team)).batch_id
+    items = await rows_of(db, FAIL)
+    cells = read_sheet(await mend_file(db, team, batch_id))
+    cells[1][1] = "=1+1"
+    report = await add(db, write_sheet(tmp_path / "b.xlsx", cells), team=team, batch_id=batch_id)
+    assert (report.corrected, report.refused) == (0, 1)
+    assert await rows_of(db, "SELECT item_id FROM rejected_rows") == items
+    cells = read_sheet(await mend_file(db, team, batch_id))
+    assert [(row[0], row[2]) for row in cells[1:]] == [("+4520123451", "formula_cell")]
     await check_books(db)
 
 
@@ -157,9 +193,7 @@ async def test_cell_that_fits_into_no_spreadsheet_is_refused_with_the_way_out(
 
 def test_row_behind_the_last_one_of_a_spreadsheet_is_refused() -> None:
     row = MendRow(error_code="x", error="X.", error_line=2, cells={("phone", 0): "12"})
-    writer = SheetWriter(
-        Layout(kind=Kind.CALL, format=Format.XLSX, columns=(("phone", 0),), mapping={})
-    )
+    writer = SheetWriter(Layout(kind=Kind.CALL, format=Format.XLSX, columns=(("phone", 0),)))
     writer.begin()
     writer._row = 1_048_575
     writer.add([row])
@@ -170,6 +204,17 @@ def test_row_behind_the_last_one_of_a_spreadsheet_is_refused() -> None:
 
 def read_table(content: bytes, *, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig")), delimiter=delimiter))
+
+
+def read_sheet(content: bytes) -> list[list[object]]:
+    book = CalamineWorkbook.from_filelike(io.BytesIO(content))
+    return [list(row) for row in book.get_sheet_by_index(0).to_python()]
+
+
+def written(*rows: list[str]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
 
 
 async def test_row_that_the_database_refuses_is_kept_without_its_protection(
@@ -203,7 +248,7 @@ async def test_column_whose_name_was_protected_keeps_its_name(db: Database, team
 async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:
     content = b"phone,note,note\n12,a,b\n13,c,d\n+4520123451,e,f\n"
     batch_id = (await upload(db, content, team=team)).batch_id
-    await rows_of(db, "UPDATE items SET phase = 'done', status = 'failed' RETURNING id")
+    await rows_of(db, FAIL)
     head, *rows = read_table(await mend_file(db, team, batch_id))
     assert head[:3] == ["phone", "note", "note"]
     assert [row[:3] for row in rows] == [
@@ -214,13 +259,66 @@ async def test_columns_of_one_name_stay_apart(db: Database, team: Team) -> None:
     objects = (await mend_file(db, team, batch_id, format_=Format.NDJSON)).splitlines()
     assert json.loads(objects[0])["note_2"] == "b"
     rows[0][0] = "+4520123452"
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([head, *rows[:2]])
-    assert (await add(db, text.getvalue().encode(), team=team, batch_id=batch_id)).accepted == 1
+    back = written(head, *rows[:2])
+    assert (await add(db, back, team=team, batch_id=batch_id)).accepted == 1
+    mended = "SELECT payload FROM item_data WHERE position = 2"
+    assert await rows_of(db, mended) == [({"note": "a", "note_2": "b"},)]
     # What is left comes in the columns of the first file, not in those of the mended one.
     head, *rows = read_table(await mend_file(db, team, batch_id))
     assert head == ["phone", "note", "note", "error_code", "error", "error_line", "item_id"]
     assert [row[:3] for row in rows] == [["13", "c", "d"], ["+4520123451", "e", "f"]]
+
+
+@pytest.mark.parametrize("first", ["phone", "Phone"])
+async def test_number_stays_in_the_first_of_two_columns_of_one_name(
+    db: Database, team: Team, first: str
+) -> None:
+    content = f"{first},phone\n12,+4520123451\n+4520123452,+4520123453\n"
+    batch_id = (await upload(db, content.encode(), team=team)).batch_id
+    await rows_of(db, FAIL)
+    head, *rows = read_table(await mend_file(db, team, batch_id))
+    assert [row[:2] for row in rows] == [["12", "+4520123451"], ["+4520123452", "+4520123453"]]
+    rows[0][0] = "+4520123450"
+    report = await add(db, written(head, *rows), team=team, batch_id=batch_id)
+    assert (report.accepted, report.corrected, report.refused) == (1, 1, 0)
+    assert await rows_of(db, "SELECT number, payload FROM item_data ORDER BY position") == [
+        ("+4520123450", {"phone": "+4520123451"}),
+        ("+4520123452", {"phone": "+4520123453"}),
+    ]
+    await check_books(db)
+
+
+async def test_shipment_goes_to_the_first_of_two_addresses_when_it_is_mended(
+    db: Database, team: Team
+) -> None:
+    receiver = "Name,Address,City,Country"
+    head = f"reference,currency,carrier,service,{receiver},{receiver}"
+    places = "Bo,Vej 1,By,DK,Al,Road 2,Town,SE"
+    rows = f"R-1,X,postnord,home,{places}\nR-2,DKK,postnord,home,{places}\n"
+    batch_id = (await upload(db, f"{head}\n{rows}".encode(), team=team, options=SHIPMENTS)).batch_id
+    await rows_of(db, FAIL)
+    table = (await mend_file(db, team, batch_id)).decode()
+    assert ",Bo,Vej 1,By,DK,,,,,failed," in table
+    mended = table.replace(",X,", ",DKK,").encode()
+    report = await add(db, mended, team=team, batch_id=batch_id, options=SHIPMENTS)
+    assert (report.accepted, report.corrected, report.refused) == (1, 1, 0)
+    address = "payload #>> '{parties,receiver,address,address_lines,0}'"
+    assert await rows_of(db, f"SELECT {address} FROM item_data") == [("Vej 1",)] * 2
+
+
+async def test_column_that_was_left_out_stays_so_when_its_rows_are_mended(
+    db: Database, team: Team
+) -> None:
+    options = replace(CALLS, columns=Columns(given=(("cpr", None),)))
+    content = b"phone,name,cpr\n12,a,0101\n+4520123452,b,0202\n"
+    batch_id = (await upload(db, content, team=team, options=options)).batch_id
+    await rows_of(db, FAIL)
+    table = (await mend_file(db, team, batch_id)).decode()
+    mended = table.replace("12,", "+4520123450,", 1).encode()
+    report = await add(db, mended, team=team, batch_id=batch_id)
+    assert (report.accepted, report.corrected, report.refused) == (1, 1, 0)
+    payloads = "SELECT payload FROM item_data ORDER BY position"
+    assert await rows_of(db, payloads) == [({"name": "a"},), ({"name": "b"},)]
 
 
 async def test_objects_are_put_into_columns_where_a_table_is_asked_for(

@@ -10,7 +10,7 @@ from uuid import UUID
 from batchyard.contact_rules import TeamRules
 from batchyard.intake.columns import ERROR_LINE, ITEM_ID, Columns, Header, find_marks
 from batchyard.intake.exports import unprotect
-from batchyard.intake.records import Record
+from batchyard.intake.records import FORMULA_CELL, Record
 from batchyard.intake.shipment_shape import Offer
 from batchyard.intake.verdicts import REFUSALS, WARNINGS
 from batchyard.models import JsonObject, Kind
@@ -216,7 +216,7 @@ def shape_fault(cells: Sequence[str], columns: int) -> str | None:
     # Separators after the last column are harmless, cells with content are not.
     if len(cells) > columns and any(cell.strip() for cell in cells[columns:]):
         return "cells_extra"
-    return "formula_cell" if _FORMULA.search(joined) else None
+    return FORMULA_CELL if _FORMULA.search(joined) else None
 
 
 def read_marks(header: Header, cells: Sequence[str]) -> Marks | Bad:

@@ -20,7 +20,7 @@ from batchyard.intake.blocks import (
     read_marks,
 )
 from batchyard.intake.columns import MAX_COLUMNS, Columns, Header, fold_name, name_columns
-from batchyard.intake.records import Record
+from batchyard.intake.records import FORMULA_CELL, Record
 from batchyard.models import Kind
 from batchyard.store.ids import new_id
 
@@ -45,6 +45,9 @@ def check_rows(
 
 def _judge(record: Record, file: FileCheck, judge: Judge | None) -> tuple[Marks, Good | Bad]:
     _, cells, fault = record
+    if fault == FORMULA_CELL and not isinstance(cells, dict):
+        # Else it would be one more refused row, beside the one that it was to mend.
+        return _with_marks(_marks(cells, file), Bad(code=fault))
     if fault is not None:
         return NO_MARKS, Bad(code=fault)
     if isinstance(cells, dict) and len(cells) > MAX_COLUMNS:
@@ -54,8 +57,13 @@ def _judge(record: Record, file: FileCheck, judge: Judge | None) -> tuple[Marks,
         return _with_marks(marks, _judge_object(cells, file))
     if judge is None or file.header is None:
         return NO_MARKS, Bad(code="json_no_object")
-    marks = read_marks(file.header, cells) if file.takes_marks else NO_MARKS
-    return _with_marks(marks, judge(cells))
+    return _with_marks(_marks(cells, file), judge(cells))
+
+
+def _marks(cells: Sequence[str], file: FileCheck) -> Marks | Bad:
+    if not file.takes_marks or file.header is None:
+        return NO_MARKS
+    return read_marks(file.header, cells)
 
 
 def _with_marks(marks: Marks | Bad, verdict: Good | Bad) -> tuple[Marks, Good | Bad]:

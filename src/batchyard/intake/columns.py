@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -84,8 +84,10 @@ class Header:
 
     @property
     def mapping(self) -> dict[str, str | None]:
-        """What the columns mean, to be used again for the same header."""
-        return dict(zip(self.cells, self.names, strict=True))
+        """What the columns mean, to be used again for the same header; of one name the first."""
+        marks = set(self.marks.values())
+        pairs = enumerate(zip(self.cells, self.names, strict=True))
+        return dict(first_meanings(pair for index, pair in pairs if index not in marks))
 
 
 def fold_name(name: str) -> str:
@@ -94,6 +96,16 @@ def fold_name(name: str) -> str:
     Line breaks in it are alike: a browser sends each as CRLF, whatever the file has.
     """
     return with_plain_lines(name).strip().casefold()
+
+
+def first_meanings(
+    pairs: Iterable[tuple[str, str | None]],
+) -> tuple[tuple[str, str | None], ...]:
+    """Return what columns mean, of those with one name the first: the others follow from it."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for name, meaning in pairs:
+        found.setdefault(fold_name(name), (name, meaning))
+    return tuple(found.values())
 
 
 def with_plain_lines(text: str) -> str:
@@ -124,6 +136,13 @@ def name_columns(cells: Sequence[str], columns: Columns) -> Header:
             code="column_missing",
         )
     return _header(cells, meanings, guessed, marks)
+
+
+def recall_names(cells: Sequence[str], columns: Columns) -> tuple[str | None, ...]:
+    """Return what the columns of a mend file will mean, whatever is missing among them."""
+    marks = find_marks(cells)
+    meanings, guessed = _find_meanings(cells, columns, left_out=set(marks.values()))
+    return _header(cells, meanings, guessed, marks).names
 
 
 def find_marks(cells: Collection[str]) -> Mapping[str, int]:
@@ -158,9 +177,11 @@ def _find_meanings(
     remembered = {fold_name(name): meaning for name, meaning in columns.remembered}
     for index, cell in enumerate(cells):
         name = fold_name(cell)
-        is_free = index not in meanings and remembered.get(name) not in {*meanings.values(), None}
-        if name in remembered and is_free:
-            meanings[index] = remembered[name]
+        if index in meanings or name not in remembered:
+            continue
+        meaning = remembered.pop(name)
+        if meaning is None or meaning not in meanings.values():
+            meanings[index] = meaning
     wanted = SYNONYMS[columns.kind]
     by_name = {meaning: (meaning,) for meaning in (*columns.needed, *wanted)}
     _match(meanings, [fold_name(cell) for cell in cells], by_name)

@@ -9,7 +9,6 @@ from functools import cache
 from pydantic import BaseModel
 
 from batchyard.intake.shipment_shape import Shipment
-from batchyard.models import JsonObject
 
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
@@ -17,6 +16,13 @@ _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 UPPER = ("country", "currency", "country_of_origin", "incoterm")
 LOWER = ("carrier", "service", "weight_unit", "dimension_unit")
 """Codes that people write in any case."""
+
+DEFAULTS: Mapping[str, str] = {
+    name: field.default
+    for name, field in Shipment.model_fields.items()
+    if isinstance(field.default, str)
+}
+"""What a shipment has where nobody says otherwise: its units."""
 
 Leaf = type[str] | type[int] | type[float]
 
@@ -65,19 +71,6 @@ def nest(names: Sequence[str | None], cells: Sequence[str]) -> dict[str, object]
         nested.setdefault("parcels", [{}])
         return nested
     return {}
-
-
-def pick(payload: JsonObject, column: str) -> str:
-    """Return the cell of a column, as `nest` would read it; empty where there is nothing."""
-    value: object = payload
-    for part in column.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return ""
-    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def unnest(found: Mapping[str, object]) -> dict[str, object]:

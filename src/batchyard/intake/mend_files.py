@@ -4,16 +4,23 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import xlsxwriter
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.columns import ERROR, ERROR_CODE, ERROR_LINE, ITEM_ID, MEND_COLUMNS
+from batchyard.intake.columns import (
+    ERROR,
+    ERROR_CODE,
+    ERROR_LINE,
+    ITEM_ID,
+    MEND_COLUMNS,
+    fold_name,
+)
 from batchyard.intake.exports import BOM, render_csv
 from batchyard.intake.files import Format
-from batchyard.intake.flat import pick, unnest
+from batchyard.intake.flat import DEFAULTS, leaf_of, unnest
 from batchyard.intake.synonyms import NUMBER_COLUMN
 from batchyard.json_text import write_json
 from batchyard.models import JsonObject, Kind
@@ -43,8 +50,8 @@ class Layout:
     delimiter: str = ","
     columns: tuple[Column, ...] = ()
     """Of all uploads of the batch, those of the first one first."""
-    mapping: Mapping[str, str | None]
-    """What they mean."""
+    meanings: Mapping[Column, str | None] = field(default_factory=dict)
+    """What they mean when the file comes back."""
     marks: tuple[str, ...] = MEND_COLUMNS
     """What stands behind them; without line and item a row can be sent as new only."""
     is_exact: bool = False
@@ -96,21 +103,39 @@ def refused_cells(
 def failed_cells(
     payload: JsonObject, number: str | None, layout: Layout
 ) -> Mapping[Column, object]:
-    """Return the row that an item came from, in the columns of its batch."""
-    if not layout.mapping:
-        first = {} if number is None else {NUMBER_COLUMN: number}
-        given = {name: value for name, value in payload.items() if value is not None}
-        return _of_object(first | given, layout)
-    cells: dict[Column, object] = {}
-    for column in layout.columns:
-        meaning = _meaning(column, layout)
-        if meaning is None:
-            cells[column] = ""
-        elif layout.kind is Kind.SHIPMENT:
-            cells[column] = pick(payload, meaning)
-        else:
-            cells[column] = number if meaning == NUMBER_COLUMN else payload.get(meaning)
-    return cells
+    """Return the row that an item came from; what no column means stands behind, by its name."""
+    if layout.kind is Kind.SHIPMENT and layout.format not in TABLES:
+        # An object is read in its own shape, whatever the columns of other files mean.
+        return {(name, 0): value for name, value in payload.items() if value is not None}
+    left = _values(payload, number, layout)
+    found = {
+        column: left.pop(meaning) for column, meaning in layout.meanings.items() if meaning in left
+    }
+    names = Counter(name for name, _ in layout.meanings)
+    beyond = {(name, names[name]): value for name, value in left.items()}
+    # Of columns with one name a later one is told by coming behind the first, empty or not.
+    again = {name for name, place in (*found, *beyond) if place}
+    held: dict[Column, object] = {column: None for column in layout.meanings if column[0] in again}
+    return held | found | beyond
+
+
+def _values(payload: JsonObject, number: str | None, layout: Layout) -> dict[str, object]:
+    """Return what an item has by what columns mean; of a table, without what is empty."""
+    if layout.kind is Kind.SHIPMENT:
+        meant = set(layout.meanings.values())
+        return {
+            name: value
+            for name, value in unnest(payload).items()
+            if leaf_of(name) is not None
+            and value is not None
+            and (name in meant or value != DEFAULTS.get(name))
+        }
+    first = {} if number is None else {NUMBER_COLUMN: number}
+    return {
+        name: value
+        for name, value in (first | dict(payload)).items()
+        if value is not None or layout.format not in TABLES
+    }
 
 
 def _of_object(found: Mapping[str, object], layout: Layout) -> Mapping[Column, object]:
@@ -129,18 +154,14 @@ def _numbered(names: Iterable[str]) -> list[Column]:
     return columns
 
 
-def _meaning(column: Column, layout: Layout) -> str | None:
-    """Return what a column means; of several with one name only the last one is kept in mind."""
-    name, place = column
-    if (name, place + 1) in layout.columns:
-        return _plain_name(column)
-    return layout.mapping.get(name)
-
-
-def _plain_name(column: Column) -> str:
-    """Return a name that no other column has, as the intake gives it."""
-    name, place = column
-    return name if place == 0 else f"{name.strip()}_{place + 1}"
+def _keys(layout: Layout) -> Mapping[Column, str]:
+    """Return under which other names an object has columns of one name, to be read as theirs."""
+    known = {fold_name(name) for name, _ in layout.meanings}
+    return {
+        column: meaning
+        for column, meaning in layout.meanings.items()
+        if column[1] and meaning is not None and fold_name(meaning) not in known
+    }
 
 
 def render(rows: Sequence[MendRow], layout: Layout, *, is_first: bool) -> bytes:
@@ -152,10 +173,12 @@ def render(rows: Sequence[MendRow], layout: Layout, *, is_first: bool) -> bytes:
             text = render_csv([*head, *lines], delimiter=layout.delimiter, is_exact=layout.is_exact)
             return (BOM.encode() if is_first else b"") + text
         case Format.NDJSON:
-            return b"".join(write_json(_object(row)) + b"\n" for row in rows)
+            keys = _keys(layout)
+            return b"".join(write_json(_object(row, keys)) + b"\n" for row in rows)
         case _:
             opening = b"[\n" if is_first else b""
-            parts = b",\n".join(write_json(_object(row)) for row in rows)
+            keys = _keys(layout)
+            parts = b",\n".join(write_json(_object(row, keys)) for row in rows)
             return opening + (b"" if is_first or not rows else b",\n") + parts
 
 
@@ -222,9 +245,15 @@ def _cells(row: MendRow, layout: Layout) -> list[str]:
     return [*cells, *(_text(marks.get(name)) for name in layout.marks), *row.beyond]
 
 
-def _object(row: MendRow) -> dict[str, object]:
-    cells = {_plain_name(column): value for column, value in row.cells.items()}
+def _object(row: MendRow, keys: Mapping[Column, str]) -> dict[str, object]:
+    cells = {keys.get(column) or _again(column): value for column, value in row.cells.items()}
     return cells | _marks(row)
+
+
+def _again(column: Column) -> str:
+    """Return a name that is read as one more of the same: blanks around it do not count."""
+    name, place = column
+    return f"{name}{' ' * place}"
 
 
 def _marks(row: MendRow) -> dict[str, object]:

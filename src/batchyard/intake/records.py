@@ -27,6 +27,9 @@ A plain tuple: millions of them go through, some to another process.
 Record = tuple[int, list[str] | dict[str, object], str | None]
 """A row of any format: a list of cells in the order of the header, or one JSON object."""
 
+FORMULA_CELL = "formula_cell"
+"""The fault of a row of which all cells are there."""
+
 # The limit belongs to the whole process; a row is cut or given up before it.
 csv.field_size_limit(4 * MAX_ROW_CHARACTERS)
 

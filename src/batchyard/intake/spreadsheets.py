@@ -16,7 +16,7 @@ from python_calamine import (
 )
 
 from batchyard.errors import InvalidRequest
-from batchyard.intake.records import KEPT_CHARACTERS, MAX_ROW_CHARACTERS, Row
+from batchyard.intake.records import FORMULA_CELL, KEPT_CHARACTERS, MAX_ROW_CHARACTERS, Row
 from batchyard.intake.sheet_scan import find_member, open_archive, scan_sheet
 
 FLUSH_ROWS = 1000
@@ -119,4 +119,4 @@ def _rows(sheet: CalamineSheet, *, formulas: frozenset[tuple[int, int]]) -> Iter
 def _judged(cells: list[str], *, has_formula: bool) -> tuple[list[str], str | None]:
     if sum(map(len, cells)) > MAX_ROW_CHARACTERS:
         return ["".join(cells)[:KEPT_CHARACTERS]], "row_too_long"
-    return cells, "formula_cell" if has_formula else None
+    return cells, FORMULA_CELL if has_formula else None

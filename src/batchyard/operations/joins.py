@@ -8,6 +8,7 @@ from uuid import UUID
 
 from batchyard.errors import Conflict
 from batchyard.intake.choices import RowPolicy
+from batchyard.intake.columns import first_meanings
 from batchyard.intake.options import IntakeOptions, UploadReport
 from batchyard.intake.verdicts import ITEM_NOT_FAILED, REFUSALS, ROW_NOT_REFUSED
 from batchyard.lifecycle import ADMITTING_STATES, BatchEvent, next_batch_state
@@ -123,8 +124,8 @@ async def add_rows(
     async with db.transaction() as conn:
         await _lock(conn, team=team, kind=options.kind, batch_id=batch_id, now=db.clock())
         earlier = await uploads.list_of_batch(conn, team_id=team.id, batch_id=batch_id)
-    known = {name: meaning for one in reversed(earlier) for name, meaning in one.mapping.items()}
-    columns = replace(options.columns, remembered=tuple(known.items()))
+    remembered = first_meanings(pair for one in earlier for pair in one.mapping.items())
+    columns = replace(options.columns, remembered=remembered)
     options = replace(options, columns=columns)
     upload = RowsImport(db, team=team, target=batch_id, options=options)
     try:

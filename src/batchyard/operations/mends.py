@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from batchyard.errors import NotFound
-from batchyard.intake.columns import MAX_COLUMNS, MEND_COLUMNS
+from batchyard.intake.columns import (
+    MAX_COLUMNS,
+    MEND_COLUMNS,
+    Columns,
+    first_meanings,
+    recall_names,
+)
 from batchyard.intake.files import Format
 from batchyard.intake.mend_files import (
     MEDIA_TYPES,
@@ -66,11 +72,14 @@ async def open_mend_file(
         files = await uploads.list_of_batch(conn, team_id=team.id, batch_id=batch_id)
     layout = _layout(batch, files, format_=format_, marks=marks, is_exact=is_exact)
     has_objects = not layout.columns or any(one.columns is None for one in files)
-    if layout.format in TABLES and has_objects:
-        # What objects have are columns as well, so the rows are read twice.
-        rows = _rows(db, batch=batch, layout=layout, with_failed=with_failed)
+    if layout.format in TABLES:
+        # What objects have are columns as well, and what failed items have besides: such rows are
+        # read twice.
+        rows = _rows(
+            db, batch=batch, layout=layout, with_refused=has_objects, with_failed=with_failed
+        )
         layout = replace(layout, columns=await _find_columns(layout, rows))
-    rows = _rows(db, batch=batch, layout=layout, with_failed=with_failed)
+    rows = _rows(db, batch=batch, layout=layout, with_refused=True, with_failed=with_failed)
     return MendFile(
         name=f"mend-{batch_id.hex[:12]}.{layout.format}",
         media_type=MEDIA_TYPES[layout.format],
@@ -93,16 +102,20 @@ def _layout(
     first = files[0] if files else None
     usual = Format.CSV if batch.columns else Format.NDJSON
     headers = (batch.columns, *(one.columns for one in files))
-    columns = [column for names in headers for column in own_columns(names or ())]
-    mapping: dict[str, str | None] = {}
-    for one in files:
-        mapping |= {name: meaning for name, meaning in one.mapping.items() if name not in mapping}
+    found = (column for names in headers for column in own_columns(names or ()))
+    columns = tuple(dict.fromkeys(found))
+    remembered = first_meanings(pair for one in files for pair in one.mapping.items())
+    # Named as the file will be when it comes back, whatever each of the files called them.
+    meanings = recall_names(
+        [*(name for name, _ in columns), *marks],
+        Columns(kind=Kind(batch.kind), remembered=remembered),
+    )
     return Layout(
         kind=Kind(batch.kind),
         format=format_ or Format((first.format if first else None) or usual),
         delimiter=(first.delimiter if first else None) or ",",
-        columns=tuple(dict.fromkeys(columns)),
-        mapping=mapping if columns else {},
+        columns=columns,
+        meanings=dict(zip(columns, meanings, strict=False)),
         marks=tuple(marks),
         is_exact=is_exact,
     )
@@ -119,10 +132,11 @@ async def _find_columns(layout: Layout, rows: AsyncIterator[list[MendRow]]) -> t
 
 
 async def _rows(
-    db: Database, *, batch: ReportedBatch, layout: Layout, with_failed: bool
+    db: Database, *, batch: ReportedBatch, layout: Layout, with_refused: bool, with_failed: bool
 ) -> AsyncIterator[list[MendRow]]:
-    async for refused in _refused_rows(db, batch):
-        yield [_refused(row, row.columns or batch.columns, layout) for row in refused]
+    if with_refused:
+        async for refused in _refused_rows(db, batch):
+            yield [_refused(row, row.columns or batch.columns, layout) for row in refused]
     if with_failed:
         async for failed in _failed_rows(db, batch, statuses=FAILED_STATUSES[layout.kind]):
             yield [_failed(row, layout) for row in failed]

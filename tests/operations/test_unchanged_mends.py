@@ -1,0 +1,191 @@
+"""A mend file that is sent back as it came: no failed item loses or gains anything by it."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import orjson
+import pytest
+
+from batchyard.intake.files import Format
+from batchyard.intake.options import IntakeOptions
+from batchyard.models import Team
+from batchyard.store.db import Database
+from batchyard.store.taken_out import ERASED, EXPIRED
+from tests.factories import make_team
+from tests.operations.lists import (
+    CALLS,
+    SHIPMENT_HEADER,
+    SHIPMENTS,
+    add,
+    check_books,
+    rows_of,
+    shipment_row,
+    upload,
+)
+from tests.operations.test_mends import FAIL, mend_file, read_table
+
+CSV = b"contact_number,name\n+4520123451,a\n"
+FAIL_LAST = """
+UPDATE items SET phase = 'done', status = 'failed'
+ WHERE id = (SELECT item_id FROM item_data ORDER BY position DESC LIMIT 1)
+RETURNING id
+"""
+ITEMS = "SELECT number, payload FROM item_data ORDER BY position"
+OBJECTS = (Format.JSON, Format.NDJSON)
+
+
+@pytest.fixture
+async def team(db: Database) -> Team:
+    return await make_team(db)
+
+
+async def send_back(
+    db: Database,
+    team: Team,
+    batch_id: UUID,
+    *,
+    format_: Format | None = None,
+    options: IntakeOptions = CALLS,
+) -> int:
+    """Send the mend file as it is; return how many items it corrects."""
+    content = await mend_file(db, team, batch_id, format_=format_)
+    report = await add(db, content, team=team, batch_id=batch_id, options=options)
+    assert (report.accepted, report.refused) == (0, 0), report
+    await check_books(db)
+    return report.corrected
+
+
+@pytest.mark.parametrize("format_", Format)
+async def test_value_that_no_table_had_a_column_for_is_kept(
+    db: Database, team: Team, format_: Format
+) -> None:
+    batch_id = (await upload(db, CSV, team=team)).batch_id
+    row = {"contact_number": "+4520123452", "name": "b", "offer": "B", "tone": "-ring"}
+    await add(db, orjson.dumps(row), team=team, batch_id=batch_id)
+    await rows_of(db, FAIL_LAST)
+    before = await rows_of(db, ITEMS)
+    assert await send_back(db, team, batch_id, format_=format_) == 1
+    assert await rows_of(db, ITEMS) == before
+    assert await rows_of(db, "SELECT try FROM items ORDER BY try") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("format_", Format)
+async def test_value_that_a_correction_added_is_kept(
+    db: Database, team: Team, format_: Format
+) -> None:
+    batch_id = (await upload(db, CSV, team=team)).batch_id
+    payload = {"name": "a", "offer": "B"}
+    await rows_of(db, "UPDATE item_data SET payload = %s::jsonb RETURNING item_id", text(payload))
+    await rows_of(db, FAIL)
+    assert await send_back(db, team, batch_id, format_=format_) == 1
+    assert await rows_of(db, ITEMS) == [("+4520123451", payload)]
+
+
+async def test_objects_keep_what_a_later_table_has_no_column_for(db: Database, team: Team) -> None:
+    row = {"contact_number": "+4520123452", "first_name": "b", "policy": {"id": [7]}, "x": None}
+    batch_id = (await upload(db, orjson.dumps(row), team=team)).batch_id
+    content = b"contact_number,first_name,note\n+4520123451,a,n\n"
+    await add(db, content, team=team, batch_id=batch_id)
+    await rows_of(db, FAIL)
+    before = await rows_of(db, ITEMS)
+    assert await send_back(db, team, batch_id) == 2
+    assert await rows_of(db, ITEMS) == before
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize(
+    "head", ["phone,phone,note", "Phone,phone,note", "phone,note,note", "phone,note,note,note_2"]
+)
+async def test_columns_of_one_name_are_kept_apart(
+    db: Database, team: Team, head: str, format_: Format
+) -> None:
+    row = ",".join(["+4520123451", "+4520123452", "c", "d"][: head.count(",") + 1])
+    batch_id = (await upload(db, f"{head}\n{row}\n".encode(), team=team)).batch_id
+    await rows_of(db, FAIL)
+    before = await rows_of(db, ITEMS)
+    assert await send_back(db, team, batch_id, format_=format_) == 1
+    assert await rows_of(db, ITEMS) == before
+
+
+@pytest.mark.parametrize("format_", Format)
+async def test_value_whose_name_a_column_of_another_meaning_has_is_kept(
+    db: Database, team: Team, format_: Format
+) -> None:
+    batch_id = (await upload(db, b"phone,name\n+4520123451,a\n", team=team)).batch_id
+    payload = {"name": "a", "phone": "+4520123453"}
+    await rows_of(db, "UPDATE item_data SET payload = %s::jsonb RETURNING item_id", text(payload))
+    await rows_of(db, FAIL)
+    assert await send_back(db, team, batch_id, format_=format_) == 1
+    assert await rows_of(db, ITEMS) == [("+4520123451", payload)]
+
+
+@pytest.mark.parametrize("format_", Format)
+async def test_further_parcels_of_a_shipment_are_kept(
+    db: Database, team: Team, format_: Format
+) -> None:
+    content = f"{SHIPMENT_HEADER}\n{shipment_row()}\n".encode()
+    batch_id = (await upload(db, content, team=team, options=SHIPMENTS)).batch_id
+    [first] = await payloads(db)
+    parcels = first["parcels"]
+    assert isinstance(parcels, list)
+    parcels = [*parcels, {**parcels[0], "gross_weight": 700, "reference": "P-2"}]
+    second = {**first, "reference": "R-2", "weight_unit": "kg", "parcels": parcels}
+    await add(db, orjson.dumps(second), team=team, batch_id=batch_id, options=SHIPMENTS)
+    await rows_of(db, FAIL)
+    before = await payloads(db)
+    assert before == [first, second]
+    assert await send_back(db, team, batch_id, format_=format_, options=SHIPMENTS) == 2
+    assert await payloads(db) == before
+
+
+async def test_shipments_of_a_table_come_back_in_its_columns(db: Database, team: Team) -> None:
+    content = f"{SHIPMENT_HEADER}\n{shipment_row()}\n".encode()
+    batch_id = (await upload(db, content, team=team, options=SHIPMENTS)).batch_id
+    await rows_of(db, FAIL)
+    table = read_table(await mend_file(db, team, batch_id))
+    assert [",".join(row[:-4]) for row in table] == [SHIPMENT_HEADER, shipment_row()]
+
+
+@pytest.mark.parametrize("format_", OBJECTS)
+async def test_object_gets_no_key_that_only_others_have(
+    db: Database, team: Team, format_: Format
+) -> None:
+    batch_id = (await upload(db, CSV, team=team)).batch_id
+    row = b'{"contact_number": "+4520123452", "offer": null}'
+    await add(db, row, team=team, batch_id=batch_id)
+    await rows_of(db, FAIL)
+    assert await send_back(db, team, batch_id, format_=format_) == 2
+    assert await rows_of(db, ITEMS) == [
+        ("+4520123451", {"name": "a"}),
+        ("+4520123452", {"offer": None}),
+    ]
+
+
+@pytest.mark.parametrize("left", [ERASED, EXPIRED])
+async def test_item_whose_content_was_taken_out_is_in_no_mend_file(
+    db: Database, team: Team, left: str
+) -> None:
+    content = CSV + b"+4520123452,b\n"
+    batch_id = (await upload(db, content, team=team)).batch_id
+    await rows_of(db, FAIL)
+    taken = "UPDATE item_data SET payload = %s::jsonb WHERE position = 2 RETURNING item_id"
+    await rows_of(db, taken, left)
+    table = read_table(await mend_file(db, team, batch_id))
+    assert [row[:3] for row in table] == [
+        ["contact_number", "name", "error_code"],
+        ["+4520123452", "b", "failed"],
+    ]
+
+
+def text(payload: Mapping[str, object]) -> str:
+    return orjson.dumps(payload).decode()
+
+
+async def payloads(db: Database) -> list[dict[str, object]]:
+    """Return what shipments have, without the ids that parcels get whenever they come in."""
+    found: list[dict[str, object]] = []
+    for (payload,) in await rows_of(db, "SELECT payload FROM item_data ORDER BY position"):
+        assert isinstance(payload, dict)
+        parcels = [{**one, "uuid": None} for one in payload["parcels"]]
+        found.append({**payload, "parcels": parcels})
+    return found
