@@ -7,7 +7,7 @@ from batchyard.errors import Conflict, NotFound
 from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.transactions import Transactions
-from batchyard.store import batches, queue
+from batchyard.store import batches, control, queue
 from batchyard.store.batches import LockedBatch
 from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
@@ -44,7 +44,7 @@ async def dispatch_batch(
     batch_id: UUID,
     expected: BatchState | None = None,
 ) -> None:
-    """Let a batch run now, and wake its team.
+    """Let a batch run now, and wake its team; one in which nothing is left to do ends at once.
 
     `expected` narrows the states it may come from. Raises `Conflict` when its state does not
     allow it or it has no items (then the error's `state` is one that allows it), and `NotFound`.
@@ -58,6 +58,7 @@ async def dispatch_batch(
             raise Conflict("The batch has no items.", state=batch.state)
         now = db.clock()
         await batches.set_state(connection, batch_id=batch_id, state=state, now=now)
+        await control.start_if_all_ended(connection, batch_ids=[batch_id], now=now)
         await batches.note_trace(connection, batch_id=batch_id)
         await queue.wake(connection, team_id=team.id, now=now)
 
