@@ -110,10 +110,17 @@ async def lock_batch(
     connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
 ) -> LockedBatch:
     """Lock a batch of the team for the rest of the transaction; raise `NotFound`."""
-    batch = await batches.lock(connection, batch_id=batch_id, team_id=team.id, kind=kind)
-    if batch is None:
-        raise NotFound("There is no such batch.")
-    return batch
+    return _found(await batches.lock(connection, batch_id=batch_id, team_id=team.id, kind=kind))
+
+
+async def lock_any_batch(
+    connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
+) -> LockedBatch:
+    """Lock a batch as `lock_batch` does, also one that was cancelled.
+
+    For deletion, and for doors that show such a batch; nothing else is done to it.
+    """
+    return _found(await batches.lock_any(connection, batch_id=batch_id, team_id=team.id, kind=kind))
 
 
 async def lock_list(
@@ -123,7 +130,21 @@ async def lock_list(
 
     For doors that show it as an item only, and for what would give it more items.
     """
-    batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
-    if batch.is_single:
+    return _list(await lock_batch(connection, team=team, kind=kind, batch_id=batch_id))
+
+
+async def lock_any_list(
+    connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
+) -> LockedBatch:
+    """Lock a batch as `lock_any_batch` does, where that of a single item is none."""
+    return _list(await lock_any_batch(connection, team=team, kind=kind, batch_id=batch_id))
+
+
+def _found(batch: LockedBatch | None) -> LockedBatch:
+    if batch is None:
         raise NotFound("There is no such batch.")
     return batch
+
+
+def _list(batch: LockedBatch) -> LockedBatch:
+    return _found(None if batch.is_single else batch)
