@@ -32,7 +32,8 @@ def negotiate(header: str | None, *, team_locale: str | None) -> str:
         found = allowed if tag == "*" else [one for one in _lookup([tag]) if one not in refused]
         if found:
             return found[0]
-    return others[0]
+    # Where all are refused, one of them is better than none.
+    return (allowed or others)[0]
 
 
 def _by_preference(header: str) -> list[tuple[str, float]]:

@@ -100,6 +100,18 @@ async def test_starter_of_a_batch_is_named(yard: Yard) -> None:
     assert "It was started." in events
 
 
+async def test_cancelled_batch_is_deleted(yard: Yard) -> None:
+    batch_id = await factories.make_batch(yard.db, team=yard.team, state=BatchState.CANCELLED)
+    await factories.make_items(
+        yard.db, team=yard.team, batch_id=batch_id, phase=Phase.DONE, status="canceled"
+    )
+    async with yard.client() as client:
+        question = batch_path(batch_id, "/do/delete")
+        assert "Delete this batch?" in (await client.get(question)).text
+        assert (await client.post(question)).status_code == 303
+        assert (await client.get(batch_path(batch_id))).status_code == 404
+
+
 async def make_numbered(yard: Yard) -> UUID:
     """Make a batch of seven calls in several statuses."""
     batch_id = await factories.make_batch(

@@ -133,6 +133,35 @@ async def test_attempt_that_another_follows_keeps_its_own_answer(yard: Yard) -> 
     assert "result" not in second
 
 
+@pytest.mark.parametrize(
+    "second,phase",
+    [
+        (Accepted(), "live"),
+        (Accepted(reference="ref-2"), "live"),
+        (Lost(code="reset", message="Connection reset"), "unknown"),
+    ],
+)
+async def test_answer_of_an_attempt_is_none_of_the_one_that_follows_it(
+    yard: Yard, second: Answer, phase: str
+) -> None:
+    async def answer(request: Request) -> Answer:
+        return Ended(status="busy", result={"rings": 3}) if request.attempt == 1 else second
+
+    clock = yard.db.clock = StandingClock(NOON)
+    yard.provider.script = answer
+    policy = RetryPolicy(statuses=("busy",), max_retries=1, intervals_minutes=(1,))
+    await yard.make_batch(items=1, kind=Kind.CALL, retry_policy=policy)
+    async with yard.working():
+        await yard.until("SELECT phase = 'ready' AND try = 2 FROM items")
+    assert await yard.value("SELECT result FROM item_data") == {"rings": 3}
+    clock.set(NOON + timedelta(minutes=1))
+    async with yard.working():
+        await yard.until("SELECT phase = %s FROM items", [phase])
+    assert await yard.value("SELECT result FROM item_data") is None
+    [first] = await history(yard)
+    assert first["result"] == {"rings": 3}
+
+
 @pytest.mark.parametrize("is_corrected", [True, False])
 async def test_attempt_that_a_person_wants_anew_keeps_its_own_answer(
     yard: Yard, *, is_corrected: bool

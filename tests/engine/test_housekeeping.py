@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 from structlog.testing import capture_logs
 
+from batchyard.models import Kind
 from batchyard.operations import contacts, control, imports, privacy, retention, webhooks
 from tests.engine.conftest import Yard
 
@@ -39,6 +40,18 @@ async def test_duty_that_takes_long_holds_up_no_other(
         async with yard.db.transaction() as conn:
             await conn.execute(SCHEDULE, (batch_id,))
         assert await yard.until_ended(batch_id) == "completed"
+
+
+async def test_batch_that_was_left_queued_with_nothing_to_do_ends(yard: Yard) -> None:
+    stranded = await yard.make_batch(items=2, kind=Kind.CALL)
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE items SET phase = 'done', status = 'stopped'")
+    paused = await yard.make_batch(items=1, state="paused")
+    async with yard.working():
+        assert await yard.until_ended(stranded) == "completed"
+    assert await yard.counts(stranded) == {"stopped": 2}
+    assert await yard.counts(paused) == {"waiting": 1}
+    assert await yard.value("SELECT state FROM batches WHERE id = %s", [paused]) == "paused"
 
 
 async def test_duty_that_broke_is_told_and_done_again(

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from batchyard.engine.inquiry import request_of
 from batchyard.engine.merging import join_result, merge
-from batchyard.models import Accepted, Ended, Finding, JsonObject, Lost, Phase, Request
+from batchyard.models import Accepted, Ended, Finding, JsonObject, Lost, Phase, Progress, Request
 from batchyard.providers.base import Surroundings
 from batchyard.providers.call_endings import MARK, keep, known_of
 from batchyard.store import inquiries
@@ -154,6 +154,39 @@ async def test_first_news_of_a_new_attempt_replaces_the_result_of_the_one_before
         news = Accepted(result=keep(request, {}, answered_at="now"))
         assert await running.reports.deliver(request.key, news, known=before)
     assert await yard.value(RESULT) == {MARK: {"key": request.key, "answered_at": "now"}}
+
+
+@pytest.mark.parametrize("is_answered_first", [True, False])
+async def test_news_of_a_new_attempt_is_whole_whether_its_answer_or_the_news_is_first(
+    yard: Yard, *, is_answered_first: bool
+) -> None:
+    """It was made while the key had no answer; what both attempts came to alike is of both."""
+    before = {"answered_by_voice_mail": True, "duration_seconds": 20, "transcript": "Beep."}
+    await make_overdue(yard, result=before)
+    await yard.value("UPDATE items SET try = 2 RETURNING 1")
+    request = await read_request(yard)
+    assert request.known_result is None
+    ended = Ended(
+        status="completed", result={"answered_by_voice_mail": True, "duration_seconds": 31}
+    )
+    async with asking(yard, Lines({}), only_when_told=True) as running:
+        if is_answered_first:
+            assert await running.reports.deliver(request.key, Accepted(), known=None)
+            assert await yard.value(RESULT) is None
+        assert await running.reports.deliver(request.key, ended, known=request.known_result)
+    assert await yard.value(RESULT) == ended.result
+
+
+async def test_what_a_key_has_told_stays_with_news_that_tells_no_more(yard: Yard) -> None:
+    """Also where the provider gives no reference."""
+    await make_overdue(yard)
+    request = await read_request(yard)
+    told = keep(request, {"note": 1})
+    async with asking(yard, Lines({}), only_when_told=True) as running:
+        for news in (Accepted(result=told), Progress(status="ringing"), Accepted(status="ringing")):
+            await running.reports.deliver(request.key, news, known=None)
+        assert await yard.value("SELECT status FROM items") == "ringing"
+    assert await yard.value(RESULT) == told
 
 
 async def read_request(yard: Yard) -> Request:

@@ -132,6 +132,18 @@ async def test_key_under_way_is_not_sent_again_to_a_provider_that_is_to_get_none
     assert await yard.value(reasons) == ["restored"]
 
 
+async def test_retry_that_may_have_been_sent_has_no_result_of_the_attempt_before(
+    yard: Yard,
+) -> None:
+    await yard.make_batch(items=1, kind=Kind.CALL, state="running")
+    async with yard.db.transaction() as conn:
+        await conn.execute("UPDATE items SET status = 'retrying', try = 2")
+        await conn.execute("UPDATE item_data SET result = '{\"rings\": 3}'")
+    done = await restore.mark_restored(yard.db, silent_providers=[SANDBOX], default_provider=1)
+    assert done.unknown == 1
+    assert await yard.value("SELECT result FROM item_data") is None
+
+
 async def test_key_under_way_elsewhere_is_left_to_be_found_out(yard: Yard) -> None:
     batch_id = await make_overdue(yard, items=2)
     done = await restore.mark_restored(yard.db, silent_providers=[2], default_provider=2)

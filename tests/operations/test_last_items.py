@@ -3,7 +3,7 @@
 import pytest
 
 from batchyard.models import BatchState, Kind, Team
-from batchyard.operations import items, privacy
+from batchyard.operations import batches, items, privacy
 from batchyard.operations.audit import Actor
 from batchyard.store import runs
 from batchyard.store.db import Database
@@ -51,6 +51,29 @@ async def test_batch_that_is_not_queued_waits_on(
     [item_id] = await make_items(db, team=team, batch_id=batch_id)
     await items.stop_item(db, team=team, item_id=item_id)
     assert await rows_of(db, "SELECT state FROM batches") == [(state,)]
+
+
+@pytest.mark.parametrize(
+    "kind,end", [(Kind.SHIPMENT, BatchState.FAILED), (Kind.CALL, BatchState.COMPLETED)]
+)
+async def test_batch_ends_that_is_started_after_its_last_item_was_stopped(
+    db: Database, team: Team, kind: Kind, end: BatchState
+) -> None:
+    batch_id = await make_batch(db, team=team, kind=kind)
+    [item_id] = await make_items(db, team=team, batch_id=batch_id)
+    await items.stop_item(db, team=team, item_id=item_id)
+    await batches.dispatch_batch(db, team=team, kind=kind, batch_id=batch_id)
+    await finish(db)
+    assert await rows_of(db, "SELECT state, started_at IS NULL FROM batches") == [(end, False)]
+
+
+async def test_started_batch_waits_for_what_is_left(db: Database, team: Team) -> None:
+    batch_id = await make_batch(db, team=team)
+    first, _ = await make_items(db, team=team, batch_id=batch_id, n=2)
+    await items.stop_item(db, team=team, item_id=first)
+    await batches.dispatch_batch(db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+    await finish(db)
+    assert await rows_of(db, "SELECT state FROM batches") == [("queued",)]
 
 
 async def test_queued_batch_ends_with_its_last_item_erased(db: Database, team: Team) -> None:

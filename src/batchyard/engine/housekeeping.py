@@ -283,7 +283,7 @@ class Housekeeping:
         return [one.name for one in stopped]
 
     async def sweep(self) -> None:
-        """Mend what a crash between two commits left: sleeping teams, turns without a worker."""
+        """Mend what a crash or an earlier version left: sleeping teams, turns without a worker."""
         now = self._db.clock()
         async with self._db.transaction() as conn:
             stalled = await queue.end_stalled_turns(conn, before=now - TURNS_STALL_AFTER)
@@ -292,6 +292,7 @@ class Housekeeping:
         async with self._db.transaction() as conn:
             await runs.correct_failed(conn, since=now - CORRECTED_WITHIN, now=now)
             await runs.reopen_stranded(conn, since=now - CORRECTED_WITHIN, now=now)
+            await runs.start_stranded(conn, now=now)
             await queue.sweep_sleepers(conn, now=now)
             await number_claims.release_stale(conn)
             await workers.forget(conn, before=now - WORKERS_KEPT)

@@ -7,7 +7,7 @@ from batchyard.errors import Conflict, NotFound
 from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.transactions import Transactions
-from batchyard.store import batches, queue
+from batchyard.store import batches, control, queue
 from batchyard.store.batches import LockedBatch
 from batchyard.store.db import Connection
 from batchyard.store.ids import new_id
@@ -44,7 +44,7 @@ async def dispatch_batch(
     batch_id: UUID,
     expected: BatchState | None = None,
 ) -> None:
-    """Let a batch run now, and wake its team.
+    """Let a batch run now, and wake its team; one in which nothing is left to do ends at once.
 
     `expected` narrows the states it may come from. Raises `Conflict` when its state does not
     allow it or it has no items (then the error's `state` is one that allows it), and `NotFound`.
@@ -58,6 +58,7 @@ async def dispatch_batch(
             raise Conflict("The batch has no items.", state=batch.state)
         now = db.clock()
         await batches.set_state(connection, batch_id=batch_id, state=state, now=now)
+        await control.start_if_all_ended(connection, batch_ids=[batch_id], now=now)
         await batches.note_trace(connection, batch_id=batch_id)
         await queue.wake(connection, team_id=team.id, now=now)
 
@@ -109,10 +110,17 @@ async def lock_batch(
     connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
 ) -> LockedBatch:
     """Lock a batch of the team for the rest of the transaction; raise `NotFound`."""
-    batch = await batches.lock(connection, batch_id=batch_id, team_id=team.id, kind=kind)
-    if batch is None:
-        raise NotFound("There is no such batch.")
-    return batch
+    return _found(await batches.lock(connection, batch_id=batch_id, team_id=team.id, kind=kind))
+
+
+async def lock_any_batch(
+    connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
+) -> LockedBatch:
+    """Lock a batch as `lock_batch` does, also one that was cancelled.
+
+    For deletion, and for doors that show such a batch; nothing else is done to it.
+    """
+    return _found(await batches.lock_any(connection, batch_id=batch_id, team_id=team.id, kind=kind))
 
 
 async def lock_list(
@@ -122,7 +130,21 @@ async def lock_list(
 
     For doors that show it as an item only, and for what would give it more items.
     """
-    batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
-    if batch.is_single:
+    return _list(await lock_batch(connection, team=team, kind=kind, batch_id=batch_id))
+
+
+async def lock_any_list(
+    connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
+) -> LockedBatch:
+    """Lock a batch as `lock_any_batch` does, where that of a single item is none."""
+    return _list(await lock_any_batch(connection, team=team, kind=kind, batch_id=batch_id))
+
+
+def _found(batch: LockedBatch | None) -> LockedBatch:
+    if batch is None:
         raise NotFound("There is no such batch.")
     return batch
+
+
+def _list(batch: LockedBatch) -> LockedBatch:
+    return _found(None if batch.is_single else batch)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from batchyard.models import Kind, Team
-from batchyard.operations.batches import lock_batch
+from batchyard.operations.batches import lock_any_batch
 from batchyard.operations.transactions import Transactions
 from batchyard.store import deletions
 from batchyard.store.db import Database
@@ -18,7 +18,7 @@ BATCHES_AT_ONCE = 500
 async def delete_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:
     """Delete a batch in any state; what is live runs to its end unseen. Raises `NotFound`."""
     async with db.transaction() as conn:
-        batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+        batch = await lock_any_batch(conn, team=team, kind=kind, batch_id=batch_id)
         await deletions.mark(conn, batch_ids=[batch.id], now=db.clock())
 
 

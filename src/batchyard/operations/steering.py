@@ -31,7 +31,13 @@ async def steer_batch(
 ) -> None:
     """Do it. Raises `Conflict` where the batch's state does not allow it, and `NotFound`."""
     async with changing_batch(
-        db, team=team, actor=actor, kind=kind, batch_id=batch_id, action=f"batch.{steer}"
+        db,
+        team=team,
+        actor=actor,
+        kind=kind,
+        batch_id=batch_id,
+        action=f"batch.{steer}",
+        lock=batches.lock_any_batch if steer is Steer.DELETE else batches.lock_batch,
     ) as work:
         match steer:
             case Steer.DISPATCH:

@@ -39,7 +39,7 @@ async def changing_batch(
     """Lend the transaction of a change of a batch; its trace tells the state before and after.
 
     `facts` names what else of `batches.read_facts` it tells; `lock` finds the batch, `lock_list`
-    for a door that knows lists only. Raises `NotFound`.
+    for a door that knows lists only, `lock_any_batch` for a deletion. Raises `NotFound`.
     """
     async with one_transaction(db) as work:
         conn = work.connection

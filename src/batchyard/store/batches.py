@@ -53,21 +53,38 @@ class LockedBatch:
 
 
 # Locks the batch against every other change of it; comes before any lock on its items.
-LOCK_BATCH = """
+LOCK = """
 SELECT id, state, is_single, greatest(last_line, total_rows) AS last_line
   FROM batches
  WHERE id = %(id)s AND team_id = %(team_id)s AND kind = %(kind)s
-   AND deleted_at IS NULL AND state NOT IN ('importing', 'cancelled')
+   AND deleted_at IS NULL AND state NOT IN ({hidden})
    FOR UPDATE
 """
+LOCK_BATCH = LOCK.format(hidden="'importing', 'cancelled'")
+LOCK_ANY_BATCH = LOCK.format(hidden="'importing'")
 
 
 async def lock(
     connection: Connection, *, batch_id: UUID, team_id: int, kind: Kind
 ) -> LockedBatch | None:
-    """Lock a batch that can be seen, also one of a single item, and return it."""
+    """Lock a batch that can be changed, also one of a single item, and return it."""
+    given = {"id": batch_id, "team_id": team_id, "kind": kind}
+    return await _lock(connection, LOCK_BATCH, given)
+
+
+async def lock_any(
+    connection: Connection, *, batch_id: UUID, team_id: int, kind: Kind
+) -> LockedBatch | None:
+    """Lock a batch as `lock` does, also one that was cancelled, and return it."""
+    given = {"id": batch_id, "team_id": team_id, "kind": kind}
+    return await _lock(connection, LOCK_ANY_BATCH, given)
+
+
+async def _lock(
+    connection: Connection, statement: str, given: Mapping[str, object]
+) -> LockedBatch | None:
     async with connection.cursor(row_factory=kwargs_row(_locked)) as cursor:
-        await cursor.execute(LOCK_BATCH, {"id": batch_id, "team_id": team_id, "kind": kind})
+        await cursor.execute(statement.encode(), given)
         return await cursor.fetchone()
 
 

@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from batchyard.lifecycle import ADMITTING_STATES
 from batchyard.store.db import Connection
+from batchyard.store.histories import own_result
 from batchyard.store.taken_out import TAKEN_OUT
 
 
@@ -46,6 +47,7 @@ class OpenQuestion:
     zone_set: int | None
     payload: Mapping[str, object]
     result: Mapping[str, object] | None
+    """Of this key; not what the attempt before it left."""
     retry_policy: Mapping[str, object]
     empty_looks: int
     absences: int
@@ -67,7 +69,8 @@ SELECT t.id, t.batch_id, t.team_id, m.slug AS team, b.kind, b.agent_id, t.provid
        t.undecided_since, t.zone_set, d.number, d.reference,
        coalesce(d.from_number, b.from_numbers[1 + mod(
            coalesce(d.turn, d.position), nullif(cardinality(b.from_numbers), 0))]) AS from_number,
-       d.provider_reference, d.payload, d.result, b.restored_at, b.backup_at,
+       d.provider_reference, d.payload, {own_result("t.phase")} AS result,
+       b.restored_at, b.backup_at,
        CASE WHEN d.payload IN {TAKEN_OUT} THEN '{{}}' ELSE b.retry_policy END AS retry_policy,
        coalesce(t.empty_looks, 0) AS empty_looks,
        CASE WHEN t.absent_try = t.try THEN t.absences ELSE 0 END AS absences,

@@ -12,6 +12,7 @@ from batchyard.lifecycle import ADMITTING_STATES, CANCELED_STATUS, LIVE_ORDER, S
 from batchyard.models import Phase
 from batchyard.store.attempts import Contact
 from batchyard.store.db import Connection
+from batchyard.store.histories import UNANSWERED, own_result
 from batchyard.store.number_claims import NumberClaim
 
 
@@ -254,11 +255,13 @@ class Settled(NamedTuple):
 # end or long before. Why an item was refused, or its answer lost, is its error until it is accepted
 # or ends; that is written only where it is another one, so that a provider that is away for hours
 # costs one row for each item. Of whom an erasure has noted nothing becomes ready: it ends with the
-# answer it got, or canceled.
+# answer it got, or canceled. With the first news of a key, which is live by it or unknown, the
+# result of the attempt before goes: the history has that.
 SETTLE = """
 WITH locked AS MATERIALIZED (
     SELECT n.*, n.phase = 'ready' AND EXISTS (
-               SELECT FROM pending_erasures p WHERE p.item_id = n.id) AS is_erased
+               SELECT FROM pending_erasures p WHERE p.item_id = n.id) AS is_erased,
+           n.phase IN ('live', 'unknown') AND i.phase IN {unanswered} AS is_first_news
       FROM json_to_recordset(%(rows)s::json) AS n (
            id uuid, attempt smallint, lease bigint, phase text, status text,
            next_attempt smallint, due_at timestamptz, deadline_at timestamptz,
@@ -302,7 +305,7 @@ WITH locked AS MATERIALIZED (
        AND (n.live_rank IS NULL OR i.phase <> 'live' OR n.result IS NOT NULL
             OR array_position(%(live_order)s::text[], i.status)
                < n.live_rank + (n.lease IS NOT NULL)::int)
-    RETURNING i.id, i.batch_id, i.team_id, i.provider_id, i.phase, i.due_at,
+    RETURNING i.id, i.batch_id, i.team_id, i.provider_id, i.phase, i.due_at, n.is_first_news,
               n.entry, n.provider, n.reference, n.result, n.error_code, n.error_message
 ), released AS (
     DELETE FROM number_claims c USING settled s
@@ -318,7 +321,7 @@ WITH locked AS MATERIALIZED (
            provider = coalesce(s.provider, d.provider),
            provider_reference = CASE WHEN s.phase <> 'ready'
                 THEN coalesce(s.reference, d.provider_reference) END,
-           result = coalesce(s.result, d.result),
+           result = CASE WHEN s.is_first_news THEN s.result ELSE coalesce(s.result, d.result) END,
            error_code = CASE WHEN s.phase = 'ready' AND s.entry IS NULL AND s.error_code IS NULL
                 THEN d.error_code ELSE s.error_code END,
            error_message = CASE WHEN s.phase = 'ready' AND s.entry IS NULL AND s.error_code IS NULL
@@ -330,13 +333,14 @@ WITH locked AS MATERIALIZED (
             OR s.phase IN ('done', 'unknown')
             OR s.phase = 'ready' AND d.provider_reference IS NOT NULL
             OR s.phase = 'live' AND d.error_code IS NOT NULL
+            OR s.is_first_news AND d.result IS NOT NULL
             OR s.error_code IS NOT NULL AND (s.error_code, s.error_message)
                IS DISTINCT FROM (d.error_code, d.error_message))
 )
 SELECT batch_id, team_id, provider_id, phase, min(due_at) AS due_at, array_agg(id) AS ids
   FROM settled
  GROUP BY batch_id, team_id, provider_id, phase
-"""
+""".replace("{unanswered}", UNANSWERED)
 
 
 async def settle(
@@ -361,7 +365,11 @@ async def settle(
 # In id order, as every writer of items.
 LOCK = "SELECT id FROM items WHERE id = ANY (%(ids)s) ORDER BY id FOR UPDATE"
 
-READ_RESULTS = "SELECT item_id, result FROM item_data WHERE item_id = ANY (%(ids)s)"
+READ_RESULTS = f"""
+SELECT d.item_id, {own_result("i.phase")}
+  FROM item_data d JOIN items i ON i.id = d.item_id
+ WHERE d.item_id = ANY (%(ids)s)
+"""
 
 
 async def lock(conn: Connection, ids: Collection[UUID]) -> None:
@@ -372,7 +380,7 @@ async def lock(conn: Connection, ids: Collection[UUID]) -> None:
 async def read_results(
     conn: Connection, ids: Collection[UUID]
 ) -> dict[UUID, Mapping[str, object] | None]:
-    """Read what is kept of the results of items."""
+    """Read what is kept of the results of items; not what attempts before their keys left."""
     async with conn.cursor(row_factory=args_row(_of_result)) as cursor:
         await cursor.execute(READ_RESULTS, {"ids": list(ids)})
         return dict(await cursor.fetchall())

@@ -57,7 +57,7 @@ async def mark_ended(conn: Connection, *, backup_at: datetime | None, now: datet
 # Ready and claimed items may have been sent after the backup was made. Where the provider can be
 # asked, a restored batch asks before it sends; here are the others. What a stop had left unsent is
 # not sent by anybody. What was under way is with the provider that it was claimed for, wherever the
-# routes lead now, and its key would be sent there again.
+# routes lead now, and its key would be sent there again. Their results are of attempts before.
 MARK_UNKNOWN = """
 WITH doubtful AS MATERIALIZED (
     SELECT i.id, r.provider_id
@@ -88,7 +88,7 @@ WITH doubtful AS MATERIALIZED (
     RETURNING i.id
 )
 UPDATE item_data d
-   SET error_code = 'restored',
+   SET result = NULL, error_code = 'restored',
        error_message = 'The database was restored; it may have been sent after the backup.'
   FROM marked m
  WHERE d.item_id = m.id

@@ -338,6 +338,29 @@ async def dispatch_scheduled(conn: Connection, *, limit: int, now: datetime) -> 
     return [int(str(row[0])) for row in await cursor.fetchall()]
 
 
+# Those in which nothing is left to do are never looked at otherwise: `control.start_if_all_ended`
+# keeps them from coming about. Waits for nobody: who holds one may give it something to do.
+START_STRANDED = """
+WITH stranded AS MATERIALIZED (
+    SELECT b.id FROM batches b
+     WHERE b.state = 'queued'
+       AND NOT EXISTS (SELECT FROM batch_counts c
+                        WHERE c.batch_id = b.id AND c.phase <> 'done' AND c.n > 0)
+     ORDER BY b.id
+       FOR NO KEY UPDATE OF b SKIP LOCKED
+)
+UPDATE batches b SET state = 'running', started_at = coalesce(b.started_at, %(now)s),
+       updated_at = %(now)s
+  FROM stranded s
+ WHERE b.id = s.id
+"""
+
+
+async def start_stranded(conn: Connection, *, now: datetime) -> int:
+    """Let batches run, and so end, that are queued and have no open item; return how many."""
+    return (await conn.execute(START_STRANDED, {"now": now})).rowcount
+
+
 HALTED = """
 SELECT id FROM batches
  WHERE id = ANY (%(batch_ids)s) AND state NOT IN ('queued', 'running')

@@ -17,6 +17,9 @@ CONFIG = Config(
     sandbox_speed=0, stop_seconds=2, webhook_allow_private=True, public_url="https://yard.example"
 )
 
+SLOW = CONFIG.model_copy(update={"sandbox_speed": 0.001})
+"""What is sent stays live."""
+
 
 @asynccontextmanager
 async def working(db: Database, config: Config = CONFIG) -> AsyncIterator[None]:

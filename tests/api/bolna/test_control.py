@@ -45,7 +45,7 @@ async def test_stop_ends_what_was_not_sent(
     assert await run(db, "SELECT DISTINCT phase, status FROM items") == [("done", "stopped")]
 
 
-@pytest.mark.parametrize("state", ["open", "completed", "stopped", "failed"])
+@pytest.mark.parametrize("state", ["open", "completed", "stopped", "failed", "cancelled"])
 async def test_stop_where_nothing_runs_is_404_in_the_vendors_words(
     caller: Caller, modern: Caller, db: Database, state: str
 ) -> None:
@@ -70,7 +70,7 @@ async def test_stop_leaves_calls_in_progress_alone(caller: Caller, db: Database)
     assert batch["execution_status"] == {"ringing": 1, "stopped": 1}
 
 
-@pytest.mark.parametrize("state", sorted({*BatchState} - {"importing", "cancelled"}))
+@pytest.mark.parametrize("state", sorted({*BatchState} - {"importing"}))
 async def test_delete_is_gone_at_once_in_any_state(
     caller: Caller, modern: Caller, db: Database, state: str
 ) -> None:
@@ -125,6 +125,22 @@ async def test_purge_leaves_nothing_of_a_deleted_batch(
         assert left == [(0,)], table
     assert await run(db, "SELECT id FROM batches") == [(kept,)]
     assert await run(db, "SELECT count(*) FROM items") == [(2,)]
+
+
+async def test_purge_takes_what_a_cancelled_batch_has_not_ended_yet(
+    caller: Caller, db: Database
+) -> None:
+    batch_id = await caller.upload_batch()
+    await set_state(db, batch_id, "cancelled")
+    await run(
+        db,
+        "UPDATE items SET phase = 'done', status = 'canceled'"
+        " WHERE id = (SELECT min(id::text)::uuid FROM items)",
+    )
+    assert (await caller.send("DELETE", f"/batches/{batch_id}")).status_code == 200
+    await deletions.purge_deleted(db, unknown_grace=GRACE)
+    for table in ("batches", "items", "item_data", "batch_counts"):
+        assert await run(db, f"SELECT count(*) FROM {table}") == [(0,)], table
 
 
 async def test_live_calls_of_a_deleted_batch_count_until_they_end(

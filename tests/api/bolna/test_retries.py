@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from batchyard.store.db import Database
-from tests.api.bolna.conftest import Caller
-from tests.api.bolna.running import push, start, until, working
+from tests.api.bolna.conftest import AGENT, Caller
+from tests.api.bolna.running import SLOW, push, start, until, working
 from tests.api.bolna.test_agents import make, place
 from tests.api.bolna.test_control import run
 
@@ -200,3 +200,49 @@ async def test_without_retries_the_keys_are_not_there(caller: Caller, db: Databa
     (call,) = (await calls_of(caller, batch_id)).values()
     assert call["status"] == "busy"
     assert not {"retry_count", "retry_history", "scheduled_at"} & call.keys()
+
+
+async def test_call_under_way_shows_nothing_of_the_attempt_before(
+    caller: Caller, db: Database
+) -> None:
+    retry_config = config(retry_on_voicemail=True, max_retries=1)
+    batch_id = await upload(caller, VOICEMAIL, retry_config=retry_config)
+    await start(db, batch_id)
+
+    async def call() -> Json:
+        return (await calls_of(caller, batch_id))[VOICEMAIL]
+
+    async def listed() -> object:
+        path = f"/v2/agent/{AGENT}/executions?answered_by_voice_mail=true"
+        return (await caller.get(path)).json()["total"]
+
+    def told(call: Json) -> list[object]:
+        keys = ("answered_by_voice_mail", "transcript", "conversation_duration", "total_cost")
+        return [call[key] for key in keys] + [call["telephony_data"]["duration"]]
+
+    async with working(db):
+
+        async def waits() -> bool:
+            return await run(db, "SELECT status FROM items") == [("retrying",)]
+
+        await until(waits, seconds=60)
+    assert None not in told(await call())
+    assert await listed() == 1
+    await push(caller, db)
+    async with working(db, SLOW):
+
+        async def rings() -> object:
+            return (await call())["status"] == "initiated"
+
+        await until(rings, seconds=60)
+    second = await call()
+    assert told(second) == [None] * 5
+    assert (second["retry_count"], second["retry_history"][0]["status"]) == (1, "completed")
+    assert await listed() == 0
+    await run(
+        db,
+        "UPDATE items SET phase = 'unknown', status = 'unknown', updated_at = %(at)s",
+        at=db.clock() - timedelta(seconds=SLOW.unknown_grace_seconds + 60),
+    )
+    lost = await call()
+    assert (lost["status"], told(lost), await listed()) == ("error", [None] * 5, 0)

@@ -133,14 +133,20 @@ async def test_batch_of_another_team_is_not_found_and_stays(
     assert (await caller.get(f"/batches/{batch_id}")).json()["status"] == "created"
 
 
-async def test_running_batch_cannot_be_scheduled(caller: Caller, db: Database) -> None:
+@pytest.mark.parametrize("state", ["running", "cancelled"])
+async def test_batch_that_does_not_wait_cannot_be_scheduled(
+    caller: Caller, db: Database, state: str
+) -> None:
     batch_id = await caller.upload_batch()
     async with db.transaction() as conn:
-        await conn.execute("UPDATE batches SET state = 'running'")
+        await conn.execute("UPDATE batches SET state = %s", (state,))
     answer = await caller.post(
         f"/batches/{batch_id}/schedule", data={"scheduled_at": "2024-01-29T09:00:00Z"}
     )
     assert (answer.status_code, answer.json()["error"]) == (400, 400)
+    async with db.pool.connection() as conn:
+        row = await (await conn.execute("SELECT state, scheduled_at FROM batches")).fetchone()
+    assert row == (state, None)
 
 
 async def test_without_lead_and_step_a_past_time_means_now(caller: Caller, db: Database) -> None:

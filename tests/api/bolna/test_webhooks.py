@@ -17,9 +17,10 @@ from batchyard.store.db import Database
 from batchyard.testing.server import Arrived, HttpServer, Line
 from batchyard.webhooks import HOLD, ORDERED_ATTEMPTS, PER_ENDPOINT
 from tests.api.bolna.conftest import Caller
-from tests.api.bolna.running import CONFIG, push, start, until, working
+from tests.api.bolna.running import CONFIG, SLOW, push, start, until, working
 from tests.api.bolna.test_agents import make, place
 from tests.api.bolna.test_control import run
+from tests.clocks import SetClock
 
 Json = dict[str, Any]
 
@@ -99,6 +100,44 @@ async def test_agent_is_told_every_status_with_the_call_as_it_was(
     secret = await team_secret(db, team=caller.team)
     for one in ear.arrived:
         Webhook(secret).verify(one.body, dict(one.headers))
+
+
+async def test_agent_is_told_nothing_of_the_attempt_before(
+    caller: Caller, db: Database, ear: Ear
+) -> None:
+    agent_id = await listened_agent(caller, ear)
+    await place(
+        caller,
+        agent_id,
+        recipient_phone_number="+4520123403",
+        retry_config={"enabled": True, "retry_on_voicemail": True, "max_retries": 1},
+    )
+
+    async def told(status: str) -> bool:
+        return [body["status"] for body in ear.bodies("/agent")][-1:] == [status]
+
+    async with working(db):
+        await until(lambda: told("scheduled"), seconds=60)
+    first = len(ear.bodies("/agent"))
+    await push(caller, db)
+    async with working(db, SLOW):
+        await until(lambda: told("initiated"), seconds=60)
+    lost_at = db.clock()
+    await run(
+        db,
+        "UPDATE items SET phase = 'unknown', status = 'unknown', updated_at = %(at)s",
+        at=lost_at,
+    )
+    db.clock = SetClock(lost_at + timedelta(seconds=CONFIG.unknown_grace_seconds + 60))
+    async with working(db):
+        await until(lambda: told("error"), seconds=60)
+    keys = ("answered_by_voice_mail", "transcript", "conversation_duration")
+    bodies = ear.bodies("/agent")
+    waiting = bodies[first - 1]
+    assert None not in [waiting[key] for key in keys]
+    later = [body for body in bodies[first:] if body["status"] != "queued"]
+    assert [body["status"] for body in later] == ["initiated", "in-progress", "error"]
+    assert [[body[key] for key in keys] for body in later] == [[None] * 3] * 3
 
 
 async def test_late_delivery_says_what_happened_not_what_became_of_it(

@@ -47,3 +47,26 @@ async def test_control_call_is_refused_in_every_wrong_state(
         assert answer.status_code == (404 if state in GONE else 409), answer.text
         assert answer.headers["content-type"] == "application/problem+json"
         assert after == before
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+@pytest.mark.parametrize("state", BatchState)
+async def test_batch_is_deleted_in_every_state_once_it_is_there(
+    client: Client, state: BatchState, *, is_single: bool
+) -> None:
+    batch_id = await factories.make_batch(
+        client.db, team=client.team, state=state, is_single=is_single
+    )
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id)
+    before = await everything(client.db)
+    answer = await client.delete(f"/batches/{batch_id}")
+    if state is BatchState.IMPORTING:
+        assert answer.status_code == 404, answer.text
+        assert await everything(client.db) == before
+    else:
+        assert answer.status_code == 204, answer.text
+        assert (await client.get(f"/batches/{batch_id}")).status_code == 404
+        assert (await client.delete(f"/batches/{batch_id}")).status_code == 404
+        newest = (await client.get("/audit", limit=1)).json()["data"][0]
+        told = (newest["action"], newest["before"], newest["after"])
+        assert told == ("batch.delete", {"state": state}, {"state": "deleted"})

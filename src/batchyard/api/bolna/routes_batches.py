@@ -38,14 +38,16 @@ from batchyard.api.bolna.upload import receive_batch
 from batchyard.errors import Conflict, NotFound
 from batchyard.intake.columns import ERROR, ERROR_CODE
 from batchyard.intake.files import Format
-from batchyard.models import Kind
+from batchyard.models import BatchState, Kind, Team
 from batchyard.operations import control, deletions
 from batchyard.operations.access import Unproven
-from batchyard.operations.batches import lock_list, schedule_batch
+from batchyard.operations.batches import lock_any_list, schedule_batch
 from batchyard.operations.mends import open_mend_file
-from batchyard.operations.traces import changing_batch
+from batchyard.operations.traces import Lock, changing_batch
 from batchyard.operations.transactions import Joined, Transactions
 from batchyard.schedule import ScheduleRules
+from batchyard.store.batches import LockedBatch
+from batchyard.store.db import Connection
 
 NOT_STOPPABLE = "Batch is not queued or running"
 """As the vendor writes it."""
@@ -142,7 +144,7 @@ async def read_batch(batch_id: BatchId, speaker: Speaks) -> Response:
 async def delete_batch(batch_id: BatchId, speaker: Speaks) -> Response:
     """Delete a batch in any state; it and its executions are gone at once."""
     batch = known_id(batch_id, "batch")
-    async with _changing(speaker.db, speaker, batch, "batch.delete") as work:
+    async with _changing(speaker.db, speaker, batch, "batch.delete", lock=lock_any_list) as work:
         await deletions.delete_batch(work, team=speaker.team, kind=Kind.CALL, batch_id=batch)
     return JSONResponse({"message": "success", "state": "deleted"})
 
@@ -245,6 +247,16 @@ async def _schedule(request: Request, speaker: Speaker, *, batch_id: str, form: 
     return await answer_once(request, speaker, body=digest(form), perform=perform)
 
 
+async def _lock_shown(
+    connection: Connection, *, team: Team, kind: Kind, batch_id: UUID
+) -> LockedBatch:
+    """Lock a list that this door shows; raise `NotFound`, and `Conflict` for a cancelled one."""
+    batch = await lock_any_list(connection, team=team, kind=kind, batch_id=batch_id)
+    if batch.state is BatchState.CANCELLED:
+        raise Conflict("The batch is cancelled.", state=batch.state)
+    return batch
+
+
 def _changing(
     db: Transactions,
     speaker: Speaker,
@@ -252,6 +264,7 @@ def _changing(
     action: str,
     *,
     facts: Collection[str] = (),
+    lock: Lock = _lock_shown,
 ) -> AbstractAsyncContextManager[Joined]:
     return changing_batch(
         db,
@@ -261,7 +274,7 @@ def _changing(
         batch_id=batch_id,
         action=action,
         facts=facts,
-        lock=lock_list,
+        lock=lock,
     )
 
 
