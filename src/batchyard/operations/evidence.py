@@ -43,8 +43,7 @@ def check_ended(batch: ResultBatch) -> None:
     """Raise `Conflict` for a batch of which more may still become true."""
     if batch.state not in ENDED:
         raise Conflict(f"The batch has not ended; it is {batch.state}.", state=batch.state)
-    # What a cancelled batch has was never to be sent, and stays as it is.
-    if batch.open_items and batch.state != BatchState.CANCELLED:
+    if batch.open_items:
         raise Conflict(
             f"The batch is {batch.state}, but {batch.open_items} of its items have not ended.",
             state=batch.state,
