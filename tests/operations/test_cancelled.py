@@ -107,6 +107,13 @@ async def test_batch_deleted_before_its_items_have_ended_leaves_nothing(
         assert await rows_of(db, f"SELECT count(*) FROM {table}") == [(0,)], table
 
 
+async def test_single_shipment_ends_with_its_batch(db: Database, team: Team) -> None:
+    batch_id = await make_batch(db, team=team, is_single=True)
+    await make_items(db, team=team, batch_id=batch_id)
+    await control.cancel_batch(db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+    assert await rows_of(db, BOOKS) == [("done", "canceled", 1)]
+
+
 async def test_what_has_ended_or_is_unknown_stays_as_it_is(db: Database, team: Team) -> None:
     batch_id = await make_batch(db, team=team)
     await make_items(db, team=team, batch_id=batch_id, phase=Phase.DONE, status="canceled")

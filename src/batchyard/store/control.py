@@ -114,9 +114,11 @@ async def find_stopped_with_unsent(conn: Connection, *, batch_ids: Sequence[UUID
     return {row[0] for row in rows if isinstance(row[0], UUID)}
 
 
+# A single item is cancelled with its batch; of those there are many, and none is looked up.
 ENDED_WITH_READY = """
 SELECT b.id FROM batches b
- WHERE b.state IN ('stopped', 'cancelled') AND b.deleted_at IS NULL
+ WHERE (b.state = 'stopped' OR b.state = 'cancelled' AND NOT b.is_single)
+   AND b.deleted_at IS NULL
    AND EXISTS (SELECT FROM batch_counts c
                 WHERE c.batch_id = b.id AND c.phase = 'ready' AND c.n > 0)
  LIMIT 20
