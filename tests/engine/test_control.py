@@ -54,6 +54,19 @@ async def test_stop_ends_what_was_not_sent(yard: Yard) -> None:
     assert counts["stopped"] == 3000 - counts["booked"]
 
 
+async def test_cancelled_batch_ends_and_nothing_of_it_is_sent(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "BLOCK", 2)
+    batch_id = await yard.make_batch(items=5, state="open")
+    team = await find_team(yard)
+    async with yard.working():
+        await control.cancel_batch(yard.db, team=team, kind=Kind.SHIPMENT, batch_id=batch_id)
+        await yard.until("SELECT count(*) = 5 FROM items WHERE phase = 'done'")
+    assert await yard.counts(batch_id) == {"canceled": 5}
+    assert yard.provider.sent == []
+
+
 async def test_paused_batch_goes_on_where_it_was(yard: Yard) -> None:
     yard.config = yard.config.model_copy(update={"worker_slots": 10})
     yard.provider.script = slowly

@@ -8,7 +8,8 @@ import pytest
 from batchyard.errors import Conflict, NotFound
 from batchyard.lifecycle import BatchEvent, states_allowing
 from batchyard.models import BatchState, Kind
-from batchyard.operations.batches import cancel_batch, create_batch, dispatch_batch, schedule_batch
+from batchyard.operations.batches import create_batch, dispatch_batch, schedule_batch
+from batchyard.operations.control import cancel_batch
 from batchyard.operations.transactions import one_transaction
 from batchyard.store.db import Database
 from tests.factories import make_batch, make_items, make_team

@@ -15,8 +15,9 @@ from batchyard.intake.choices import Duplicates, RowPolicy
 from batchyard.intake.columns import Columns
 from batchyard.models import Kind, Team
 from batchyard.operations import joins, reading
-from batchyard.operations.batches import cancel_batch, dispatch_batch
+from batchyard.operations.batches import dispatch_batch
 from batchyard.operations.contacts import add_do_not_contact
+from batchyard.operations.control import cancel_batch
 from batchyard.operations.joins import add_rows, resume_joins
 from batchyard.operations.mends import open_mend_file
 from batchyard.operations.reading import RowsRefused

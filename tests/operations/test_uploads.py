@@ -21,7 +21,7 @@ from batchyard.intake.options import IntakeOptions
 from batchyard.intake.pool import open_pool
 from batchyard.models import Kind, Team
 from batchyard.operations import contacts, reading
-from batchyard.operations.batches import cancel_batch
+from batchyard.operations.control import cancel_batch
 from batchyard.operations.imports import FileImport, import_file, list_uploads, read_upload
 from batchyard.operations.mappings import (
     delete_mapping,

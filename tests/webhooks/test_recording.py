@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from psycopg import Rollback
 
 from batchyard.models import BatchState, Kind, Phase
@@ -86,6 +87,21 @@ async def test_stop_is_told_for_each_call_not_sent(post: Post) -> None:
     assert await post.run("SELECT type, count(*) FROM webhook_deliveries GROUP BY type") == [
         ("item.stopped", 3)
     ]
+
+
+async def test_cancellation_is_told_once_for_each_call(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "BLOCK", 2)
+    await post.listen()
+    batch_id = await make_batch(post.db, team=post.team, kind=Kind.CALL, agent_id=post.agent_id)
+    await make_items(post.db, team=post.team, batch_id=batch_id, n=5)
+    await control.cancel_batch(post.db, team=post.team, kind=Kind.CALL, batch_id=batch_id)
+    for _ in range(2):
+        await control.end_stopped_items(post.db)
+    assert await post.run(
+        "SELECT type, count(*), count(DISTINCT item_id) FROM webhook_deliveries GROUP BY type"
+    ) == [("item.canceled", 5, 5)]
 
 
 async def test_deleted_batch_tells_nothing_more(post: Post) -> None:

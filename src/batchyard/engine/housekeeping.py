@@ -226,7 +226,7 @@ class Housekeeping:
             await runs.finish(conn, batch_ids=None, unknown_before=now - grace, now=now)
 
     async def end_stopped_items(self) -> None:
-        """End what stopped batches still have to send."""
+        """End what stopped and cancelled batches have not sent."""
         await control.end_stopped_items(self._db)
 
     async def ask_overdue(self) -> None:

@@ -1,4 +1,4 @@
-"""Change batches: create, dispatch, schedule, cancel."""
+"""Change batches before they run: create, dispatch, schedule."""
 
 from datetime import datetime
 from uuid import UUID
@@ -96,14 +96,6 @@ async def unschedule_batch(db: Transactions, *, team: Team, kind: Kind, batch_id
             return
         next_batch_state(batch.state, BatchEvent.UNSCHEDULED)
         await batches.set_unscheduled(connection, batch_id=batch_id, now=db.clock())
-
-
-async def cancel_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:
-    """End an open batch and its items; it is gone for clients. Raises `Conflict`, `NotFound`."""
-    async with db.transaction() as connection:
-        batch = await lock_batch(connection, team=team, kind=kind, batch_id=batch_id)
-        next_batch_state(batch.state, BatchEvent.CANCELLED)
-        await batches.set_cancelled(connection, batch_id=batch_id, now=db.clock())
 
 
 async def lock_batch(

@@ -1,4 +1,4 @@
-"""Steer a batch while it runs: pause, resume, stop."""
+"""Steer a batch: pause, resume, stop, cancel."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,10 +9,11 @@ from batchyard.lifecycle import BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.batches import lock_batch
 from batchyard.operations.transactions import Transactions
-from batchyard.store import control, queue
+from batchyard.store import batches, control, queue
 from batchyard.store.db import Connection, Database
 
 BLOCK = 5000
+"""Items that one transaction ends."""
 STILL_ENDING = (
     "The batch was stopped, and what it had not sent is still being ended; try again in a moment."
 )
@@ -75,16 +76,30 @@ async def mark_stopped(db: Transactions, *, team: Team, kind: Kind, batch_id: UU
         await control.set_state(conn, batch_id=batch_id, state=state, reason=None, now=db.clock())
 
 
+async def cancel_batch(db: Transactions, *, team: Team, kind: Kind, batch_id: UUID) -> None:
+    """End an open batch for good; it is gone for clients, and its items end `canceled`.
+
+    Raises `Conflict` and `NotFound`. One block of items ends with it, so a small batch has ended
+    whole; `end_stopped_items` ends what a large one has left.
+    """
+    async with db.transaction() as conn:
+        batch = await lock_batch(conn, team=team, kind=kind, batch_id=batch_id)
+        next_batch_state(batch.state, BatchEvent.CANCELLED)
+        now = db.clock()
+        await batches.set_cancelled(conn, batch_id=batch_id, now=now)
+        await control.end_ready(conn, batch_ids=[batch_id], limit=BLOCK, now=now)
+
+
 async def end_stopped_items(db: Database) -> None:
-    """End what stopped batches still have: handed back since, or waiting for a retry."""
+    """End what stopped and cancelled batches still have: not reached yet, or handed back since."""
     async with db.pool.connection() as conn:
-        batch_ids = await control.list_stopped_with_ready(conn)
+        batch_ids = await control.list_ended_with_ready(conn)
     for batch_id in batch_ids:
         await end_unsent(db, batch_id=batch_id)
 
 
 async def end_unsent(db: Database, *, batch_id: UUID) -> None:
-    """End what a stopped batch has not sent, in slices."""
+    """End what a stopped or cancelled batch has not sent, in slices."""
     while True:
         async with db.transaction() as conn:
             ended = await control.end_ready(conn, batch_ids=[batch_id], limit=BLOCK, now=db.clock())

@@ -41,8 +41,7 @@ log = structlog.get_logger("batchyard.evidence")
 
 def is_final(state: BatchState, *, open_items: int) -> bool:
     """Tell whether nothing more becomes true of a batch, so that there is evidence of it."""
-    # What a cancelled batch has was never to be sent, and stays as it is.
-    return state in ENDED and (not open_items or state == BatchState.CANCELLED)
+    return state in ENDED and not open_items
 
 
 def check_ended(batch: ResultBatch) -> None:

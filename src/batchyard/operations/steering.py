@@ -51,7 +51,7 @@ async def steer_batch(
             case Steer.STOP:
                 await control.mark_stopped(work, team=team, kind=kind, batch_id=batch_id)
             case Steer.CANCEL:
-                await batches.cancel_batch(work, team=team, kind=kind, batch_id=batch_id)
+                await control.cancel_batch(work, team=team, kind=kind, batch_id=batch_id)
             case Steer.DELETE:
                 await deletions.delete_batch(work, team=team, kind=kind, batch_id=batch_id)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from batchyard.errors import NotFound
-from batchyard.lifecycle import ADMITTING_STATES
+from batchyard.lifecycle import ADMITTING_STATES, ENDED_STATES
 from batchyard.models import BatchState, Phase, Team
 from batchyard.operations.transactions import Transactions
 from batchyard.store import waits
@@ -85,11 +85,12 @@ class Waiting:
 async def explain_batch(db: Transactions, *, team: Team, batch_id: UUID) -> Waiting | None:
     """Tell why a batch waits; None when nothing holds it. Raises `NotFound`."""
     async with db.transaction() as conn:
-        return await _explain_batch(conn, team, batch_id, db.clock())
+        now = db.clock()
+        return _explain(await _read_batch(conn, team, batch_id, now), now)
 
 
 async def explain_item(db: Transactions, *, team: Team, item_id: UUID) -> Waiting | None:
-    """Tell why an item waits; None when it has ended. Raises `NotFound`."""
+    """Tell why an item waits; None when it has ended, or ends with its batch. Raises `NotFound`."""
     async with db.transaction() as conn:
         item = await waits.read_item(conn, team_id=team.id, item_id=item_id)
         if item is None:
@@ -103,15 +104,16 @@ async def explain_item(db: Transactions, *, team: Team, item_id: UUID) -> Waitin
                 return Waiting(reason="answer", until=item.deadline_at)
             case _:
                 now = db.clock()
-                whole = await _explain_batch(conn, team, item.batch_id, now)
+                batch = await _read_batch(conn, team, item.batch_id, now)
+                if batch.state in ENDED_STATES:
+                    return None
+                whole = _explain(batch, now)
                 if item.due_at > now and not _outlasts(whole, item.due_at):
                     return _later(item.status, item.due_at, is_held=item.is_held)
                 return whole or Waiting(reason="earlier_items")
 
 
-async def _explain_batch(
-    conn: Connection, team: Team, batch_id: UUID, now: datetime
-) -> Waiting | None:
+async def _read_batch(conn: Connection, team: Team, batch_id: UUID, now: datetime) -> BatchWait:
     batch = await waits.read_batch(
         conn,
         team_id=team.id,
@@ -122,7 +124,7 @@ async def _explain_batch(
     )
     if batch is None:
         raise NotFound("There is no such batch.")
-    return _explain(batch, now)
+    return batch
 
 
 def _explain(batch: BatchWait, now: datetime) -> Waiting | None:

@@ -199,18 +199,10 @@ UPDATE batches
  WHERE id = %(id)s
 """
 
-# Nobody else changes items of an open batch, whose row is locked.
-CANCEL_ITEMS = """
-UPDATE items
-   SET phase = 'done', status = 'canceled', updated_at = %(now)s
- WHERE batch_id = %(id)s AND phase = 'ready'
-"""
-
 
 async def set_cancelled(connection: Connection, *, batch_id: UUID, now: datetime) -> None:
-    """End an open batch locked before, and its items."""
+    """End an open batch locked before; what it has left is ended by `control.end_ready`."""
     await connection.execute(SET_CANCELLED, {"id": batch_id, "now": now})
-    await connection.execute(CANCEL_ITEMS, {"id": batch_id, "now": now})
 
 
 # Each takes a line, behind all that files have taken: blank ones and left out ones are lines too.

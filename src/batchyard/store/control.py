@@ -1,4 +1,4 @@
-"""Batches and items as a person steers them: paused, resumed, stopped."""
+"""Batches and items as a person steers them: paused, resumed, stopped, cancelled."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -54,23 +54,34 @@ async def reopen(conn: Connection, *, batch_id: UUID, state: BatchState, now: da
     await conn.execute(REOPEN, {"batch_id": batch_id, "state": state, "now": now})
 
 
-# In slices, so that a batch of a million holds no lock for long. Rows a worker just holds are
-# skipped; it hands them back, and they are met next time. The batches are locked, before their
-# items as everywhere: one that was opened again meanwhile keeps what it has.
+# In slices, so that a batch of a million holds no lock for long: each reads the next ones by their
+# index, and no others. Rows a worker just holds are skipped; it hands them back, and they are met
+# next time. The batches are locked, before their items as everywhere: one that was opened again
+# meanwhile keeps what it has. The items are locked in id order.
 END_READY = """
-WITH stopped AS MATERIALIZED (
-    SELECT b.id FROM batches b
-     WHERE b.id = ANY (%(batch_ids)s) AND b.state = 'stopped'
+WITH closed AS MATERIALIZED (
+    SELECT b.id, CASE b.state WHEN 'cancelled' THEN 'canceled' ELSE 'stopped' END AS status
+      FROM batches b
+     WHERE b.id = ANY (%(batch_ids)s) AND b.state IN ('stopped', 'cancelled')
      ORDER BY b.id
        FOR NO KEY UPDATE
-), chosen AS (
-    SELECT i.id FROM items i
-     WHERE i.batch_id IN (SELECT id FROM stopped) AND i.phase = 'ready'
-     ORDER BY i.id
+), slab AS MATERIALIZED (
+    SELECT i.id, c.status
+      FROM closed c
+     CROSS JOIN LATERAL (
+           SELECT id FROM items
+            WHERE batch_id = c.id AND phase = 'ready'
+            ORDER BY due_at, id
+            LIMIT %(limit)s) AS i
      LIMIT %(limit)s
-       FOR UPDATE SKIP LOCKED
+), chosen AS MATERIALIZED (
+    SELECT i.id, s.status
+      FROM slab s JOIN items i ON i.id = s.id
+     WHERE i.phase = 'ready'
+     ORDER BY i.id
+       FOR UPDATE OF i SKIP LOCKED
 ), ended AS (
-    UPDATE items i SET phase = 'done', status = 'stopped', updated_at = %(now)s
+    UPDATE items i SET phase = 'done', status = c.status, updated_at = %(now)s
       FROM chosen c WHERE i.id = c.id
     RETURNING i.id
 )
@@ -82,7 +93,7 @@ UPDATE item_data d SET ended_at = %(now)s, error_code = NULL, error_message = NU
 async def end_ready(
     conn: Connection, *, batch_ids: Sequence[UUID], limit: int, now: datetime
 ) -> int:
-    """End unsent items of those of these batches that are stopped; return how many."""
+    """End unsent items of those of these batches that are stopped or cancelled; return how many."""
     given = {"batch_ids": list(batch_ids), "limit": limit, "now": now}
     return (await conn.execute(END_READY, given)).rowcount
 
@@ -103,18 +114,20 @@ async def find_stopped_with_unsent(conn: Connection, *, batch_ids: Sequence[UUID
     return {row[0] for row in rows if isinstance(row[0], UUID)}
 
 
-STOPPED_WITH_READY = """
+# A single item is cancelled with its batch; of those there are many, and none is looked up.
+ENDED_WITH_READY = """
 SELECT b.id FROM batches b
- WHERE b.state = 'stopped' AND b.deleted_at IS NULL
+ WHERE (b.state = 'stopped' OR b.state = 'cancelled' AND NOT b.is_single)
+   AND b.deleted_at IS NULL
    AND EXISTS (SELECT FROM batch_counts c
                 WHERE c.batch_id = b.id AND c.phase = 'ready' AND c.n > 0)
  LIMIT 20
 """
 
 
-async def list_stopped_with_ready(conn: Connection) -> list[UUID]:
-    """List stopped batches that still have unsent items."""
-    rows = await (await conn.execute(STOPPED_WITH_READY)).fetchall()
+async def list_ended_with_ready(conn: Connection) -> list[UUID]:
+    """List stopped and cancelled batches that still have unsent items."""
+    rows = await (await conn.execute(ENDED_WITH_READY)).fetchall()
     return [row[0] for row in rows if isinstance(row[0], UUID)]
 
 
@@ -134,11 +147,13 @@ async def lock_batch_of_item(conn: Connection, *, team_id: int, item_id: UUID) -
     return None if row is None else UUID(str(row[0]))
 
 
+# What a cancelled batch has left is as good as ended, and gets the word of that.
 STOP_ITEM = """
 WITH ended AS (
-    UPDATE items SET phase = 'done', status = 'stopped', updated_at = %(now)s
-     WHERE id = %(item_id)s AND phase = 'ready'
-    RETURNING id
+    UPDATE items i SET phase = 'done', status = 'stopped', updated_at = %(now)s
+     WHERE i.id = %(item_id)s AND i.phase = 'ready'
+       AND NOT EXISTS (SELECT FROM batches b WHERE b.id = i.batch_id AND b.state = 'cancelled')
+    RETURNING i.id
 )
 UPDATE item_data d SET ended_at = %(now)s, error_code = NULL, error_message = NULL
   FROM ended e WHERE d.item_id = e.id

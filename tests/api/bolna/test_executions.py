@@ -146,6 +146,7 @@ async def test_cost_in_another_currency_is_not_shown_as_cents(caller: Caller, db
         ("running", "queued"),
         ("paused", "queued"),
         ("stopped", "stopped"),
+        ("cancelled", "canceled"),
     ],
 )
 async def test_waiting_call_is_called_by_the_state_of_its_batch(
@@ -203,13 +204,14 @@ async def test_status_is_the_same_in_the_calls_and_in_the_counts(
 
 
 @pytest.mark.parametrize("status", ["waiting", "rescheduled", "retrying"])
-async def test_waiting_for_anything_is_stopped_with_the_batch(
-    caller: Caller, db: Database, status: str
+@pytest.mark.parametrize("state,word", [("stopped", "stopped"), ("cancelled", "canceled")])
+async def test_waiting_for_anything_ends_with_the_batch(
+    caller: Caller, db: Database, status: str, state: str, word: str
 ) -> None:
     batch_id = await caller.upload_batch()
     await move_items(db, phase="ready", status=status)
-    await run(db, "UPDATE batches SET state = 'stopped'")
-    assert await statuses(caller, batch_id) == (["stopped"] * 2, {"stopped": 2})
+    await run(db, "UPDATE batches SET state = %(state)s", state=state)
+    assert await statuses(caller, batch_id) == ([word] * 2, {word: 2})
 
 
 async def test_unknown_outcome_becomes_an_error_after_its_grace(

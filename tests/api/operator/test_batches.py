@@ -1,10 +1,12 @@
 """Batches through the operator API: found, read, changed, steered."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from batchyard.models import BatchState, Kind
+from batchyard.operations import control
 from tests import factories
 from tests.api.operator.conftest import Client, Clients
 
@@ -69,6 +71,31 @@ async def test_batch_is_steered_and_each_change_is_audited(client: Client) -> No
         "batch.resume",
         "batch.pause",
         "batch.dispatch",
+    ]
+
+
+async def test_books_of_a_large_cancelled_batch_balance_while_its_items_end(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "BLOCK", 2)
+    batch_id = await factories.make_batch(client.db, team=client.team)
+    await factories.make_items(client.db, team=client.team, batch_id=batch_id, n=5)
+    assert (await client.post(f"/batches/{batch_id}/cancel")).status_code == 204
+
+    async def look(**counts: int) -> None:
+        shown = (await client.get(f"/batches/{batch_id}")).json()
+        assert (shown["state"], shown["waiting"]) == ("cancelled", None)
+        assert (shown["total"], shown["counts"]) == (5, counts)
+        items = (await client.get("/items", batch_id=batch_id)).json()["data"]
+        assert Counter(item["status"] for item in items) == counts
+        assert all((item["ended_at"] is None) == (item["phase"] == "ready") for item in items)
+
+    await look(canceled=2, waiting=3)
+    assert (await client.post(f"/batches/{batch_id}/cancel")).status_code == 404
+    await control.end_stopped_items(client.db)
+    await look(canceled=5)
+    assert [entry["action"] for entry in (await client.get("/audit")).json()["data"]] == [
+        "batch.cancel"
     ]
 
 

@@ -283,13 +283,19 @@ async def test_evidence_waits_for_the_end(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "phase,status,told",
-    [(Phase.LIVE, "ringing", 409), (Phase.READY, "waiting", 409), (Phase.UNKNOWN, "unknown", 200)],
+    "state,phase,status,told",
+    [
+        (BatchState.STOPPED, Phase.LIVE, "ringing", 409),
+        (BatchState.STOPPED, Phase.READY, "waiting", 409),
+        (BatchState.STOPPED, Phase.UNKNOWN, "unknown", 200),
+        (BatchState.CANCELLED, Phase.READY, "waiting", 409),
+        (BatchState.CANCELLED, Phase.UNKNOWN, "unknown", 200),
+    ],
 )
-async def test_evidence_of_a_stopped_batch_waits_for_what_is_under_way(
-    client: Client, phase: Phase, status: str, told: int
+async def test_evidence_of_a_batch_that_was_ended_waits_for_what_has_not(
+    client: Client, state: BatchState, phase: Phase, status: str, told: int
 ) -> None:
-    batch_id = await ended_batch(client, state=BatchState.STOPPED)
+    batch_id = await ended_batch(client, state=state)
     await factories.make_items(
         client.db, team=client.team, batch_id=batch_id, phase=phase, status=status
     )
@@ -298,11 +304,15 @@ async def test_evidence_of_a_stopped_batch_waits_for_what_is_under_way(
 
 
 async def test_evidence_of_a_cancelled_batch_has_what_was_never_sent(client: Client) -> None:
-    batch_id = await factories.make_batch(
-        client.db, team=client.team, kind=Kind.CALL, state=BatchState.CANCELLED
-    )
-    await factories.make_items(client.db, team=client.team, batch_id=batch_id)
-    assert (await client.get(f"/batches/{batch_id}/evidence.zip")).status_code == 200
+    batch_id = await factories.make_batch(client.db, team=client.team, kind=Kind.CALL)
+    [item_id] = await factories.make_items(client.db, team=client.team, batch_id=batch_id)
+    assert (await client.post(f"/batches/{batch_id}/cancel")).status_code == 204
+    answer = await client.get(f"/batches/{batch_id}/evidence.zip")
+    assert answer.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        [line] = archive.read("results.ndjson").splitlines()
+    result = json.loads(line)
+    assert (result["id"], result["status"]) == (str(item_id), "canceled")
 
 
 async def test_labels_of_a_batch_come_as_one_file(client: Client) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from batchyard.models import BatchState, Phase
+from batchyard.operations import control
 from batchyard.store.db import Database
 from tests.api.smartsend.conftest import Client, make_shipment
 from tests.factories import make_batch, make_items
@@ -106,6 +107,30 @@ async def test_cancel_ends_the_batch_and_its_shipments(client: Client, db: Datab
     async with db.pool.connection() as connection:
         kept = await connection.execute("SELECT state FROM batches")
         assert await kept.fetchall() == [("cancelled",)]
+
+
+async def test_shipments_of_a_large_cancelled_batch_are_cancelled_before_they_have_ended(
+    client: Client, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "BLOCK", 2)
+    batch = await client.make_batch()
+    added = (await client.add(batch, *(make_shipment() for _ in range(5)))).json()["data"]
+
+    assert (await client.delete(f"{LIST}/{batch}")).status_code == 200
+
+    async def look() -> None:
+        for word, n in (("cancelled", 5), ("failed", 0), ("open", 0)):
+            found = (await client.get(f"/shipments?state={word}")).json()
+            assert (found["meta"]["total"], len(found["data"])) == (n, n), word
+        for shipment in added:
+            path = f"/shipments/{shipment['uuid']}"
+            assert (await client.get(path)).json()["data"]["state"] == "cancelled"
+            assert (await client.delete(path)).status_code == 422
+        assert (await client.get(f"{LIST}/{batch}")).status_code == 404
+
+    await look()
+    await control.end_stopped_items(db)
+    await look()
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ CASE {{status}}
     WHEN 'waiting' THEN {sql_case("b.state", WAITING_WORDS, "'queued'")}
     {{unknown}}
     ELSE CASE WHEN b.state IN ('stopped', 'cancelled') AND {{status}} IN ('rescheduled', 'retrying')
-              THEN 'stopped' ELSE {sql_case("{status}", CALL_WORDS, "{status}")} END
+              THEN {sql_case("b.state", WAITING_WORDS, "'queued'")}
+              ELSE {sql_case("{status}", CALL_WORDS, "{status}")} END
 END
 """
 COUNT_WORD = CALL_WORD.format(status="c.status", unknown="")

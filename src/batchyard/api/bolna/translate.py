@@ -53,7 +53,7 @@ WAITING_WORDS: Mapping[str, str] = {
     S.OPEN: "prepared",
     S.SCHEDULED: "scheduled",
     S.STOPPED: "stopped",
-    S.CANCELLED: "stopped",
+    S.CANCELLED: "canceled",
 }
 """What a call that waits is called, by the state of its batch; `queued` in all other states."""
 

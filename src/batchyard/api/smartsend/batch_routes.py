@@ -17,7 +17,7 @@ from batchyard.api.smartsend.replies import BODY_ERRORS, KEY_ERRORS, make_router
 from batchyard.api.smartsend.requests import BatchId, Paging, Preferring, Visit, Visiting
 from batchyard.models import BatchState as OurState
 from batchyard.models import Kind
-from batchyard.operations import batches, shipments
+from batchyard.operations import batches, control, shipments
 from batchyard.operations.batches import lock_list
 from batchyard.operations.traces import changing_batch
 from batchyard.operations.transactions import Joined, Transactions
@@ -91,7 +91,7 @@ async def cancel_batch(
 
     async def perform(work: Joined) -> Response:
         async with _changing(work, visit, batch, "batch.cancel") as changed:
-            await batches.cancel_batch(changed, team=visit.team, kind=KIND, batch_id=batch)
+            await control.cancel_batch(changed, team=visit.team, kind=KIND, batch_id=batch)
         return replies.message(Message.BATCH_CANCELLED, visit)
 
     return await once(request, visit, key, perform)

@@ -18,6 +18,7 @@ from batchyard.store.db import Connection
 _WAITING_STATE = SQL("""
     CASE WHEN b.state = 'open' THEN 'open'
          WHEN b.state IN ('scheduled', 'queued', 'running', 'paused') THEN 'queued'
+         WHEN b.state = 'cancelled' THEN 'cancelled'
          ELSE 'failed' END
 """)
 
