@@ -6,7 +6,7 @@ import pytest
 
 from batchyard.api.operator import item_queries
 from batchyard.dashboard import row_queries
-from batchyard.store import deletions, privacy, row_reports, stretches, uploads, webhooks
+from batchyard.store import control, deletions, privacy, row_reports, stretches, uploads, webhooks
 from batchyard.store.db import Database
 from batchyard.store.ids import new_id
 from batchyard.store.item_filters import ItemFilters
@@ -51,6 +51,12 @@ async def test_items_are_found_batch_by_batch(
 ) -> None:
     values = filters.values | {"team_id": 1, "batch_ids": [BATCH], "limit": 51}
     assert index in await plan(db, item_queries.items_statement(filters, values), values)
+
+
+async def test_what_was_stopped_or_cancelled_is_found_without_all_other_batches(
+    db: Database,
+) -> None:
+    assert "batches_broken_off" in await plan(db, control.ENDED_WITH_READY, {})
 
 
 async def test_batches_of_a_list_of_items_are_found_in_order(db: Database) -> None:

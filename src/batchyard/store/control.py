@@ -114,11 +114,12 @@ async def find_stopped_with_unsent(conn: Connection, *, batch_ids: Sequence[UUID
     return {row[0] for row in rows if isinstance(row[0], UUID)}
 
 
-# A single item is cancelled with its batch; of those there are many, and none is looked up.
+# A single item is cancelled with its batch; of those there are many, and none is looked up. Every
+# second, so the condition is the index's very own.
 ENDED_WITH_READY = """
 SELECT b.id FROM batches b
- WHERE (b.state = 'stopped' OR b.state = 'cancelled' AND NOT b.is_single)
-   AND b.deleted_at IS NULL
+ WHERE b.deleted_at IS NULL
+   AND (b.state = 'stopped' OR b.state = 'cancelled' AND NOT b.is_single)
    AND EXISTS (SELECT FROM batch_counts c
                 WHERE c.batch_id = b.id AND c.phase = 'ready' AND c.n > 0)
  LIMIT 20
