@@ -49,7 +49,8 @@ async def test_evidence_is_offered_once_it_can_be_had(yard: Yard) -> None:
 @pytest.mark.parametrize(
     "state,phase,status,is_offered",
     [
-        (BatchState.CANCELLED, Phase.READY, "waiting", True),
+        (BatchState.CANCELLED, Phase.DONE, "canceled", True),
+        (BatchState.CANCELLED, Phase.READY, "waiting", False),
         (BatchState.STOPPED, Phase.UNKNOWN, "unknown", True),
         (BatchState.STOPPED, Phase.READY, "waiting", False),
         (BatchState.RUNNING, Phase.DONE, "booked", False),

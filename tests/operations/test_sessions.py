@@ -11,7 +11,7 @@ from batchyard.models import Team
 from batchyard.operations import access, audit, sessions, users
 from batchyard.operations.live import Hub, follow
 from batchyard.store.db import Database
-from tests.clocks import SetClock
+from tests.clocks import SetClock, StandingClock
 from tests.factories import make_team, make_token, revoke_token
 
 EMAIL = "ann@example.com"
@@ -99,7 +99,7 @@ async def test_session_ends_with_its_user_and_with_a_new_password(db: Database) 
 async def test_session_lives_while_used_but_not_for_ever(db: Database) -> None:
     team = await make_team(db)
     await make_user(db, team)
-    clock = SetClock(db.clock())
+    clock = StandingClock(db.clock())
     db.clock = clock
     began_at = clock()
     secret = await sign_in(db)
