@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from batchyard.models import Kind
 from batchyard.store.db import Connection
+from batchyard.store.taken_out import TAKEN_OUT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,11 +158,13 @@ class FailedRow:
     error_message: str | None
 
 
-# Corrections that were refused stand in for their item.
-FAILED = """
+# Corrections that were refused stand in for their item. Where nothing is left to send, nobody can
+# mend it.
+FAILED = f"""
   FROM item_data d JOIN items i ON i.id = d.item_id
  WHERE d.batch_id = %(batch_id)s AND (d.position, d.item_id) > (%(position)s, %(item_id)s)
    AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
+   AND d.payload NOT IN {TAKEN_OUT}
    AND NOT EXISTS (SELECT FROM rejected_rows r
                     WHERE r.batch_id = d.batch_id AND r.item_id = d.item_id)
  ORDER BY d.position, d.item_id
