@@ -49,3 +49,27 @@ async def test_file_that_is_sent_again_is_told(yard: Yard) -> None:
         "0 rows were taken. 1 is still refused. 1 was mended before. "
         "There is 1 remark. The very same file was uploaded minutes ago."
     )
+
+
+async def test_row_whose_item_was_taken_out_is_told(yard: Yard) -> None:
+    batch_id = await load(yard)
+    async with yard.db.transaction() as conn:
+        cursor = await conn.execute(
+            "UPDATE items SET phase = 'done', status = 'failed' WHERE batch_id = %s RETURNING id",
+            (batch_id,),
+        )
+        found = await cursor.fetchone()
+        assert found is not None
+        await conn.execute(
+            "UPDATE item_data SET payload = '{\"erased\": true}', number = NULL WHERE item_id = %s",
+            found,
+        )
+    file = f"contact_number,name,error_code,error,item_id\n+4520123451,a,e,e,{found[0]}\n"
+    async with yard.client() as client:
+        answer = await client.post(
+            batch_path(batch_id, "/refused/file"),
+            files={"file": ("mended.csv", io.BytesIO(file.encode()))},
+        )
+    assert answer.status_code == 204, answer.text
+    told = unquote(answer.cookies[NOTICE_COOKIE])
+    assert told == "0 rows were taken. 1 is not sent again."

@@ -1,4 +1,4 @@
-"""A person whose rows join a batch while they are erased."""
+"""A person whose rows join a batch while they are erased, or afterwards."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from batchyard.models import BatchState, Kind, Phase, Team
-from batchyard.operations import joins, privacy
+from batchyard.models import BatchState, JsonObject, Kind, Phase, Team
+from batchyard.operations import joins, privacy, retention
 from batchyard.operations.audit import Actor
+from batchyard.operations.batches import dispatch_batch
 from batchyard.operations.joins import resume_joins
 from batchyard.store import privacy as stored
 from batchyard.store.db import Connection, Database
@@ -18,7 +19,8 @@ from batchyard.store.ids import new_id
 from batchyard.store.person_sources import LINES
 from batchyard.store.stretches import Stretch
 from tests.factories import make_batch, make_items, make_team
-from tests.operations.lists import rows_of
+from tests.operations.lists import add, check_books, rows_of, upload
+from tests.operations.test_joins import FILE, csv_of, end_items, mend_rows
 
 NUMBER = "+4520000001"
 OTHER = "+4599999999"
@@ -151,6 +153,90 @@ async def test_row_that_corrects_an_item_of_somebody_who_is_erased_is_too_late(
         ("done", NUMBER)
     ]
     assert await rows_of(db, "SELECT code FROM row_warnings") == [("item_not_failed",)]
+
+
+@pytest.mark.parametrize("left", [{"erased": True}, {"expired": True}])
+async def test_row_that_corrects_an_item_that_was_taken_out_meanwhile_is_too_late(
+    db: Database, team: Team, left: JsonObject
+) -> None:
+    target = await make_batch(db, team=team, kind=Kind.CALL, state=BatchState.COMPLETED)
+    [item_id] = await make_items(
+        db, team=team, batch_id=target, payload=left, phase=Phase.DONE, status="failed"
+    )
+    staging = await begin_to_join(db, team, target)
+    await change(
+        db,
+        "INSERT INTO staged_mends (upload_id, line, item_id, is_refused, payload, number)"
+        " VALUES (%s, 1, %s, false, '{}', %s)",
+        *(staging, item_id, NUMBER),
+    )
+    await resume_joins(db)
+    assert await rows_of(
+        db, "SELECT phase, payload, number FROM items JOIN item_data ON item_id = id"
+    ) == [("done", left, None)]
+    assert await rows_of(db, "SELECT code FROM row_warnings") == [("item_not_failed",)]
+    assert await rows_of(db, "SELECT state FROM batches") == [("completed",)]
+
+
+async def fail_calls(db: Database, team: Team) -> tuple[UUID, list[dict[str, str]]]:
+    """Make an ended batch of two calls that failed; return it with their rows of its mend file."""
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    await dispatch_batch(db, team=team, kind=Kind.CALL, batch_id=batch_id)
+    await end_items(db, batch_id, "failed", "a", "c")
+    return batch_id, await failed_rows(db, team, batch_id)
+
+
+async def failed_rows(db: Database, team: Team, batch_id: UUID) -> list[dict[str, str]]:
+    return [row for row in await mend_rows(db, team, batch_id) if row["item_id"]]
+
+
+STANDS = """
+SELECT phase, try, number, payload FROM items JOIN item_data ON item_id = id ORDER BY position
+"""
+KEPT = "SELECT count(*) FROM rejected_rows WHERE item_id IS NOT NULL"
+TOLD = "SELECT count(*) FROM row_warnings WHERE code = 'item_taken_out'"
+
+
+@pytest.mark.parametrize("number", ["+4520123451", "+4520123459", "soon"])
+async def test_old_mend_file_does_not_send_again_who_was_erased(
+    db: Database, team: Team, number: str
+) -> None:
+    batch_id, rows = await fail_calls(db, team)
+    assert [row["contact_number"] for row in rows] == ["+4520123451", "+4520123453"]
+    await privacy.erase_person(db, team=team, actor=ACTOR, number="+4520123451", email=None)
+    assert await failed_rows(db, team, batch_id) == rows[1:]
+
+    rows[0]["contact_number"] = number
+    report = await add(db, csv_of(rows), team=team, batch_id=batch_id)
+
+    assert (report.corrected, report.refused) == (1, 1)
+    assert report.codes["item_taken_out"] == 1
+    assert await rows_of(db, STANDS) == [
+        ("done", 1, None, {"erased": True}),
+        ("ready", 2, "+4520123453", {"name": "c"}),
+    ]
+    # As a refused row it would be in the next mend file, and hold the person once more.
+    assert await rows_of(db, KEPT) == [(0,)]
+    assert await rows_of(db, TOLD) == [(1,)]
+    await check_books(db)
+
+
+async def test_old_mend_file_does_not_send_again_what_expired(db: Database, team: Team) -> None:
+    batch_id, rows = await fail_calls(db, team)
+    ended = db.clock() - timedelta(days=10)
+    await change(db, "UPDATE batches SET finished_at = %s WHERE id = %s", ended, batch_id)
+    await retention.set_days(db, team=team, days={"items_days": 5})
+    await retention.expire(db)
+    assert await failed_rows(db, team, batch_id) == []
+
+    report = await add(db, csv_of(rows), team=team, batch_id=batch_id)
+
+    assert (report.corrected, report.refused, report.codes["item_taken_out"]) == (0, 2, 2)
+    assert await rows_of(db, STANDS) == [("done", 1, None, {"expired": True})] * 2
+    assert await rows_of(db, "SELECT state FROM batches") == [("completed",)]
+    assert await rows_of(db, KEPT) == [(0,)]
+    assert await rows_of(db, TOLD) == [(2,)]
+    await check_books(db)
 
 
 WAITERS = """

@@ -87,6 +87,30 @@ async def test_corrections_that_are_too_late_are_all_told(db: Database, team: Te
     await check_books(db)
 
 
+async def test_corrections_of_what_was_taken_out_meanwhile_are_all_told(
+    db: Database, team: Team
+) -> None:
+    batch_id = (await upload(db, FILE.encode(), team=team)).batch_id
+    await dispatch_batch(db, team=team, kind=Kind.CALL, batch_id=batch_id)
+    await end_items(db, batch_id, "failed", "a", "c")
+    rows = [row for row in await mend_rows(db, team, batch_id) if row["item_id"]]
+
+    async with add_rows(db, team=team, batch_id=batch_id, options=CALLS) as importing:
+        await importing.feed(csv_of(rows))
+        await importing.finish_file()
+        async with db.transaction() as conn:
+            await conn.execute("UPDATE item_data SET payload = '{\"expired\": true}'")
+        report = await importing.join(file_name=None)
+
+    assert (report.corrected, report.refused, report.codes["item_not_failed"]) == (0, 2, 2)
+    stands = "SELECT DISTINCT phase, try, payload FROM items JOIN item_data ON item_id = id"
+    assert await rows_of(db, stands) == [("done", 1, {"expired": True})]
+    assert await rows_of(db, "SELECT state FROM batches WHERE id = %s", batch_id) == [
+        ("completed",)
+    ]
+    await check_books(db)
+
+
 async def test_all_or_nothing_takes_nothing_where_a_later_block_is_too_late(
     db: Database, team: Team
 ) -> None:

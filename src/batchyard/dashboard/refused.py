@@ -16,7 +16,7 @@ from batchyard.errors import InvalidRequest
 from batchyard.intake.file_forms import FileForm
 from batchyard.intake.files import Format
 from batchyard.intake.options import IntakeOptions, UploadReport
-from batchyard.intake.verdicts import REFUSALS, ROW_NOT_REFUSED
+from batchyard.intake.verdicts import ITEM_TAKEN_OUT, REFUSALS, ROW_NOT_REFUSED
 from batchyard.operations import joins, mappings, mends
 from batchyard.operations.traces import note_batch
 from batchyard.store.db import Connection
@@ -152,11 +152,14 @@ def _told(visitor: Visitor, report: UploadReport, remarks: Sequence[Remark]) -> 
     voice = visitor.voice
     taken = report.accepted + report.corrected
     before = report.codes.get(ROW_NOT_REFUSED, 0)
-    refused = report.refused - before
+    emptied = report.codes.get(ITEM_TAKEN_OUT, 0)
+    refused = report.refused - before - emptied
     sentences = [voice.count(taken, "1 row was taken.", "{n} rows were taken.")]
     if refused:
         sentences.append(voice.count(refused, "1 is still refused.", "{n} are still refused."))
     if before:
         sentences.append(voice.count(before, "1 was mended before.", "{n} were mended before."))
+    if emptied:
+        sentences.append(voice.count(emptied, "1 is not sent again.", "{n} are not sent again."))
     others = [remark for remark in remarks if remark.code != ROW_NOT_REFUSED]
     return " ".join([*sentences, *tell_remarks(voice, others)])

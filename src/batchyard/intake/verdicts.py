@@ -17,6 +17,7 @@ class Verdict:
 
 
 ITEM_NOT_FAILED = "item_not_failed"
+ITEM_TAKEN_OUT = "item_taken_out"
 ROW_NOT_REFUSED = "row_not_refused"
 
 REFUSALS: dict[str, Verdict] = {
@@ -164,6 +165,10 @@ REFUSALS: dict[str, Verdict] = {
     ITEM_NOT_FAILED: Verdict(
         sentence="The item with this item_id did not fail, or is already tried again.",
         cure="Leave the row out; or empty item_id to add it once more.",
+    ),
+    ITEM_TAKEN_OUT: Verdict(
+        sentence="The item with this item_id holds nothing any more and is not sent again.",
+        cure="Leave the row out.",
     ),
     ROW_NOT_REFUSED: Verdict(
         sentence="No row is refused under this error_line, or not any more.",

@@ -8,7 +8,7 @@ from uuid import UUID
 from batchyard.intake.blocks import CheckedBlock, warn
 from batchyard.intake.choices import Duplicates
 from batchyard.intake.options import IntakeOptions
-from batchyard.intake.verdicts import ITEM_NOT_FAILED, ROW_NOT_REFUSED
+from batchyard.intake.verdicts import ITEM_NOT_FAILED, ITEM_TAKEN_OUT, ROW_NOT_REFUSED
 from batchyard.models import Kind, Team
 from batchyard.operations.changes import FAILED_STATUSES
 from batchyard.operations.contact_checks import ContactCheck, find_blocked
@@ -118,16 +118,12 @@ class Lookup:
                 mended.add(error_line)
 
     async def _ask_items(self, block: CheckedBlock, known: Known, *, batch_id: UUID) -> None:
-        wanted = {
-            one.line: one.item_id
-            for one in block.mends
-            if one.item_id is not None and not one.is_refused
-        }
+        wanted = [(one, one.item_id) for one in block.mends if one.item_id is not None]
         async with self._db.pool.connection() as conn:
-            have_failed = await joins.find_items(
+            found = await joins.find_items(
                 conn,
                 batch_id=batch_id,
-                ids=list(wanted.values()),
+                ids=[item_id for _, item_id in wanted],
                 statuses=FAILED_STATUSES[self._options.kind],
             )
         if self._contacts.looks_up:
@@ -138,11 +134,17 @@ class Lookup:
             known.refused |= {
                 line: blocked[number] for line, number in numbers.items() if number in blocked
             }
-        for line, item_id in wanted.items():
-            if item_id not in have_failed:
-                known.refused[line] = "item_unknown"
-            elif not have_failed[item_id]:
-                known.refused[line] = ITEM_NOT_FAILED
+        for one, item_id in wanted:
+            item = found.get(item_id)
+            if item is not None and item.is_taken_out:
+                # A faulty row too: refused for its fault, it would be kept and offered once more.
+                known.refused[one.line] = ITEM_TAKEN_OUT
+            elif one.is_refused:
+                continue
+            elif item is None:
+                known.refused[one.line] = "item_unknown"
+            elif not item.has_failed:
+                known.refused[one.line] = ITEM_NOT_FAILED
 
     async def _ask_file(self, keyed: Sequence[tuple[int, str]], known: Known) -> None:
         async with self._db.pool.connection() as conn:

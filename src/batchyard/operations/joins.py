@@ -10,7 +10,7 @@ from batchyard.errors import Conflict
 from batchyard.intake.choices import RowPolicy
 from batchyard.intake.columns import first_meanings
 from batchyard.intake.options import IntakeOptions, UploadReport
-from batchyard.intake.verdicts import ITEM_NOT_FAILED, REFUSALS, ROW_NOT_REFUSED
+from batchyard.intake.verdicts import ITEM_NOT_FAILED, ITEM_TAKEN_OUT, REFUSALS, ROW_NOT_REFUSED
 from batchyard.lifecycle import ADMITTING_STATES, BatchEvent, next_batch_state
 from batchyard.models import BatchState, Kind, Team
 from batchyard.operations.batches import lock_list
@@ -31,6 +31,9 @@ INTERRUPTED_AFTER = timedelta(seconds=30)
 ENDED = (BatchState.COMPLETED, BatchState.FAILED, BatchState.STOPPED)
 RAN_OUT = (BatchState.COMPLETED, BatchState.FAILED)
 """The states in which a batch runs again for rows that follow: a stop since the first is kept."""
+
+LEFT_OUT = (ROW_NOT_REFUSED, ITEM_TAKEN_OUT)
+"""Codes of rows that nobody can mend: they are told of and not kept."""
 
 Seal = Callable[[Connection], Awaitable[None]]
 
@@ -187,7 +190,7 @@ async def _join_some(
     moved = await joins.move_items(
         conn, joining, missed=_told(ROW_NOT_REFUSED), limit=BLOCK, now=now
     )
-    rejected = await joins.move_rejected(conn, joining, left_out=ROW_NOT_REFUSED, limit=BLOCK)
+    rejected = await joins.move_rejected(conn, joining, left_out=LEFT_OUT, limit=BLOCK)
     steps = [corrected, moved, rejected]
     if not any(step.taken == BLOCK for step in steps):
         # Where an item comes to stand, the remarks on it have to know.

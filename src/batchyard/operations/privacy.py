@@ -32,6 +32,18 @@ SEARCHED = 2000
 in long rows."""
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+BEFORE_ADDRESS = (
+    r"(^|[^A-Za-z0-9._%+\\-]|\\(?![bfnrtu])"
+    r"|(^|[^\\])(\\\\)*\\([bfnrt\\]|u00[01][0-9a-f]))"
+)
+"""What an address begins behind: what is no part of one, or an escape.
+
+In the text of JSON a line break is a backslash and a letter, and a backslash is two of them. So a
+letter belongs to the escape before it where the number of backslashes is odd, and else to the
+address.
+"""
+BEHIND_ADDRESS = r"(?!(\.|-*)[A-Za-z0-9])"
+"""A dot ends a sentence, or the address goes on: `maria@example.com.br` is somebody else's."""
 BETWEEN_DIGITS = (
     r"([\s()\[\]./\u0085\u00a0\u1680\u2000-\u2015\u2028-\u202f\u205f\u2212\u3000\ufeff-]"
     r"|\\[tnrf]){0,4}"
@@ -65,7 +77,7 @@ def find_person(team: Team, *, number: str | None, email: str | None) -> Person:
     if email is not None:
         if not EMAIL.fullmatch(email):
             raise InvalidRequest("This is no e-mail address.", faults={"email": ["no address"]})
-        pattern = rf"(?<![A-Za-z0-9._%+-]){re.escape(email)}(?![A-Za-z0-9-])"
+        pattern = BEFORE_ADDRESS + re.escape(email) + BEHIND_ADDRESS
         return Person(team_id=team.id, pattern=pattern, certain=pattern, number=None)
     try:
         parsed = phonenumbers.parse(number or "", None)

@@ -11,6 +11,7 @@ from uuid import UUID
 from batchyard.models import BatchState
 from batchyard.store.db import Connection
 from batchyard.store.histories import with_answer
+from batchyard.store.taken_out import TAKEN_OUT
 
 # Shipments that a client added one by one have taken lines too: one each.
 BEGIN = """
@@ -112,7 +113,7 @@ async def lock_both(conn: Connection, *, upload_id: UUID, batch_id: UUID) -> Non
 
 
 # A correction is a new intended effect, so it gets a new key; what was replaced is kept. Of two
-# rows for one item the later one counts. Of whom is being erased nothing is tried again.
+# rows for one item the later one counts. What was erased, or is to be, is not sent again.
 CORRECT = f"""
 WITH chosen AS (
     SELECT DISTINCT ON (item_id) item_id, line, payload, number, reference, zone_set
@@ -123,6 +124,7 @@ WITH chosen AS (
 ), locked AS MATERIALIZED (
     SELECT i.id FROM items i JOIN chosen c ON c.item_id = i.id
      WHERE i.batch_id = %(batch_id)s AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
+       AND (SELECT d.payload FROM item_data d WHERE d.item_id = i.id) NOT IN {TAKEN_OUT}
        AND NOT EXISTS (SELECT FROM pending_erasures p WHERE p.item_id = i.id)
      ORDER BY i.id
        FOR UPDATE OF i
@@ -185,7 +187,8 @@ async def correct_items(
 ) -> Step:
     """Give failed items their corrected payloads and let them be tried again.
 
-    `missed` is the code and the sentence for items that did not fail, or not any more.
+    `missed` is the code and the sentence for items that did not fail, or not any more, and for
+    those that are not sent again.
     """
     cursor = await conn.execute(
         CORRECT,
@@ -278,11 +281,12 @@ async def move_items(
 
 
 # A row that was to mend another and is refused again takes its place. One whose row was mended
-# before leaves a remark only: as a refused row it would be offered to be mended once more.
+# before, or whose item was taken out, leaves a remark only: as a refused row it would be offered to
+# be mended once more.
 MOVE_REJECTED = """
 WITH chosen AS MATERIALIZED (
     SELECT s.line, s.code, s.reason, s.cells, m.error_line, m.item_id,
-           s.code = %(left_out)s AS is_left_out
+           s.code = ANY (%(left_out)s) AS is_left_out
       FROM rejected_rows s
       LEFT JOIN staged_mends m ON m.upload_id = s.batch_id AND m.line = s.line
      WHERE s.batch_id = %(upload_id)s
@@ -314,10 +318,12 @@ SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM added WHERE item_id 
 """
 
 
-async def move_rejected(conn: Connection, joining: Joining, *, left_out: str, limit: int) -> Step:
-    """Move refused rows to the batch; those with the code `left_out` become remarks."""
+async def move_rejected(
+    conn: Connection, joining: Joining, *, left_out: Sequence[str], limit: int
+) -> Step:
+    """Move refused rows to the batch; those with a code of `left_out` become remarks."""
     cursor = await conn.execute(
-        MOVE_REJECTED, {**_places(joining), "left_out": left_out, "limit": limit}
+        MOVE_REJECTED, {**_places(joining), "left_out": list(left_out), "limit": limit}
     )
     taken, added = _counts(await cursor.fetchone(), of=2)
     return Step(taken=taken, rows=added, refused=added)
@@ -384,21 +390,33 @@ async def find_refused(conn: Connection, *, batch_id: UUID, lines: Sequence[int]
     return {int(str(row[0])) for row in await cursor.fetchall()}
 
 
-# Which items of a batch may be corrected by a file.
-FIND_ITEMS = """
-SELECT id, phase = 'done' AND status = ANY (%(statuses)s)
-  FROM items WHERE id = ANY (%(ids)s) AND batch_id = %(batch_id)s
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundItem:
+    """An item that a row of a file names."""
+
+    has_failed: bool
+    is_taken_out: bool
+    """Erased, or kept no longer."""
+
+
+FIND_ITEMS = f"""
+SELECT i.id, i.phase = 'done' AND i.status = ANY (%(statuses)s),
+       (SELECT d.payload FROM item_data d WHERE d.item_id = i.id) IN {TAKEN_OUT}
+  FROM items i WHERE i.id = ANY (%(ids)s) AND i.batch_id = %(batch_id)s
 """
 
 
 async def find_items(
     conn: Connection, *, batch_id: UUID, ids: Sequence[UUID], statuses: Sequence[str]
-) -> dict[UUID, bool]:
-    """Return which of these items the batch has, and whether each has failed."""
+) -> dict[UUID, FoundItem]:
+    """Return which of these items the batch has, and how each stands."""
     cursor = await conn.execute(
         FIND_ITEMS, {"batch_id": batch_id, "ids": list(ids), "statuses": list(statuses)}
     )
-    return {UUID(str(row[0])): bool(row[1]) for row in await cursor.fetchall()}
+    return {
+        UUID(str(item_id)): FoundItem(has_failed=bool(failed), is_taken_out=bool(taken_out))
+        for item_id, failed, taken_out in await cursor.fetchall()
+    }
 
 
 def _places(joining: Joining) -> dict[str, object]:

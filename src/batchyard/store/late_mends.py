@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from batchyard.store.db import Connection
 from batchyard.store.joins import Joining
+from batchyard.store.taken_out import TAKEN_OUT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +18,7 @@ class Late:
     mends: int = 0
     """They name a row that is not refused any more, or that an earlier row of the file mends."""
     corrections: int = 0
-    """They name an item that did not fail, or not any more."""
+    """They name an item that did not fail, or not any more, or whose content was taken out."""
 
     def __add__(self, other: "Late") -> "Late":
         return Late(
@@ -43,13 +44,15 @@ UPDATE staged_mends SET is_refused = true
 """
 
 # These have no item of their own, so all is said of them at once.
-MARK_CORRECTIONS = """
+MARK_CORRECTIONS = f"""
 WITH late AS (
     UPDATE staged_mends m SET is_refused = true
      WHERE m.upload_id = %(upload_id)s AND m.item_id IS NOT NULL AND NOT m.is_refused
        AND NOT EXISTS (SELECT FROM items i
                         WHERE i.id = m.item_id AND i.batch_id = %(batch_id)s
-                          AND i.phase = 'done' AND i.status = ANY (%(statuses)s))
+                          AND i.phase = 'done' AND i.status = ANY (%(statuses)s)
+                          AND (SELECT d.payload FROM item_data d
+                                WHERE d.item_id = i.id) NOT IN {TAKEN_OUT})
     RETURNING m.line
 )
 INSERT INTO row_warnings (batch_id, line, code, reason)
@@ -62,7 +65,8 @@ async def mark(
 ) -> Late:
     """Mark the rows of a file that come too late, and return how many.
 
-    `missed` is the code and the sentence for those whose item has none of these statuses.
+    `missed` is the code and the sentence for those whose item has none of these statuses, or
+    nothing left to send.
     """
     places = {"upload_id": joining.upload_id, "batch_id": joining.batch_id}
     mends = await conn.execute(MARK_MENDS, places)
