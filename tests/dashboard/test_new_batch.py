@@ -220,6 +220,18 @@ async def test_column_with_a_line_break_in_its_name_comes_in(yard: Yard, ending:
     assert await yard.value(kept, [batch_id]) == {"Customer\nname": "Ann"}
 
 
+async def test_first_of_two_columns_of_one_name_is_the_number_that_was_chosen(yard: Yard) -> None:
+    agent_id = await factories.make_agent(yard.db, team=yard.team)
+    said = {"column.0": "Phone", "meaning.0": "contact_number", "column.1": "phone"}
+    form = {"kind": "call", "agent_id": str(agent_id), **said, "meaning.1": ""}
+    async with yard.client() as client:
+        files = {"file": ("two.csv", b"Phone,phone\n+4520123452,+4520123453\n")}
+        answer = await client.post(f"{PREFIX}/new/upload", data=form, files=files)
+    batch_id = UUID(answer.headers["hx-redirect"].split("/")[-2])
+    kept = "SELECT jsonb_build_array(number, payload) FROM item_data WHERE batch_id = %s"
+    assert await yard.value(kept, [batch_id]) == ["+4520123452", {"phone": "+4520123453"}]
+
+
 async def test_upload_that_has_not_begun_shows_nothing_yet(yard: Yard) -> None:
     async with yard.client() as client:
         answer = await client.get(f"{PREFIX}/new/uploads/{UUID(int=7)}")

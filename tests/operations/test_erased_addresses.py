@@ -87,11 +87,12 @@ async def test_address_is_found_where_it_stands_alone(
     assert (exported, done.items) == (len(found), len(found))
 
 
+@pytest.mark.parametrize("email", [ANNA, TINA])
 async def test_address_is_found_in_the_lines_of_refused_rows_and_of_remarks(
-    db: Database, team: Team
+    db: Database, team: Team, email: str
 ) -> None:
     batch_id = await make_batch(db, team=team, kind=Kind.CALL, state=BatchState.PAUSED)
-    texts = (f"Ring back\n{ANNA}", f"OFFICE\\{ANNA}", f"{ANNA}.br")
+    texts = (f"Ring back\n{email}", f"OFFICE\\{email}", f"{email}.br", f"OFFICE\\n{email}")
     async with db.transaction() as conn:
         for line, text in enumerate(texts):
             await conn.execute(
@@ -104,9 +105,9 @@ async def test_address_is_found_in_the_lines_of_refused_rows_and_of_remarks(
                 (batch_id, line, text),
             )
 
-    await privacy.erase_person(db, team=team, actor=ACTOR, number=None, email=ANNA)
+    await privacy.erase_person(db, team=team, actor=ACTOR, number=None, email=email)
 
     cells = "SELECT cells FROM rejected_rows ORDER BY line"
-    assert await rows_of(db, cells) == [([],), ([],), ([texts[2]],)]
+    assert await rows_of(db, cells) == [([],), ([],), ([texts[2]],), ([texts[3]],)]
     reasons = "SELECT reason FROM row_warnings ORDER BY line"
-    assert await rows_of(db, reasons) == [("erased",), ("erased",), (texts[2],)]
+    assert await rows_of(db, reasons) == [("erased",), ("erased",), (texts[2],), (texts[3],)]

@@ -12,7 +12,7 @@ from batchyard.dashboard.remarks import Remark, read_remarks, tell_remarks
 from batchyard.dashboard.visitors import PREFIX, WRITE, Visitor
 from batchyard.errors import InvalidRequest, NotFound
 from batchyard.intake.choices import Duplicates, RowPolicy
-from batchyard.intake.columns import NEEDED, with_plain_lines
+from batchyard.intake.columns import NEEDED, fold_name, with_plain_lines
 from batchyard.intake.file_forms import FileForm
 from batchyard.intake.flat import list_columns
 from batchyard.intake.options import IntakeOptions, UploadReport
@@ -200,15 +200,19 @@ def read_mapping(kind: Kind, fields: Mapping[str, str]) -> dict[str, str | None]
     """Return what was said of columns: `column.0` and `meaning.0` and so on; None is nothing.
 
     A column of calls that is kept as it is means what it is called, also where it could be
-    guessed to be something else. A browser has made CRLF of the line breaks in a name.
+    guessed to be something else. Of columns of one name the first is meant, as everywhere. A
+    browser has made CRLF of the line breaks in a name.
     """
     found: dict[str, str | None] = {}
+    seen: set[str] = set()
     for name, text in fields.items():
         group, _, place = name.partition(".")
         column = with_plain_lines(text)
         meaning = fields.get(f"meaning.{place}")
-        if group != "column" or meaning is None or not column.strip() or column in found:
+        one = fold_name(column)
+        if group != "column" or meaning is None or not column.strip() or one in seen:
             continue
+        seen.add(one)
         if meaning == LEFT_OUT:
             found[column] = None
         elif meaning:
