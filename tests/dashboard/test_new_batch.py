@@ -448,12 +448,13 @@ NO_OBJECT = '[{"contact_number": "+4520123457", "name": "Bo"}, 12]'
     [
         (Kind.CALL, SHORT_CALL, "cells_missing"),
         (Kind.SHIPMENT, SHORT_SHIPMENT, "cells_missing"),
+        (Kind.CALL, SHORT_CALL.replace("Ann", "Ann,a,b"), "cells_extra"),
         (Kind.CALL, LONG_CALL, "row_too_long"),
         (Kind.CALL, NO_OBJECT, "json_no_object"),
     ],
-    ids=["call", "shipment", "long", "object"],
+    ids=["call", "shipment", "more", "long", "object"],
 )
-async def test_list_whose_first_row_lacks_cells_is_looked_at(
+async def test_list_whose_first_row_has_other_cells_is_looked_at(
     yard: Yard, kind: Kind, rows: str, code: str
 ) -> None:
     async with yard.client() as client:
@@ -466,6 +467,8 @@ async def test_list_whose_first_row_lacks_cells_is_looked_at(
     assert "2 looked at" in answer.text
     assert "1 cannot be taken" in answer.text
     assert REFUSALS[code].sentence in html.unescape(answer.text)
+    shown = answer.text.split('<tr><td class="figure line">')[1:]
+    assert len({row.partition("</tr>")[0].count("<td") for row in shown}) == 1
 
 
 async def test_list_is_read_in_the_encoding_that_is_chosen(page: Page, tmp_path: Path) -> None:
