@@ -28,6 +28,19 @@ from tests.operations.lists import (
 from tests.operations.test_mends import FAIL, mend_file, read_sheet, read_table, written
 
 CSV = b"contact_number,name\n+4520123451,a\n"
+GOODS: dict[str, object] = {
+    "items": [
+        {
+            "sku": None,
+            "description": "Mug",
+            "quantity": 1,
+            "net_weight": None,
+            "unit_net_amount": None,
+            "country_of_origin": None,
+            "hs_code": None,
+        }
+    ]
+}
 FAIL_LAST = """
 UPDATE items SET phase = 'done', status = 'failed'
  WHERE id = (SELECT item_id FROM item_data ORDER BY position DESC LIMIT 1)
@@ -129,22 +142,55 @@ async def test_value_whose_name_a_column_of_another_meaning_has_is_kept(
 
 
 @pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize(
+    "parcels",
+    [
+        [GOODS, GOODS | {"gross_weight": 700, "reference": "P-2"}],
+        [{}, {}],
+        [{}, {"gross_weight": 700}],
+        [GOODS, {}, {"gross_weight": 700}, {}],
+    ],
+)
 async def test_further_parcels_of_a_shipment_are_kept(
-    db: Database, team: Team, format_: Format
+    db: Database, team: Team, parcels: list[dict[str, object]], format_: Format
 ) -> None:
     content = f"{SHIPMENT_HEADER}\n{shipment_row()}\n".encode()
     batch_id = (await upload(db, content, team=team, options=SHIPMENTS)).batch_id
     [first] = await payloads(db)
-    parcels = first["parcels"]
-    assert isinstance(parcels, list)
-    parcels = [*parcels, {**parcels[0], "gross_weight": 700, "reference": "P-2"}]
-    second = {**first, "reference": "R-2", "weight_unit": "kg", "parcels": parcels}
-    await add(db, orjson.dumps(second), team=team, batch_id=batch_id, options=SHIPMENTS)
+    assert isinstance(first["parcels"], list)
+    empty = dict.fromkeys(first["parcels"][0])
+    whole = [empty | parcel for parcel in parcels]
+    second = {**first, "reference": "R-2", "weight_unit": "kg"}
+    row = orjson.dumps(second | {"parcels": parcels})
+    await add(db, row, team=team, batch_id=batch_id, options=SHIPMENTS)
     await rows_of(db, FAIL)
     before = await payloads(db)
-    assert before == [first, second]
+    assert before == [first, second | {"parcels": whole}]
     assert await send_back(db, team, batch_id, format_=format_, options=SHIPMENTS) == 2
     assert await payloads(db) == before
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+async def test_parcel_without_values_can_be_given_some(
+    db: Database, team: Team, is_before: bool
+) -> None:
+    content = f"{SHIPMENT_HEADER}\n{shipment_row()}\n".encode()
+    batch_id = (await upload(db, content, team=team, options=SHIPMENTS)).batch_id
+    [first] = await payloads(db)
+    second = orjson.dumps(first | {"parcels": [{"gross_weight": 600}, {}]})
+    await add(db, second, team=team, batch_id=batch_id, options=SHIPMENTS)
+    await rows_of(db, FAIL_LAST)
+    head, row = await table_of(db, team, batch_id, Format.CSV)
+    assert row[head.index("parcels.1")] == "{}"
+    place = 0 if is_before else len(head)
+    head.insert(place, "parcels.1.gross_weight")
+    row.insert(place, "700")
+    back = written(head, row)
+    report = await add(db, back, team=team, batch_id=batch_id, options=SHIPMENTS)
+    assert report.corrected == 1
+    assert "column_unknown" not in report.codes
+    weights = "SELECT jsonb_path_query_array(payload, '$.parcels[*].gross_weight') FROM item_data"
+    assert await rows_of(db, f"{weights} ORDER BY position DESC LIMIT 1") == [([600, 700],)]
 
 
 async def test_shipments_of_a_table_come_back_in_its_columns(db: Database, team: Team) -> None:
