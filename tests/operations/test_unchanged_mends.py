@@ -1,12 +1,14 @@
 """A mend file that is sent back as it came: no failed item loses or gains anything by it."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 import orjson
 import pytest
 
 from batchyard.intake import columns
+from batchyard.intake.columns import Columns
 from batchyard.intake.files import Format
 from batchyard.intake.mend_files import Column, Layout, MendRow
 from batchyard.intake.options import IntakeOptions
@@ -139,6 +141,43 @@ async def test_value_whose_name_a_column_of_another_meaning_has_is_kept(
     await rows_of(db, FAIL)
     assert await send_back(db, team, batch_id, format_=format_) == 1
     assert await rows_of(db, ITEMS) == [("+4520123451", payload)]
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("payload", [{"cpr": "x"}, {"cpr": "x", "Cpr": "y"}])
+async def test_value_named_as_a_column_that_is_left_out_is_kept(
+    db: Database, team: Team, payload: dict[str, object], format_: Format
+) -> None:
+    options = replace(CALLS, columns=Columns(given=(("CPR", None),)))
+    content = b"contact_number,CPR\n+4520123451,0101\n"
+    batch_id = (await upload(db, content, team=team, options=options)).batch_id
+    await rows_of(db, "UPDATE item_data SET payload = %s::jsonb RETURNING item_id", text(payload))
+    # Once more with what the first mend file left behind among the columns of the batch.
+    for _ in range(2):
+        await rows_of(db, FAIL)
+        assert await send_back(db, team, batch_id, format_=format_) == 1
+        assert await rows_of(db, ITEMS) == [("+4520123451", payload)]
+
+
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("again", Format)
+async def test_value_named_as_a_column_of_another_meaning_is_not_taken_for_it(
+    db: Database, team: Team, format_: Format, again: Format
+) -> None:
+    options = replace(CALLS, columns=Columns(given=(("Name", "first_name"),)))
+    batch_id = (
+        await upload(db, b"contact_number,Name\n+4520123451,a\n", team=team, options=options)
+    ).batch_id
+    payload = {"name": "x"}
+    await rows_of(db, "UPDATE item_data SET payload = %s::jsonb RETURNING item_id", text(payload))
+    for one in (format_, again):
+        await rows_of(db, FAIL)
+        assert await send_back(db, team, batch_id, format_=one) == 1
+        [(_, found)] = await rows_of(db, ITEMS)
+        assert isinstance(found, dict)
+        # The column itself has to be there, empty: the value stands behind it.
+        assert not found.pop("first_name")
+        assert found == payload
 
 
 @pytest.mark.parametrize("format_", Format)

@@ -111,11 +111,17 @@ def failed_cells(
     found = {
         column: left.pop(meaning) for column, meaning in layout.meanings.items() if meaning in left
     }
-    names = Counter(name for name, _ in layout.meanings)
-    beyond = {(name, names[name]): value for name, value in left.items()}
+    firsts: dict[str, Column] = {}
+    for column in layout.meanings:
+        firsts.setdefault(fold_name(column[0]), column)
+    names = Counter(fold_name(name) for name, _ in layout.meanings)
+    beyond = {(name, names[fold_name(name)]): value for name, value in left.items()}
     # Of columns with one name a later one is told by coming behind the first, empty or not.
-    again = {name for name, place in (*found, *beyond) if place}
-    held: dict[Column, object] = {column: None for column in layout.meanings if column[0] in again}
+    folded = ((fold_name(column[0]), column) for column in (*found, *beyond))
+    again = {name for name, column in folded if firsts.get(name, column) != column}
+    held: dict[Column, object] = {
+        column: None for column in layout.meanings if fold_name(column[0]) in again
+    }
     return held | found | beyond
 
 
