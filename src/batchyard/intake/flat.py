@@ -12,6 +12,7 @@ from batchyard.intake.shipment_shape import Shipment
 
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_PARCEL = re.compile(r"parcels\.\d{1,3}", re.ASCII)
 
 UPPER = ("country", "currency", "country_of_origin", "incoterm")
 LOWER = ("carrier", "service", "weight_unit", "dimension_unit")
@@ -48,6 +49,11 @@ def leaf_of(column: str) -> Leaf | None:
     return kind if kind in {str, int, float} else None
 
 
+def is_parcel(column: str) -> bool:
+    """Tell whether a column stands for a whole parcel: `{}` in it is one without values."""
+    return _PARCEL.fullmatch(column) is not None
+
+
 def list_columns() -> Iterator[str]:
     """Yield every column that a flat file of shipments can have; 0 stands for any index."""
     yield from _columns(Shipment, "")
@@ -66,6 +72,8 @@ def nest(names: Sequence[str | None], cells: Sequence[str]) -> dict[str, object]
         leaf = leaf_of(name)
         if leaf is not None:
             _put(tree, name.split("."), _converted(text, leaf, name))
+        elif text == "{}" and is_parcel(name):
+            _make(tree, name.split("."))
     nested = _listed(tree)
     if isinstance(nested, dict):
         nested.setdefault("parcels", [{}])
@@ -125,6 +133,15 @@ def _put(tree: dict[str, object], path: Sequence[str], value: object) -> None:
             return
         tree = inner
     tree[path[-1]] = value
+
+
+def _make(tree: dict[str, object], path: Sequence[str]) -> None:
+    """Put an object there unless one is there already, whatever it has."""
+    for part in path:
+        inner = tree.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return
+        tree = inner
 
 
 def _listed(tree: object) -> object:

@@ -111,11 +111,17 @@ def failed_cells(
     found = {
         column: left.pop(meaning) for column, meaning in layout.meanings.items() if meaning in left
     }
-    names = Counter(name for name, _ in layout.meanings)
-    beyond = {(name, names[name]): value for name, value in left.items()}
+    firsts: dict[str, Column] = {}
+    for column in layout.meanings:
+        firsts.setdefault(fold_name(column[0]), column)
+    names = Counter(fold_name(name) for name, _ in layout.meanings)
+    beyond = {(name, names[fold_name(name)]): value for name, value in left.items()}
     # Of columns with one name a later one is told by coming behind the first, empty or not.
-    again = {name for name, place in (*found, *beyond) if place}
-    held: dict[Column, object] = {column: None for column in layout.meanings if column[0] in again}
+    folded = ((fold_name(column[0]), column) for column in (*found, *beyond))
+    again = {name for name, column in folded if firsts.get(name, column) != column}
+    held: dict[Column, object] = {
+        column: None for column in layout.meanings if fold_name(column[0]) in again
+    }
     return held | found | beyond
 
 
@@ -123,19 +129,30 @@ def _values(payload: JsonObject, number: str | None, layout: Layout) -> dict[str
     """Return what an item has by what columns mean; of a table, without what is empty."""
     if layout.kind is Kind.SHIPMENT:
         meant = set(layout.meanings.values())
-        return {
+        values: dict[str, object] = {
             name: value
             for name, value in unnest(payload).items()
             if leaf_of(name) is not None
             and value is not None
             and (name in meant or value != DEFAULTS.get(name))
         }
+        return values | _empty_parcels(payload, values)
     first = {} if number is None else {NUMBER_COLUMN: number}
     return {
         name: value
         for name, value in (first | dict(payload)).items()
         if value is not None or layout.format not in TABLES
     }
+
+
+def _empty_parcels(payload: JsonObject, values: Iterable[str]) -> dict[str, object]:
+    """Return what keeps the place of parcels without values, where there are others."""
+    parcels = payload.get("parcels")
+    if not isinstance(parcels, list) or len(parcels) < 2:
+        return {}
+    filled = {tuple(name.split(".")[:2]) for name in values}
+    places = (str(place) for place in range(len(parcels)))
+    return {f"parcels.{place}": {} for place in places if ("parcels", place) not in filled}
 
 
 def _of_object(found: Mapping[str, object], layout: Layout) -> Mapping[Column, object]:

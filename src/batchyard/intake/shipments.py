@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from batchyard.intake.blocks import Bad, FileCheck, Good, has_nul, shape_fault
 from batchyard.intake.columns import Header, find_marks
-from batchyard.intake.flat import leaf_of, nest
+from batchyard.intake.flat import is_parcel, leaf_of, nest
 from batchyard.intake.phones import read_number
 from batchyard.intake.shipment_shape import Shipment, stored
 from batchyard.models import JsonObject
@@ -81,9 +81,11 @@ def judge_object(file: FileCheck, found: Mapping[str, object]) -> Good | Bad:
 
 
 def unknown_columns(header: Header) -> Iterator[str]:
-    """Yield the columns that no shipment has."""
+    """Yield the columns that no shipment has; a mend file may have some for empty parcels."""
     for cell, name in zip(header.cells, header.names, strict=True):
-        if name is not None and leaf_of(name) is None:
+        if name is None or (header.marks and is_parcel(name)):
+            continue
+        if leaf_of(name) is None:
             yield cell
 
 

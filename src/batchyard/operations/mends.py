@@ -80,6 +80,8 @@ async def open_mend_file(
         )
         layout = replace(layout, columns=await _find_columns(layout, rows))
     rows = _rows(db, batch=batch, layout=layout, with_refused=True, with_failed=with_failed)
+    if layout.format in TABLES:
+        rows = _fitting(rows, layout)
     return MendFile(
         name=f"mend-{batch_id.hex[:12]}.{layout.format}",
         media_type=MEDIA_TYPES[layout.format],
@@ -122,13 +124,32 @@ def _layout(
 
 
 async def _find_columns(layout: Layout, rows: AsyncIterator[list[MendRow]]) -> tuple[Column, ...]:
+    """Return the columns of a table, no more of them than come back.
+
+    Those of a failed item are all there or none of its own; a refused row has as many as fit.
+    """
+    room = MAX_COLUMNS - len(layout.marks)
     found: dict[Column, None] = dict.fromkeys(layout.columns)
     async for block in rows:
         for row in block:
-            found |= dict.fromkeys(row.cells)
-            if len(found) > MAX_COLUMNS:
-                return tuple(found)[:MAX_COLUMNS]
+            new = [column for column in row.cells if column not in found]
+            if len(found) + len(new) <= room:
+                found |= dict.fromkeys(new)
+            elif row.error_line is not None:
+                found |= dict.fromkeys(new[: max(room - len(found), 0)])
     return tuple(found)
+
+
+async def _fitting(
+    rows: AsyncIterator[list[MendRow]], layout: Layout
+) -> AsyncIterator[list[MendRow]]:
+    """Leave out failed items that a table has not all columns for: they would lose values.
+
+    Such an item has too many, or got them since the columns were found. Refused rows stay.
+    """
+    known = set(layout.columns)
+    async for block in rows:
+        yield [row for row in block if row.error_line is not None or row.cells.keys() <= known]
 
 
 async def _rows(
