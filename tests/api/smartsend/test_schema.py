@@ -33,7 +33,7 @@ def run_schemathesis(
             "run",
             f"{address}/api/v2/openapi.json",
             f"--header=Authorization: Bearer {TOKEN}",
-            # All checks are on unless the configuration says otherwise; `--checks` would overrule it.
+            # All checks are on, but what the configuration says: `--checks` would overrule it.
             "--phases=examples,coverage,fuzzing,stateful",
             f"--max-time={seconds}",
             f"--max-examples={EXAMPLES}",
