@@ -163,6 +163,7 @@ def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path) -> None:
             *(str(TESTED), "--config-file", str(SETTINGS), "run", f"{url}/openapi.json"),
             *("--header", f"Authorization: Bearer {TOKEN}", "--checks", "all"),
             *("--max-examples", "4", "--seed", SEED, "--warnings", "off", "--no-color"),
+            *("--request-timeout", "60"),
         ]
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280

@@ -63,7 +63,7 @@ async def test_the_running_door_keeps_its_document(db: Database, tmp_path: Path)
             *("--phases", "examples,coverage,fuzzing"),
             *("--exclude-checks", MORE_THAN_A_SHAPE),
             *("--max-examples", "5", "--max-time", str(SECONDS), "--seed", "1"),
-            *("--request-timeout", "10", "--generation-database", "none"),
+            *("--request-timeout", "60", "--generation-database", "none"),
             *("--no-color", "--continue-on-failure"),
             cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,

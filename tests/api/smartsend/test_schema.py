@@ -38,6 +38,7 @@ def run_schemathesis(
             f"--max-time={seconds}",
             f"--max-examples={EXAMPLES}",
             "--continue-on-failure",
+            "--request-timeout=60",
             "--seed=7",
         ],
         cwd=folder,
