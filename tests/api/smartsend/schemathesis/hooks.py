@@ -1,4 +1,4 @@
-"""What the document cannot say: keys are used once, and what a team can send by."""
+"""What the document cannot say: keys are used once, what a team can send by, how long lines are."""
 
 import re
 import uuid
@@ -7,12 +7,15 @@ from typing import Any
 import schemathesis
 
 MAX_CODE_LENGTH = 255
+TOO_MANY = 1001
+"""One more than a query may name. With thousands an address is longer than 64 KiB, and is refused
+by what takes HTTP apart, before there is a door."""
 KEY = re.compile(r"[A-Za-z0-9._-]{16,128}", re.ASCII)
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, **_options: Any) -> None:  # noqa: ANN401  # its own types
-    """Make a key unique, and name a carrier and a service that exist."""
+    """Make a key unique, name a carrier and a service that exist, and keep an address short."""
     del context
     if _lacks_token(case):
         return
@@ -20,6 +23,9 @@ def before_call(context: Any, case: Any, **_options: Any) -> None:  # noqa: ANN4
         is_key = name.lower() == "idempotency-key" and isinstance(value, str)
         if is_key and KEY.fullmatch(value):
             case.headers[name] = str(uuid.uuid4())
+    for name, values in dict(case.query or {}).items():
+        if isinstance(values, list):
+            case.query[name] = values[:TOO_MANY]
     body = case.body
     if isinstance(body, dict):
         listed = body.get("data")
